@@ -1,0 +1,2 @@
+//! The load generator `millstream-bench`.
+fn main() {}

@@ -1,0 +1,6 @@
+//! The engine of a Millstream node.
+pub mod cli {
+    //! The command line.
+    /// Runs the command line.
+    pub fn main() {}
+}

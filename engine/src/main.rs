@@ -1,0 +1,4 @@
+//! The `millstream` binary.
+fn main() {
+    millstream_engine::cli::main()
+}

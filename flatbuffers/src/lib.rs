@@ -1,0 +1,1 @@
+//! Flatbuffers schemas of Millstream and their generated Rust.

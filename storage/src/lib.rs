@@ -1,0 +1,7 @@
+//! One shard's log: record batches, the commit journal, segments, chunks, and the disk they live on.
+//!
+//! Modules import only to the left: ids < disk < batch < format < log < commit < cache < store < io.
+//! `sim` (feature `sim`) is a simulated disk with crash semantics and may import everything left of `io`.
+
+pub mod disk;
+pub mod ids;

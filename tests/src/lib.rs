@@ -1,0 +1,1 @@
+//! Simulator, models, checkers and the integration tests of the workspace.
