@@ -1,1 +1,5 @@
 //! Kafka wire protocol, connections and sockets.
+//!
+//! Modules import only to the left: wire < conn < io.
+
+pub mod conn;

@@ -1,0 +1,7 @@
+//! One shard: the pure core that decides for one core of the machine, and the shell around it.
+//!
+//! `event` is the border between the two. The shell (`run`, `ring`, `rings`) owns the ring, the sockets, the mail rings
+//! and the clock, and decides nothing; the core owns everything else and touches nothing.
+
+pub mod event;
+pub mod mail;
