@@ -1,0 +1,4 @@
+//! The command line.
+
+/// Runs the command line.
+pub fn main() {}
