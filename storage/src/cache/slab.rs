@@ -1,0 +1,225 @@
+//! Aligned memory that goes round: windows, reads and chunks take it from a pool and give it back when the last reader ends.
+//!
+//! Always: (1) memory of a slab is initialised from its birth, so handing it out as bytes is sound; (2) a slab has one
+//! owner that may write, or readers only; (3) the pool keeps at most its limit of free bytes, and none after `trim`.
+//! A pool belongs to one shard; only the return of memory may come from another thread.
+
+use crate::disk::BLOCK_BYTES;
+use bytes::Bytes;
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Above this, capacities are multiples of [`LARGE_STEP_BYTES`]; below it, powers of two.
+const LARGE_BYTES: usize = 1 << 20;
+const LARGE_STEP_BYTES: usize = 256 << 10;
+
+/// A pool of aligned memory. Cloning gives another handle of the same pool.
+#[derive(Clone, Debug)]
+pub struct SlabPool {
+    shelf: Arc<Mutex<Shelf>>,
+}
+
+#[derive(Debug, Default)]
+struct Shelf {
+    free: BTreeMap<usize, Vec<Memory>>,
+    free_bytes: usize,
+    free_bytes_max: usize,
+}
+
+impl SlabPool {
+    /// A pool that keeps at most `free_bytes_max` bytes for the next taker.
+    pub fn new(free_bytes_max: usize) -> SlabPool {
+        let shelf = Shelf {
+            free_bytes_max,
+            ..Shelf::default()
+        };
+        SlabPool {
+            shelf: Arc::new(Mutex::new(shelf)),
+        }
+    }
+
+    /// A buffer of `bytes` bytes, block-aligned in address and with a block-aligned capacity. Its content is arbitrary but
+    /// initialised (what an earlier owner left, or zeros).
+    pub fn take(&self, bytes: usize) -> AlignedBuffer {
+        AlignedBuffer {
+            slab: self.slab(bytes),
+            bytes,
+        }
+    }
+
+    /// Gives all free memory back to the system.
+    pub fn trim(&self) {
+        let free = {
+            let mut shelf = self.lock();
+            shelf.free_bytes = 0;
+            std::mem::take(&mut shelf.free)
+        };
+        drop(free);
+    }
+
+    /// Free bytes that wait for a taker.
+    pub fn free_bytes(&self) -> usize {
+        self.lock().free_bytes
+    }
+
+    pub(super) fn slab(&self, bytes: usize) -> Slab {
+        let capacity = capacity_for(bytes);
+        let reused = {
+            let mut shelf = self.lock();
+            let found = shelf.free.get_mut(&capacity).and_then(Vec::pop);
+            if found.is_some() {
+                shelf.free_bytes -= capacity;
+            }
+            found
+        };
+        Slab {
+            memory: Some(reused.unwrap_or_else(|| Memory::new(capacity))),
+            pool: self.clone(),
+        }
+    }
+
+    fn put(&self, memory: Memory) {
+        let mut shelf = self.lock();
+        if shelf.free_bytes + memory.capacity <= shelf.free_bytes_max {
+            shelf.free_bytes += memory.capacity;
+            shelf.free.entry(memory.capacity).or_default().push(memory);
+        } else {
+            drop(shelf);
+            drop(memory);
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Shelf> {
+        // No code under this lock panics halfway through a change, so a poisoned one still holds a good shelf.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The capacity that a request for `bytes` bytes gets.
+pub(super) fn capacity_for(bytes: usize) -> usize {
+    if bytes <= LARGE_BYTES {
+        bytes.next_power_of_two().max(BLOCK_BYTES)
+    } else {
+        bytes.next_multiple_of(LARGE_STEP_BYTES)
+    }
+}
+
+/// One piece of aligned memory on its way from the pool and back.
+#[derive(Debug)]
+pub(super) struct Slab {
+    memory: Option<Memory>,
+    pool: SlabPool,
+}
+
+impl Slab {
+    pub(super) fn capacity(&self) -> usize {
+        self.memory().capacity
+    }
+
+    pub(super) fn start(&self) -> NonNull<u8> {
+        self.memory().start
+    }
+
+    fn memory(&self) -> &Memory {
+        self.memory
+            .as_ref()
+            .expect("memory leaves a slab only when it is dropped")
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        if let Some(memory) = self.memory.take() {
+            self.pool.put(memory);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Memory {
+    start: NonNull<u8>,
+    capacity: usize,
+}
+
+// SAFETY: plain memory without an owner thread; who may read or write it is ruled by the types around it.
+unsafe impl Send for Memory {}
+// SAFETY: as above; a shared reference alone gives access to nothing but the address.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    fn new(capacity: usize) -> Memory {
+        let layout = layout(capacity);
+        // SAFETY: the layout has a size above zero. Zeroed memory is initialised, and the system gives its pages on first touch.
+        let start = unsafe { alloc_zeroed(layout) };
+        let Some(start) = NonNull::new(start) else {
+            handle_alloc_error(layout)
+        };
+        Memory { start, capacity }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: allocated in `new` with the same layout, and released once.
+        unsafe { dealloc(self.start.as_ptr(), layout(self.capacity)) }
+    }
+}
+
+fn layout(capacity: usize) -> Layout {
+    assert!(capacity > 0, "aligned memory has a size");
+    Layout::from_size_align(capacity, BLOCK_BYTES)
+        .expect("capacities are far below the address space")
+}
+
+/// Aligned bytes with one owner; they go back to their pool when dropped.
+#[derive(Debug)]
+pub struct AlignedBuffer {
+    slab: Slab,
+    bytes: usize,
+}
+
+impl AlignedBuffer {
+    /// How many bytes it can hold; a multiple of the block size.
+    pub fn capacity(&self) -> usize {
+        self.slab.capacity()
+    }
+
+    /// Makes it `bytes` bytes long. What is above the former length is arbitrary.
+    pub fn set_len(&mut self, bytes: usize) {
+        assert!(
+            bytes <= self.capacity(),
+            "a buffer does not grow beyond its capacity"
+        );
+        self.bytes = bytes;
+    }
+
+    /// The same memory, now shared and read-only; it returns to the pool with the last handle.
+    pub fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for AlignedBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl Deref for AlignedBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the slab is initialised, at least `bytes` long, and only written through `&mut self`.
+        unsafe { std::slice::from_raw_parts(self.slab.start().as_ptr(), self.bytes) }
+    }
+}
+
+impl DerefMut for AlignedBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `deref`, and `&mut self` is the only access.
+        unsafe { std::slice::from_raw_parts_mut(self.slab.start().as_ptr(), self.bytes) }
+    }
+}
