@@ -3,3 +3,4 @@
 //! Modules import only to the left: wire < conn < io.
 
 pub mod conn;
+pub mod wire;

@@ -1,0 +1,232 @@
+//! Which APIs there are, and in which versions.
+//!
+//! Always: a key stands here once; served versions have a schema; advertised ones are served, but for the exceptions that
+//! the tests name.
+
+use super::api::*;
+use super::field::Field;
+use super::frame::Refused;
+use super::message::Dialect;
+use super::read::Reader;
+use super::write::Sink;
+
+/// A closed range of versions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// The lowest version.
+    pub min: i16,
+    /// The highest version; below `min` in an empty range.
+    pub max: i16,
+}
+
+impl Versions {
+    /// No version.
+    pub const NONE: Self = Self { min: 0, max: -1 };
+
+    /// Whether `version` is among them.
+    pub fn contains(self, version: i16) -> bool {
+        self.min <= version && version <= self.max
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.min > self.max
+    }
+
+    /// The versions of both.
+    pub fn intersection(self, other: Self) -> Self {
+        Self {
+            min: self.min.max(other.min),
+            max: self.max.min(other.max),
+        }
+    }
+}
+
+/// What is known of one API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Api {
+    /// Its key as a name.
+    pub key: ApiKey,
+    /// Kafka's name of it.
+    pub name: &'static str,
+    /// The versions whose fields are declared, for use as a client.
+    pub schema: Versions,
+    /// The versions a broker answers.
+    pub served: Versions,
+    /// The versions a broker says it answers.
+    pub advertised: Versions,
+    /// The first version with compact lengths, tagged fields and the longer headers; `i16::MAX` if there is none.
+    pub flexible_from: i16,
+}
+
+impl Api {
+    /// How `version` is spoken.
+    pub fn dialect(&self, version: i16) -> Dialect {
+        Dialect {
+            version,
+            flexible: version >= self.flexible_from,
+        }
+    }
+}
+
+/// A request type: it knows its API and the answer that belongs to it.
+pub trait Call: Field {
+    /// The API.
+    const KEY: ApiKey;
+
+    /// The answer.
+    type Response: Field;
+}
+
+/// The rows of the table. A row is `key Name: versions with a schema, flexible from [, served versions [, advertised versions]];`
+/// what is served is advertised unless stated otherwise. Gives them to the macro `$rows`.
+macro_rules! with_apis {
+    ($rows:ident) => {
+        $rows! {
+            0 Produce: ProduceRequest, ProduceResponse, 3 to 13, flexible 9, served 3 to 9, advertised 0 to 9;
+            1 Fetch: FetchRequest, FetchResponse, 4 to 18, flexible 12, served 4 to 11;
+            2 ListOffsets: ListOffsetsRequest, ListOffsetsResponse, 1 to 11, flexible 6, served 1 to 5;
+            3 Metadata: MetadataRequest, MetadataResponse, 0 to 13, flexible 9, served 0 to 9;
+            18 ApiVersions: ApiVersionsRequest, ApiVersionsResponse, 0 to 4, flexible 3, served 0 to 4;
+            19 CreateTopics: CreateTopicsRequest, CreateTopicsResponse, 2 to 7, flexible 5, served 2 to 5;
+            20 DeleteTopics: DeleteTopicsRequest, DeleteTopicsResponse, 1 to 6, flexible 4, served 1 to 4;
+            22 InitProducerId: InitProducerIdRequest, InitProducerIdResponse, 0 to 5, flexible 2, served 0 to 4;
+        }
+    };
+}
+#[cfg(test)]
+pub(super) use with_apis;
+
+macro_rules! define_apis {
+    ($(
+        $key:literal $name:ident: $request:ident, $response:ident, $min:literal to $max:literal, flexible $flexible:expr
+            $(, served $served_min:literal to $served_max:literal
+                $(, advertised $advertised_min:literal to $advertised_max:literal)?)?;
+    )+) => {
+        /// The key of an API.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(i16)]
+        pub enum ApiKey {$(
+            #[doc = concat!("Key ", stringify!($key), ".")]
+            $name = $key,
+        )+}
+
+        /// Every API, in rising order of keys.
+        pub const API_TABLE: &[Api] = &[$(Api {
+            key: ApiKey::$name,
+            name: stringify!($name),
+            schema: Versions { min: $min, max: $max },
+            served: define_apis!(@served $($served_min, $served_max)?),
+            advertised: define_apis!(@advertised $($served_min, $served_max $(, $advertised_min, $advertised_max)?)?),
+            flexible_from: $flexible,
+        },)+];
+
+        impl ApiKey {
+            /// The API of a key on the wire, if there is one.
+            pub fn from_code(code: i16) -> Option<Self> {
+                match code {
+                    $($key => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+        }
+
+        $(
+            impl Call for $request {
+                const KEY: ApiKey = ApiKey::$name;
+                type Response = $response;
+            }
+        )+
+
+        /// A request of any API.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Request {$(
+            #[doc = concat!("A request of ", stringify!($name), ".")]
+            $name($request),
+        )+}
+
+        impl Request {
+            /// The API it is of.
+            pub fn key(&self) -> ApiKey {
+                match self {
+                    $(Self::$name(_) => ApiKey::$name,)+
+                }
+            }
+
+            /// Reads the body of a request.
+            pub(super) fn read(
+                key: ApiKey,
+                reader: &mut Reader<'_>,
+                dialect: Dialect,
+            ) -> Result<Self, Refused> {
+                Ok(match key {
+                    $(ApiKey::$name => Self::$name(Field::read(reader, dialect)?),)+
+                })
+            }
+        }
+
+        /// An answer of any API.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Response {$(
+            #[doc = concat!("An answer of ", stringify!($name), ".")]
+            $name($response),
+        )+}
+
+        impl Response {
+            /// The API it is of.
+            pub fn key(&self) -> ApiKey {
+                match self {
+                    $(Self::$name(_) => ApiKey::$name,)+
+                }
+            }
+
+            /// Writes the body of an answer.
+            pub(super) fn write<S: Sink>(&self, sink: &mut S, dialect: Dialect) {
+                match self {
+                    $(Self::$name(response) => response.write(sink, dialect),)+
+                }
+            }
+        }
+
+        $(
+            impl From<$response> for Response {
+                fn from(response: $response) -> Self {
+                    Self::$name(response)
+                }
+            }
+        )+
+    };
+    (@served) => { Versions::NONE };
+    (@served $min:literal, $max:literal) => { Versions { min: $min, max: $max } };
+    (@advertised) => { Versions::NONE };
+    (@advertised $min:literal, $max:literal) => { Versions { min: $min, max: $max } };
+    (@advertised $min:literal, $max:literal, $advertised_min:literal, $advertised_max:literal) => {
+        Versions { min: $advertised_min, max: $advertised_max }
+    };
+}
+
+with_apis!(define_apis);
+
+impl ApiKey {
+    /// The key on the wire.
+    pub fn code(self) -> i16 {
+        self as i16
+    }
+
+    /// What is known of it.
+    pub fn api(self) -> &'static Api {
+        let row = API_TABLE.iter().find(|api| api.key == self);
+        row.expect("the table has a row for every key")
+    }
+}
+
+/// The API list of an ApiVersions answer.
+pub fn advertised() -> Vec<ApiVersionRange> {
+    let rows = API_TABLE.iter().filter(|api| !api.advertised.is_empty());
+    rows.map(|api| ApiVersionRange {
+        api_key: api.key.code(),
+        min_version: api.advertised.min,
+        max_version: api.advertised.max,
+    })
+    .collect()
+}

@@ -1,0 +1,102 @@
+//! Every API and version against the crate `kafka-protocol`, both ways.
+
+use bytes::{Buf, Bytes, BytesMut};
+use kafka_protocol::messages as theirs;
+use kafka_protocol::protocol::{Decodable, Encodable};
+
+use super::sample::{Random, Sample};
+use crate::wire::api as ours;
+use crate::wire::table::with_apis;
+use crate::wire::{ApiKey, Count, Dialect, Encoder, Field, Limits, Reader};
+
+const SAMPLES_COUNT: u64 = 60;
+
+/// The versions above those the crate knows; they have the fields of the one before.
+const NEWER_THAN_ORACLE: [(ApiKey, i16); 1] = [(ApiKey::ListOffsets, 11)];
+
+fn encode(message: &impl Field, dialect: Dialect) -> Bytes {
+    let mut size = Count::default();
+    message.write(&mut size, dialect);
+    let mut encoder = Encoder::with_room(size.copied_bytes);
+    message.write(&mut encoder, dialect);
+    let bytes = Bytes::from(encoder.into_parts().concat());
+    assert_eq!(
+        bytes.len(),
+        size.total_bytes(),
+        "the counted size is the written size"
+    );
+    bytes
+}
+
+fn decode<T: Field>(bytes: &Bytes, dialect: Dialect) -> T {
+    let limits = Limits {
+        array_bytes_max: usize::MAX,
+    };
+    let mut reader = Reader::new(bytes, limits);
+    let message = T::read(&mut reader, dialect).unwrap();
+    assert_eq!(reader.remaining(), 0, "everything is read");
+    message
+}
+
+/// Random values of ours go through their decoder and encoder and come back as they were.
+fn round_trip<O, T>(key: ApiKey)
+where
+    O: Field + Sample + PartialEq + std::fmt::Debug,
+    T: Decodable + Encodable + std::fmt::Debug,
+{
+    let api = key.api();
+    for version in api.schema.min..=api.schema.max {
+        let dialect = api.dialect(version);
+        let their_version = if NEWER_THAN_ORACLE.contains(&(key, version)) {
+            version - 1
+        } else {
+            version
+        };
+        for seed in 0..SAMPLES_COUNT {
+            let context = format!("{} version {version} seed {seed}", api.name);
+            let message = O::sample(&mut Random(seed), dialect);
+            let bytes = encode(&message, dialect);
+            assert!(
+                bytes.len() >= O::bytes_min(dialect),
+                "{context}: the minimum is one"
+            );
+            assert_eq!(decode::<O>(&bytes, dialect), message, "{context}: ours");
+
+            let mut rest = bytes.clone();
+            let their_message = T::decode(&mut rest, their_version)
+                .unwrap_or_else(|error| panic!("{context}: {error}\n{message:#?}"));
+            assert!(
+                !rest.has_remaining(),
+                "{context}: they read everything of {message:#?}"
+            );
+            let mut their_bytes = BytesMut::new();
+            their_message
+                .encode(&mut their_bytes, their_version)
+                .unwrap_or_else(|error| panic!("{context}: {error}\n{message:#?}"));
+            assert_eq!(
+                their_bytes, bytes,
+                "{context}: {message:#?}\n{their_message:#?}"
+            );
+        }
+    }
+}
+
+macro_rules! test_apis {
+    ($(
+        $key:literal $name:ident: $request:ident, $response:ident, $min:literal to $max:literal, flexible $flexible:expr
+            $(, served $served_min:literal to $served_max:literal
+                $(, advertised $advertised_min:literal to $advertised_max:literal)?)?;
+    )+) => {
+        #[test]
+        fn every_request_is_as_the_oracle_reads_and_writes_it() {
+            $(round_trip::<ours::$request, theirs::$request>(ApiKey::$name);)+
+        }
+
+        #[test]
+        fn every_response_is_as_the_oracle_reads_and_writes_it() {
+            $(round_trip::<ours::$response, theirs::$response>(ApiKey::$name);)+
+        }
+    };
+}
+
+with_apis!(test_apis);
