@@ -1,4 +1,8 @@
 //! The `millstream` binary.
-fn main() {
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
     millstream_engine::cli::main()
 }

@@ -2,4 +2,5 @@
 //!
 //! Leaves to others: the loop of a shard (`shard`), what is decided (`machine`, `storage::commit`).
 
+pub mod checks;
 pub mod config;

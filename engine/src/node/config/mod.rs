@@ -5,6 +5,7 @@
 
 pub mod keys;
 pub mod listener;
+mod machine;
 pub mod settings;
 #[cfg(test)]
 mod tests;

@@ -87,7 +87,7 @@ impl Settings {
         let Some(key) = keys::find(name) else {
             let hint = match keys::nearest(name) {
                 Some(known) => format!("; did you mean `{known}`?"),
-                None => String::from("; `millstream serve --help-keys` lists all keys"),
+                None => String::new(),
             };
             return Err(ConfigError(format!(
                 "unknown key `{name}` (value `{value}`){hint}"

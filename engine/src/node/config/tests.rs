@@ -61,7 +61,7 @@ fn an_unknown_key_is_refused_with_the_nearest_one() {
         error,
         "unknown key `log.retention.hour` (value `3`); did you mean `log.retention.hours`?"
     );
-    assert!(refused(&["zzzzzzzzzzzzzzzzzzzzzzzzzzzz=3"]).contains("lists all keys"));
+    assert!(!refused(&["zzzzzzzzzzzzzzzzzzzzzzzzzzzz=3"]).contains("did you mean"));
 }
 
 #[test]

@@ -1,0 +1,86 @@
+//! `millstream serve`: from arguments to a configuration, then the node.
+
+use super::args::ServeArgs;
+use super::outcome::{Failure, Outcome};
+use crate::node::config::keys::{self, Standing};
+use crate::node::config::settings::{Settings, Source, range};
+use crate::node::config::{Config, ConfigError, Machine, listener};
+
+pub fn run(args: ServeArgs) -> Outcome {
+    if args.help_keys {
+        print_keys();
+        return Ok(());
+    }
+    let settings = settings(&args).map_err(refused)?;
+    for key in settings.inert() {
+        eprintln!("millstream: `{key}` is accepted and has no effect in this version");
+    }
+    let _config = Config::new(settings, &Machine::this()).map_err(refused)?;
+    Ok(())
+}
+
+fn refused(error: ConfigError) -> Failure {
+    Failure::new(error.to_string())
+        .next("nothing was started; `millstream serve --help-keys` lists all keys")
+        .code(2)
+}
+
+/// The file first, then `--set`, then the options of their own.
+pub(super) fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
+    let mut settings = Settings::default();
+    if let Some(file) = &args.config {
+        settings.read_file(file)?;
+    }
+    for pair in &args.set {
+        settings.set_pair(pair)?;
+    }
+    let mut option = |name: &str, value: Option<String>| match value {
+        Some(value) => settings.set(name, &value, Source::CommandLine),
+        None => Ok(()),
+    };
+    option(
+        "log.dirs",
+        args.data.as_ref().map(|path| path.display().to_string()),
+    )?;
+    option("shards", args.shards.map(|count| count.to_string()))?;
+    option("listeners", address("--listen", args.listen.as_deref())?)?;
+    option(
+        "advertised.listeners",
+        address("--advertise", args.advertise.as_deref())?,
+    )?;
+    Ok(settings)
+}
+
+fn address(option: &str, text: Option<&str>) -> Result<Option<String>, ConfigError> {
+    let Some(text) = text else { return Ok(None) };
+    let address = listener::parse_host_port(text)
+        .map_err(|range| ConfigError(format!("`{option} {text}`: it takes {range}")))?;
+    Ok(Some(format!("PLAINTEXT://{address}")))
+}
+
+fn print_keys() {
+    for key in keys::KEYS
+        .iter()
+        .filter(|key| key.standing == Standing::Acts)
+    {
+        let default = match key.default {
+            Some(text) if !text.is_empty() => format!("default {text}"),
+            _ => String::from("no default"),
+        };
+        println!(
+            "{}\n    {}\n    {}; {default}",
+            key.name,
+            key.doc,
+            range(key.kind)
+        );
+    }
+    let inert: Vec<&str> = keys::KEYS
+        .iter()
+        .filter(|key| key.standing == Standing::Inert)
+        .map(|key| key.name)
+        .collect();
+    println!(
+        "\nAccepted, without effect in this version: {}",
+        inert.join(", ")
+    );
+}
