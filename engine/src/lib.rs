@@ -1,5 +1,6 @@
 //! The engine of a Millstream node.
 
 pub mod cli;
+pub mod machine;
 pub mod node;
 pub mod shard;

@@ -1,0 +1,7 @@
+//! The pure machines of the engine: events in, effects out, time as an argument.
+//!
+//! Always: (1) a machine never blocks, reads no clock and touches no file or socket; (2) it sees headers and handles, never
+//! payload; (3) it iterates only over ordered containers, so that equal inputs give equal effects.
+//! Sibling machines do not know each other; the shard's core composes them.
+
+pub mod partition;

@@ -1,0 +1,139 @@
+//! What readers are told: how far they may read, offsets by name, ends of epochs.
+
+use super::types::Role;
+use super::{Partition, PartitionConfig};
+use millstream_storage::ids::{LeaderEpoch, Offset};
+
+/// What a reader wants to see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Isolation {
+    /// Everything committed.
+    #[default]
+    ReadUncommitted,
+    /// Nothing of open transactions.
+    ReadCommitted,
+}
+
+/// Why a read is not served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ReadRefusal {
+    /// [6] This replica does not lead.
+    NotLeader,
+    /// [74] The reader knows an older leader epoch.
+    FencedLeaderEpoch,
+    /// [75] The reader knows a newer leader epoch.
+    UnknownLeaderEpoch,
+    /// [1] Outside of the log.
+    OffsetOutOfRange,
+    /// [78] (before ListOffsets v5: [5]) Elected, but the high watermark has not reached the start of its epoch.
+    OffsetNotAvailable,
+}
+
+impl Partition {
+    /// Judges a request of a reader that knows this leader epoch (-1: does not say), rule F8.
+    pub fn judge_reader(&self, epoch: LeaderEpoch) -> Result<(), ReadRefusal> {
+        if !matches!(self.role, Role::Leader(_)) {
+            return Err(ReadRefusal::NotLeader);
+        }
+        match epoch {
+            LeaderEpoch(-1) => Ok(()),
+            _ if epoch < self.leader_epoch => Err(ReadRefusal::FencedLeaderEpoch),
+            _ if epoch > self.leader_epoch => Err(ReadRefusal::UnknownLeaderEpoch),
+            _ => Ok(()),
+        }
+    }
+
+    /// Judges a fetch: the offset below which it may see (rules F4, F5, F8). Where `from` is at or above it, there is
+    /// nothing to see yet.
+    pub fn readable(
+        &self,
+        epoch: LeaderEpoch,
+        from: Offset,
+        isolation: Isolation,
+    ) -> Result<Offset, ReadRefusal> {
+        self.judge_reader(epoch)?;
+        if from < self.log_start || from > self.log_end {
+            return Err(ReadRefusal::OffsetOutOfRange);
+        }
+        Ok(self.visible(isolation))
+    }
+
+    /// The "latest" offset (rules O1, O3).
+    pub fn latest(&self, epoch: LeaderEpoch, isolation: Isolation) -> Result<Offset, ReadRefusal> {
+        self.judge_reader(epoch)?;
+        if self.high_watermark < self.epoch_start {
+            return Err(ReadRefusal::OffsetNotAvailable);
+        }
+        Ok(self.visible(isolation))
+    }
+
+    /// Where an epoch ends (rule O4): the largest epoch at or below the one asked for, and the start of the next one.
+    /// `stored` asks the store's list, which has an epoch only once something was appended under it.
+    pub fn epoch_end(
+        &self,
+        asked: LeaderEpoch,
+        stored: impl FnOnce(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
+    ) -> Option<(LeaderEpoch, Offset)> {
+        if asked == self.leader_epoch && matches!(self.role, Role::Leader(_)) {
+            return Some((asked, self.log_end));
+        }
+        if asked > self.leader_epoch {
+            return None;
+        }
+        stored(asked)
+    }
+
+    /// The bound of a reader's sight.
+    pub fn visible(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.last_stable_offset(),
+        }
+    }
+
+    /// Everything below is committed.
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// Everything below is decided: the first offset of the oldest open transaction, or the high watermark.
+    pub fn last_stable_offset(&self) -> Offset {
+        let open = self.producers.first_open();
+        open.map_or(self.high_watermark, |first| first.min(self.high_watermark))
+    }
+
+    /// The first offset that may be read.
+    pub fn log_start(&self) -> Offset {
+        self.log_start
+    }
+
+    /// The offset of the next append.
+    pub fn log_end(&self) -> Offset {
+        self.log_end
+    }
+
+    /// The newest epoch this replica has had a role in.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.leader_epoch
+    }
+
+    /// What this replica is.
+    pub fn current_role(&self) -> &Role {
+        &self.role
+    }
+
+    /// What it acts on.
+    pub fn config(&self) -> PartitionConfig {
+        self.config
+    }
+
+    /// The settled producers as bytes, appended to `into`, and the offset they stand for: what a checkpoint keeps.
+    pub fn encode_producers(&self, into: &mut Vec<u8>) -> Offset {
+        self.producers.encode(into)
+    }
+
+    /// Producers known here.
+    pub fn producer_count(&self) -> usize {
+        self.producers.count()
+    }
+}
