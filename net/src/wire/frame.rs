@@ -10,7 +10,7 @@ use super::error_code::ErrorCode;
 use super::field::Field;
 use super::message::Dialect;
 use super::read::{Limits, Malformed, Reader};
-use super::table::{ApiKey, Call, Request, Response};
+use super::table::{ApiKey, Request, Response};
 use super::text::Str;
 use super::write::{Count, Encoder, Sink, frame_number};
 
@@ -133,13 +133,13 @@ pub fn encode_unsupported_api_versions(correlation_id: i32) -> Vec<Bytes> {
 }
 
 /// Writes the frame of a request, length prefix included.
-pub fn encode_request<C: Call>(
+pub fn encode_request(
     version: i16,
     correlation_id: i32,
     client_id: Option<&Str>,
-    request: &C,
+    request: &Request,
 ) -> Vec<Bytes> {
-    let dialect = C::KEY.api().dialect(version);
+    let dialect = request.key().api().dialect(version);
     encode_frame(&RequestFrame {
         correlation_id,
         client_id,
@@ -170,16 +170,16 @@ impl Content for ResponseFrame<'_> {
     }
 }
 
-struct RequestFrame<'a, C> {
+struct RequestFrame<'a> {
     correlation_id: i32,
     client_id: Option<&'a Str>,
-    request: &'a C,
+    request: &'a Request,
     dialect: Dialect,
 }
 
-impl<C: Call> Content for RequestFrame<'_, C> {
+impl Content for RequestFrame<'_> {
     fn write<S: Sink>(&self, sink: &mut S) {
-        C::KEY.code().write(sink, PLAIN);
+        self.request.key().code().write(sink, PLAIN);
         self.dialect.version.write(sink, PLAIN);
         self.correlation_id.write(sink, PLAIN);
         self.client_id.cloned().write(sink, PLAIN);
@@ -199,18 +199,26 @@ fn encode_frame(content: &impl Content) -> Vec<Bytes> {
     encoder.into_parts()
 }
 
-/// Reads the answer to a request of type `C` in `frame`, which has no length prefix: the correlation id and the body.
-pub fn decode_response<C: Call>(
+/// Reads the answer to a request of `key` and `version` in `frame`, which has no length prefix: the correlation id and the
+/// body.
+///
+/// A broker that does not know our version of ApiVersions answers in the form of version 0; it is read as such.
+pub fn decode_response(
+    key: ApiKey,
     version: i16,
     frame: &Bytes,
-) -> Result<(i32, C::Response), Malformed> {
+) -> Result<(i32, Response), Malformed> {
     let reader = &mut Reader::new(frame, Limits::for_response(frame.len()));
-    let dialect = C::KEY.api().dialect(version);
     let correlation_id = i32::read(reader, PLAIN)?;
-    if dialect.flexible && C::KEY != ApiKey::ApiVersions {
+    let unsupported = ErrorCode::UnsupportedVersion.code().to_be_bytes();
+    let dialect = match key {
+        ApiKey::ApiVersions if frame[4..].starts_with(&unsupported) => PLAIN,
+        _ => key.api().dialect(version),
+    };
+    if dialect.flexible && key != ApiKey::ApiVersions {
         reader.tagged(|_, _| Ok(false))?;
     }
-    let response = C::Response::read(reader, dialect)?;
+    let response = Response::read(key, reader, dialect)?;
     if reader.remaining() > 0 {
         return Err(reader.malformed("bytes follow the answer"));
     }

@@ -5,9 +5,8 @@
 
 use super::api::*;
 use super::field::Field;
-use super::frame::Refused;
 use super::message::Dialect;
-use super::read::Reader;
+use super::read::{Malformed, Reader};
 use super::write::Sink;
 
 /// A closed range of versions.
@@ -70,12 +69,15 @@ impl Api {
 }
 
 /// A request type: it knows its API and the answer that belongs to it.
-pub trait Call: Field {
+pub trait Call: Field + Into<Request> {
     /// The API.
     const KEY: ApiKey;
 
     /// The answer.
     type Response: Field;
+
+    /// The answer in `response`, if it is of this API.
+    fn response(response: Response) -> Option<Self::Response>;
 }
 
 /// The rows of the table. A row is `key Name: versions with a schema, flexible from [, served versions [, advertised versions]];`
@@ -135,6 +137,13 @@ macro_rules! define_apis {
             impl Call for $request {
                 const KEY: ApiKey = ApiKey::$name;
                 type Response = $response;
+
+                fn response(response: Response) -> Option<$response> {
+                    match response {
+                        Response::$name(response) => Some(response),
+                        _ => None,
+                    }
+                }
             }
         )+
 
@@ -158,12 +167,27 @@ macro_rules! define_apis {
                 key: ApiKey,
                 reader: &mut Reader<'_>,
                 dialect: Dialect,
-            ) -> Result<Self, Refused> {
+            ) -> Result<Self, Malformed> {
                 Ok(match key {
                     $(ApiKey::$name => Self::$name(Field::read(reader, dialect)?),)+
                 })
             }
+
+            /// Writes the body of a request.
+            pub(super) fn write<S: Sink>(&self, sink: &mut S, dialect: Dialect) {
+                match self {
+                    $(Self::$name(request) => request.write(sink, dialect),)+
+                }
+            }
         }
+
+        $(
+            impl From<$request> for Request {
+                fn from(request: $request) -> Self {
+                    Self::$name(request)
+                }
+            }
+        )+
 
         /// An answer of any API.
         #[derive(Debug, Clone, PartialEq)]
@@ -178,6 +202,17 @@ macro_rules! define_apis {
                 match self {
                     $(Self::$name(_) => ApiKey::$name,)+
                 }
+            }
+
+            /// Reads the body of an answer.
+            pub(super) fn read(
+                key: ApiKey,
+                reader: &mut Reader<'_>,
+                dialect: Dialect,
+            ) -> Result<Self, Malformed> {
+                Ok(match key {
+                    $(ApiKey::$name => Self::$name(Field::read(reader, dialect)?),)+
+                })
             }
 
             /// Writes the body of an answer.

@@ -81,7 +81,7 @@ fn decode_mutated_requests<C: Call + Sample>() {
         for seed in 0..300 {
             let random = &mut Random(seed);
             let request = C::sample(random, dialect);
-            let frame = joined(&encode_request(version, 1, None, &request));
+            let frame = joined(&encode_request(version, 1, None, &request.into()));
             let frame = mutate(&frame, random);
             let limits = Limits::for_request(frame.len());
             let allocated = allocated_bytes_by(|| {
