@@ -3,6 +3,7 @@
 //! Modules import only to the left: ids < disk < batch < format < log < commit < cache < store < io.
 //! `sim` (feature `sim`) is a simulated disk with crash semantics and may import everything left of `io`.
 
+pub mod batch;
 pub mod cache;
 pub mod disk;
 pub mod ids;

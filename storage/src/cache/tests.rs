@@ -84,9 +84,12 @@ fn staged_slices_are_aligned_and_the_last_block_is_padded() {
             cache.staged(LOG, SEGMENT, *from..*to, &mut out).unwrap();
             assert!(
                 out.iter()
-                    .all(|slice| slice.as_ptr() as usize % BLOCK_BYTES == 0)
+                    .all(|slice| (slice.as_ptr() as usize).is_multiple_of(BLOCK_BYTES))
             );
-            assert!(out.iter().all(|slice| slice.len() % BLOCK_BYTES == 0));
+            assert!(
+                out.iter()
+                    .all(|slice| slice.len().is_multiple_of(BLOCK_BYTES))
+            );
             let start = from - from % BLOCK_BYTES as u64;
             let mut wanted = expected(start, *to);
             wanted.resize(wanted.len().next_multiple_of(BLOCK_BYTES), 0);

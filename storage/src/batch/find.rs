@@ -1,0 +1,45 @@
+//! Looking for a time inside a batch.
+
+use super::head::{BatchHead, Malformed};
+use super::records::OpenBatch;
+use crate::ids::Offset;
+
+/// A record found by its time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// Its offset.
+    pub offset: Offset,
+    /// Its timestamp, milliseconds.
+    pub timestamp: i64,
+}
+
+/// The first record of the batch `bytes` begins with whose timestamp is `timestamp` or later. Decompresses at most `limit_bytes`, and
+/// only where the header says that there is one.
+pub fn find_timestamp(
+    bytes: &[u8],
+    timestamp: i64,
+    limit_bytes: usize,
+) -> Result<Option<Found>, Malformed> {
+    let head = BatchHead::parse(bytes)?;
+    if head.max_timestamp < timestamp || head.attributes.is_control() {
+        return Ok(None);
+    }
+    if head.attributes.is_log_append_time() {
+        // Every record has the time of the batch.
+        return Ok(Some(Found {
+            offset: head.base_offset,
+            timestamp: head.max_timestamp,
+        }));
+    }
+    let batch = OpenBatch::new(bytes, limit_bytes)?;
+    for record in batch.records() {
+        let record = record?;
+        if record.timestamp >= timestamp {
+            return Ok(Some(Found {
+                offset: record.offset,
+                timestamp: record.timestamp,
+            }));
+        }
+    }
+    Ok(None)
+}
