@@ -3,4 +3,5 @@
 //! Modules import only to the left: wire < conn < io.
 
 pub mod conn;
+pub mod io;
 pub mod wire;

@@ -2,7 +2,7 @@
 //!
 //! Always: (1) frames come out whole, in order, without their length prefix; (2) a length that is negative or above the
 //! limit ends the stream (rule C7); (3) memory follows what was received, not what was announced: the buffer of a frame
-//! above `ROOM_BYTES_FIRST` is at most twice what arrived; (4) while a buffer is lent to the kernel nothing else is taken.
+//! above `ROOM_BYTES_FIRST` is at most four times what arrived; (4) while a buffer is lent to the kernel nothing else is taken.
 //! Leaves to others: receiving (`io`), and what a frame means.
 
 use super::transport::{Room, Transport};
@@ -15,7 +15,7 @@ pub const DIRECT_BYTES_MIN: usize = 16 * 1024;
 /// Less than this left of a frame is not worth a receive of its own.
 const DIRECT_REST_BYTES_MIN: usize = 2 * 1024;
 /// A frame up to this size gets its whole buffer at once.
-const ROOM_BYTES_FIRST: usize = 1024 * 1024;
+const ROOM_BYTES_FIRST: usize = 256 * 1024;
 /// So many small frames in a row end the expectation of large ones.
 const SMALL_FRAMES_IN_A_ROW: u32 = 32;
 
@@ -113,12 +113,11 @@ impl Framer {
     /// The buffer of a large frame under way, to receive the rest of it; also, behind its end, room for the prefix of the
     /// next frame, so that a stream of large frames takes one receive each.
     pub fn lend(&mut self) -> Option<Loan> {
-        let body = self.body.as_ref()?;
-        let rest_bytes = body.frame_bytes - body.room.len();
-        if body.frame_bytes < DIRECT_BYTES_MIN || rest_bytes < DIRECT_REST_BYTES_MIN {
+        if !self.expects_direct() {
             return None;
         }
         let mut body = self.body.take()?;
+        let rest_bytes = body.frame_bytes - body.room.len();
         let capacity = room_bytes(body.frame_bytes, body.room.len());
         body.room.grow_to(capacity);
         self.lent = true;
@@ -166,6 +165,14 @@ impl Framer {
             0 => Traffic::Small,
             _ => Traffic::Bulk,
         }
+    }
+
+    /// Whether `lend` would give a buffer.
+    pub fn expects_direct(&self) -> bool {
+        self.body.as_ref().is_some_and(|body| {
+            let rest_bytes = body.frame_bytes - body.room.len();
+            body.frame_bytes >= DIRECT_BYTES_MIN && rest_bytes >= DIRECT_REST_BYTES_MIN
+        })
     }
 
     /// When the frame under way last went on; `None` between frames.
@@ -274,5 +281,5 @@ fn room_bytes(frame_bytes: usize, arrived_bytes: usize) -> usize {
         0
     };
     let whole = frame_bytes + extra;
-    whole.min(ROOM_BYTES_FIRST.max(2 * arrived_bytes) + extra)
+    whole.min(ROOM_BYTES_FIRST.max(4 * arrived_bytes) + extra)
 }

@@ -58,6 +58,11 @@ impl Transport {
         self.used_bytes() >= self.inner.limit_bytes
     }
 
+    /// Whether enough was given back to receive again after it was full: an eighth is free.
+    pub fn is_roomy(&self) -> bool {
+        self.used_bytes() < self.inner.limit_bytes - self.inner.limit_bytes / 8
+    }
+
     fn charge(&self, bytes: usize) {
         self.inner.used_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
