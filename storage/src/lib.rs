@@ -7,4 +7,6 @@ pub mod batch;
 pub mod cache;
 pub mod disk;
 pub mod ids;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 pub mod store;

@@ -1,0 +1,140 @@
+//! The simulated disk as recovery and offline tools see it: every call takes effect at once.
+//!
+//! Always: the rules of durability are those of the asynchronous side; a budget of calls can end the process within
+//! recovery, after which every call fails.
+
+use super::disk::{SimDisk, State};
+use super::names::Node;
+use crate::disk::{BlockingDisk, DirEntry, EntryKind};
+use bytes::Bytes;
+use std::io;
+use std::path::Path;
+
+impl SimDisk {
+    fn call<T>(&self, act: impl FnOnce(&mut State) -> Result<T, i32>) -> io::Result<T> {
+        let mut state = self.state.borrow_mut();
+        match &mut state.blocking_left {
+            Some(0) => return Err(io::Error::other("the simulated process has ended")),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        state.moment += 1;
+        act(&mut state).map_err(io::Error::from_raw_os_error)
+    }
+}
+
+impl BlockingDisk for SimDisk {
+    fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        self.call(|state| match state.names.node(path) {
+            Some(Node::File(_)) => Err(libc::ENOTDIR),
+            None => Ok(Vec::new()),
+            Some(Node::Directory) => {
+                let entry = |(name, node)| DirEntry {
+                    name,
+                    kind: if node == Node::Directory {
+                        EntryKind::Directory
+                    } else {
+                        EntryKind::File
+                    },
+                };
+                Ok(state.names.entries(path).into_iter().map(entry).collect())
+            }
+        })
+    }
+
+    fn length(&self, path: &Path) -> io::Result<Option<u64>> {
+        self.call(|state| match state.names.node(path) {
+            None => Ok(None),
+            Some(Node::Directory) => Err(libc::EISDIR),
+            Some(Node::File(inode)) => Ok(Some(state.file_of(inode)?.length())),
+        })
+    }
+
+    fn read(&self, path: &Path, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        self.call(|state| match state.names.node(path) {
+            None => Err(libc::ENOENT),
+            Some(Node::Directory) => Err(libc::EISDIR),
+            Some(Node::File(inode)) => {
+                let bytes = state
+                    .file_of(inode)?
+                    .read(position, into.len())
+                    .ok_or(libc::EIO)?;
+                into[..bytes.len()].copy_from_slice(&bytes);
+                Ok(bytes.len())
+            }
+        })
+    }
+
+    fn write(&self, path: &Path, position: u64, data: &[u8]) -> io::Result<()> {
+        self.call(|state| {
+            let moment = state.moment;
+            let inode = state.make_file(path)?;
+            state
+                .file_of(inode)?
+                .write(moment, position, &Bytes::copy_from_slice(data), || true);
+            Ok(())
+        })
+    }
+
+    fn set_length(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        self.call(|state| {
+            let moment = state.moment;
+            let inode = state.make_file(path)?;
+            state.file_of(inode)?.set_length(moment, bytes);
+            Ok(())
+        })
+    }
+
+    fn sync_data(&self, path: &Path) -> io::Result<()> {
+        self.call(|state| {
+            let moment = state.moment;
+            let Some(Node::File(inode)) = state.names.node(path) else {
+                return Err(libc::ENOENT);
+            };
+            state.file_of(inode)?.sync(moment);
+            Ok(())
+        })
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.call(|state| {
+            let moment = state.moment;
+            state.names.sync_directory(moment, path);
+            Ok(())
+        })
+    }
+
+    fn sync_fs(&self) -> io::Result<()> {
+        self.call(|state| {
+            let moment = state.moment;
+            state.sync_everything(moment);
+            Ok(())
+        })
+    }
+
+    fn make_dirs(&self, path: &Path) -> io::Result<()> {
+        self.call(|state| {
+            let mut above: Vec<&Path> = path
+                .ancestors()
+                .filter(|part| !part.as_os_str().is_empty())
+                .collect();
+            above.reverse();
+            above.into_iter().try_for_each(|part| state.make_dir(part))
+        })
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(|state| state.rename(from, to))
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        self.call(|state| {
+            state.remove(path);
+            Ok(())
+        })
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        self.call(|state| state.remove_dir(path))
+    }
+}
