@@ -4,4 +4,5 @@
 //! payload; (3) it iterates only over ordered containers, so that equal inputs give equal effects.
 //! Sibling machines do not know each other; the shard's core composes them.
 
+pub mod image;
 pub mod partition;
