@@ -8,5 +8,6 @@ pub mod cache;
 pub mod disk;
 pub mod ids;
 #[cfg(any(test, feature = "sim"))]
+pub mod log;
 pub mod sim;
 pub mod store;

@@ -1,0 +1,137 @@
+//! The sparse indexes of one segment: offset to position, and time to offset.
+//!
+//! Always: (1) entries rise in every column; (2) an offset entry names the first offset and the position of one batch; (3) a time entry
+//! says: nothing in front of this offset is newer than this time.
+
+use crate::ids::Offset;
+
+/// The indexes of one segment, in memory. Numbers are relative to the segment's base offset.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct SegmentIndex {
+    pub(super) offsets: Vec<OffsetEntry>,
+    pub(super) times: Vec<TimeEntry>,
+    /// Position of the last offset entry, or the segment's start.
+    indexed_position: u64,
+    /// The newest timestamp in front of what is noted next.
+    newest: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct OffsetEntry {
+    pub(super) offset_delta: u32,
+    pub(super) position: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct TimeEntry {
+    pub(super) timestamp: i64,
+    pub(super) offset_delta: u32,
+}
+
+impl SegmentIndex {
+    /// The index of a segment without batches.
+    pub fn new() -> SegmentIndex {
+        SegmentIndex {
+            newest: -1,
+            ..SegmentIndex::default()
+        }
+    }
+
+    pub(super) fn from_entries(
+        offsets: Vec<OffsetEntry>,
+        times: Vec<TimeEntry>,
+        newest: i64,
+    ) -> SegmentIndex {
+        SegmentIndex {
+            indexed_position: offsets.last().map_or(0, |entry| u64::from(entry.position)),
+            offsets,
+            times,
+            newest,
+        }
+    }
+
+    /// Notes the next batch of the segment: its place relative to the base, its position, and its newest timestamp (ms). One batch in
+    /// `interval_bytes` gets entries.
+    pub fn note(
+        &mut self,
+        offset_delta: u32,
+        position: u64,
+        max_timestamp: i64,
+        interval_bytes: u64,
+    ) {
+        if position - self.indexed_position >= interval_bytes.max(1) {
+            self.indexed_position = position;
+            self.offsets.push(OffsetEntry {
+                offset_delta,
+                position: u32::try_from(position).expect("a segment is smaller than 4 GiB"),
+            });
+            let time = TimeEntry {
+                timestamp: self.newest,
+                offset_delta,
+            };
+            match self.times.last_mut() {
+                Some(last) if last.timestamp == time.timestamp => *last = time,
+                _ => self.times.push(time),
+            }
+        }
+        self.newest = self.newest.max(max_timestamp);
+    }
+
+    /// The position from which on to look for an offset.
+    pub fn floor(&self, base: Offset, offset: Offset) -> u64 {
+        let delta = offset.0.saturating_sub(base.0);
+        let behind = self
+            .offsets
+            .partition_point(|entry| i64::from(entry.offset_delta) <= delta);
+        self.offsets[..behind]
+            .last()
+            .map_or(0, |entry| u64::from(entry.position))
+    }
+
+    /// The position from which on to look for the first record at or behind a time (ms).
+    pub fn floor_time(&self, base: Offset, timestamp: i64) -> u64 {
+        let behind = self
+            .times
+            .partition_point(|entry| entry.timestamp < timestamp);
+        match self.times[..behind].last() {
+            Some(entry) => self.floor(base, Offset(base.0 + i64::from(entry.offset_delta))),
+            None => 0,
+        }
+    }
+
+    /// Forgets what lies at `position` or behind it. The newest timestamp stays as an upper bound.
+    pub fn truncate(&mut self, position: u64) {
+        let kept = self
+            .offsets
+            .partition_point(|entry| u64::from(entry.position) < position);
+        let Some(first_gone) = self.offsets.get(kept).map(|entry| entry.offset_delta) else {
+            return;
+        };
+        self.offsets.truncate(kept);
+        self.times.truncate(
+            self.times
+                .partition_point(|entry| entry.offset_delta < first_gone),
+        );
+        self.indexed_position = self
+            .offsets
+            .last()
+            .map_or(0, |entry| u64::from(entry.position));
+    }
+
+    /// The newest timestamp noted, milliseconds; -1 where there is none.
+    pub fn newest(&self) -> i64 {
+        self.newest
+    }
+
+    /// How much memory it takes.
+    pub fn bytes(&self) -> usize {
+        self.offsets.capacity() * size_of::<OffsetEntry>()
+            + self.times.capacity() * size_of::<TimeEntry>()
+    }
+
+    /// Gives back memory that a full index does not need.
+    pub fn shrink(&mut self) {
+        self.offsets.shrink_to_fit();
+        self.times.shrink_to_fit();
+    }
+}
