@@ -1,13 +1,15 @@
 //! One shard's log: record batches, the commit journal, segments, chunks, and the disk they live on.
 //!
-//! Modules import only to the left: ids < disk < batch < format < log < commit < cache < store < io.
+//! Modules import only to the left: ids < disk < batch < format < log < commit < recovery < cache < store < io.
 //! `sim` (feature `sim`) is a simulated disk with crash semantics and may import everything left of `io`.
 
 pub mod batch;
 pub mod cache;
 pub mod disk;
+pub mod format;
 pub mod ids;
-#[cfg(any(test, feature = "sim"))]
 pub mod log;
+pub mod recovery;
+#[cfg(any(test, feature = "sim"))]
 pub mod sim;
 pub mod store;
