@@ -126,6 +126,7 @@ impl Load<'_> {
             if !counting && at >= warmup {
                 counting = true;
                 self.run.latency_us.reset();
+                self.run.errors = 0;
                 self.run.counted_from = self.run.samples.len();
                 self.sample(at);
                 next_sample = at + Duration::from_secs(1);
@@ -181,7 +182,7 @@ impl Load<'_> {
             match numbers {
                 Some((correlation_id, code)) if correlation_id == expected => {
                     self.run.errors += u64::from(code != 0);
-                    if code != 0 && self.run.errors == 1 {
+                    if code != 0 && self.run.errors == 1 && self.run.counted_from > 0 {
                         eprintln!("the first refusal has code {code}");
                     }
                 }

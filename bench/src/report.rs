@@ -2,7 +2,7 @@
 
 use crate::process::Cost;
 use hdrhistogram::Histogram;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 const MIB: f64 = (1 << 20) as f64;
@@ -35,26 +35,25 @@ impl Run {
     pub fn print(&self, json: bool) {
         let facts = self.facts();
         if json {
-            println!("{}", Value::Object(facts));
+            let facts = facts
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), Value::from(*value)));
+            println!("{}", Value::Object(facts.collect::<Map<_, _>>()));
             return;
         }
         for (name, value) in &facts {
-            let text = value
-                .as_f64()
-                .map_or_else(|| value.to_string(), |number| format!("{number:.2}"));
-            println!("{:<28} {text:>14}", name.replace('_', " "));
+            println!("{:<28} {value:>14.2}", name.replace('_', " "));
         }
     }
 
-    fn facts(&self) -> Map<String, Value> {
-        let mut facts = Map::new();
-        let mut put = |name: &str, value: f64| {
-            facts.insert(name.to_owned(), json!((value * 1000.0).round() / 1000.0))
-        };
+    /// Name and value, in the order in which they are told.
+    fn facts(&self) -> Vec<(&'static str, f64)> {
+        let mut facts = Vec::new();
         let (Some(first), Some(last)) = (self.samples.get(self.counted_from), self.samples.last())
         else {
             return facts;
         };
+        let mut put = |name, value: f64| facts.push((name, (value * 1000.0).round() / 1000.0));
         let (mib, requests, cpu) = between(first, last);
         put("seconds", (last.at - first.at).as_secs_f64());
         put("mib_per_second", mib);

@@ -1,0 +1,85 @@
+"""What an operator sees: refusals that say what to do, exit codes, the command line's own client, a second process on one
+directory, an idle node's stop within two seconds."""
+
+import json
+import socket
+import subprocess
+
+from broker import Broker, binary, free_port, work_dir
+
+
+def run(*arguments, text=None, timeout=60):
+    return subprocess.run([binary(), *arguments], input=text, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def refused(code, words, *arguments):
+    done = run(*arguments)
+    assert done.returncode == code, f"{arguments}: exit code {done.returncode}, not {code}: {done.stderr}"
+    for word in words:
+        assert word in done.stderr, f"{arguments}: `{word}` is not in: {done.stderr}"
+
+
+def check_refusals():
+    work = work_dir("refusals")
+    data = str(work / "data")
+    refused(2, ["num.partition", "did you mean `num.partitions`"], "serve", "--data", data, "--set", "num.partition=4")
+    refused(2, ["`num.partitions` cannot be `0`", "from 1 to 100000"], "serve", "--data", data, "--set", "num.partitions=0")
+    refused(2, ["HOST:PORT"], "serve", "--data", data, "--listen", "nonsense")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        refused(1, [address, "in use"], "serve", "--data", data, "--listen", address, "--shards", "1")
+    print("    wrong keys, values and addresses are refused with what to do")
+
+
+def check_second_process(broker):
+    done = run("serve", "--data", str(broker.data), "--listen", f"127.0.0.1:{free_port()}", timeout=40)
+    assert done.returncode == 1, done.stderr
+    assert "in use by another process" in done.stderr and str(broker.process.pid) in done.stderr, done.stderr
+    print("    a second process on one data directory waits, then names the first")
+
+
+def check_own_client(broker):
+    at = ["--broker", broker.address]
+    assert run("topic", "create", "words", "--partitions", "3", *at).returncode == 0
+    again = run("topic", "create", "words", *at)
+    assert again.returncode == 1 and "exists" in again.stderr, again.stderr
+    listed = json.loads(run("topic", "list", "--json", *at).stdout)
+    assert any(topic["name"] == "words" and topic["partitions"] == 3 for topic in listed["topics"]), listed
+    lines = [f"k{number % 7}:line {number}" for number in range(1000)]
+    sent = run("produce", "words", "--key-separator", ":", *at, text="\n".join(lines) + "\n")
+    assert sent.returncode == 0, sent.stderr
+    read = run("consume", "words", "--from", "beginning", "--count", "1000", "--json", *at)
+    assert read.returncode == 0, read.stderr
+    records = [json.loads(line) for line in read.stdout.splitlines()]
+    found = sorted(f"{record['key']}:{record['value']}" for record in records)
+    assert found == sorted(lines), f"{len(found)} of {len(lines)} lines came back"
+    assert run("topic", "delete", "words", *at).returncode == 0
+    refused(1, ["no broker"], "topic", "list", "--broker", f"127.0.0.1:{free_port()}")
+    print("    topic, produce and consume of its own command line")
+
+
+def check_offline(broker):
+    verified = run("log", "verify", str(broker.data))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert run("log", "dump", str(broker.data)).returncode == 0
+    print("    log verify and log dump of a stopped node")
+
+
+def main():
+    check_refusals()
+    with Broker("serve", shards=2) as broker:
+        assert "millstream produce" in broker.words(), broker.words()
+        check_own_client(broker)
+        check_second_process(broker)
+        seconds = broker.stop(within_s=5)
+        assert seconds < 2, f"an idle node took {seconds:.2f} s to stop"
+        check_offline(broker)
+    doctor = run("doctor", "--json")
+    assert json.loads(doctor.stdout)["findings"], doctor.stdout
+    print("    doctor")
+
+
+if __name__ == "__main__":
+    main()
