@@ -5,3 +5,9 @@
 
 pub mod event;
 pub mod mail;
+mod ring;
+pub mod rings;
+pub mod run;
+pub mod shell;
+#[cfg(test)]
+mod tests;

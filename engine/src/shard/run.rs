@@ -1,0 +1,234 @@
+//! One shard's thread: a pinned glommio executor whose one long task drives the shard's ring.
+//!
+//! Lives on one shard's core. Always: (1) executors are made once per process (each leaks an eventfd when it ends); (2)
+//! after `ROUNDS` turns the other tasks of the executor get their time; (3) a shard without work sleeps: first a moment in
+//! its own ring, where a completion wakes it soonest, then in glommio's, on the ring's eventfd.
+//! Leaves to others: what a turn does (`shell`).
+
+use super::event::{FatalReason, ShardCore};
+use super::mail::Mail;
+use super::ring::Ring;
+use super::rings::Mailbox;
+use super::shell::{Disk, Found, Shell};
+use glommio::io::BufferedFile;
+use glommio::timer::Timer;
+use glommio::{LocalExecutorBuilder, Placement};
+use millstream_net::conn::{ListenerIndex, Transport};
+use millstream_net::io::{SocketLimits, Sockets};
+use millstream_storage::ids::ShardIndex;
+use std::future::Future;
+use std::io;
+use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Turns between two offers of time to the executor's other tasks.
+const ROUNDS: u32 = 32;
+/// The wait in the shard's own ring before it sleeps in glommio's.
+const LINGER: Duration = Duration::from_micros(200);
+/// Memory an executor's own rings may lock; it counts three times, against a limit per user.
+const EXECUTOR_MEMORY_BYTES: usize = 64 * 1024;
+/// Depth of the executor's own rings: they carry timers and the ring's eventfd.
+const EXECUTOR_RING_DEPTH: usize = 32;
+
+/// What a shard's thread is made of.
+pub struct ShardSeed {
+    /// Its number.
+    pub index: ShardIndex,
+    /// The core it is pinned to, if any.
+    pub cpu: Option<usize>,
+    /// The cores its kernel workers run on; anywhere if there are none.
+    pub worker_cpus: Vec<usize>,
+    /// Listening sockets, its own of each listener.
+    pub listeners: Vec<(ListenerIndex, OwnedFd)>,
+    /// Bounds of connections.
+    pub sockets: SocketLimits,
+    /// What it may hold in received requests.
+    pub transport_bytes: usize,
+    /// The descriptor of the data directory's lock: the ring keeps it open until its last request has ended.
+    pub lock: Option<RawFd>,
+    /// Its end of the mail.
+    pub mailbox: Mailbox<Mail>,
+}
+
+/// A running shard.
+pub struct ShardThread {
+    thread: JoinHandle<Result<(), FatalReason>>,
+}
+
+impl ShardThread {
+    /// Waits until the shard has stopped.
+    pub fn join(self) -> Result<(), FatalReason> {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// Starts a shard's thread. `make` builds core and disk there. A dead end is given to `fatal` on that thread at once,
+/// which is expected to end the process.
+pub fn start<C, D, M, F>(seed: ShardSeed, make: M, fatal: F) -> io::Result<ShardThread>
+where
+    C: ShardCore + 'static,
+    D: Disk + 'static,
+    M: FnOnce() -> (C, D) + Send + 'static,
+    F: FnOnce(&FatalReason) + Send + 'static,
+{
+    let name = format!("shard-{}", seed.index);
+    let thread = std::thread::Builder::new().name(name).spawn(move || {
+        let result = host(seed, make);
+        if let Err(reason) = &result {
+            fatal(reason);
+        }
+        result
+    })?;
+    Ok(ShardThread { thread })
+}
+
+/// Runs the executor on this thread.
+fn host<C, D, M>(seed: ShardSeed, make: M) -> Result<(), FatalReason>
+where
+    C: ShardCore + 'static,
+    D: Disk + 'static,
+    M: FnOnce() -> (C, D),
+{
+    let placement = seed.cpu.map_or(Placement::Unbound, Placement::Fixed);
+    let build = || {
+        LocalExecutorBuilder::new(placement.clone())
+            .io_memory(EXECUTOR_MEMORY_BYTES)
+            .ring_depth(EXECUTOR_RING_DEPTH)
+            .make()
+    };
+    // Locked memory of processes that ended a moment ago is given back late: one more try.
+    let executor = build()
+        .or_else(|_| {
+            std::thread::sleep(Duration::from_millis(100));
+            build()
+        })
+        .map_err(|error| {
+            FatalReason::Runtime(format!(
+                "no executor for the shard: {error}; raise the limit of locked memory (ulimit -l)"
+            ))
+        })?;
+    executor.run(async move {
+        let ring = Ring::new(seed.lock.as_slice(), &seed.worker_cpus)
+            .map_err(|error| FatalReason::Runtime(format!("no io_uring: {error}")))?;
+        let sockets = Sockets::new(
+            &ring.submitter(),
+            seed.sockets,
+            Transport::new(seed.transport_bytes),
+            seed.listeners,
+        )
+        .map_err(|error| FatalReason::Runtime(format!("no receive buffers: {error}")))?;
+        let (core, disk) = make();
+        let shell = Shell::new(ring, sockets, disk, core, seed.mailbox);
+        drive(shell).await
+    })
+}
+
+/// Turns until the shard has stopped.
+async fn drive<C: ShardCore, D: Disk>(mut shell: Shell<C, D>) -> Result<(), FatalReason> {
+    let mut signal = Signal::new(&mut shell)
+        .map_err(|error| FatalReason::Runtime(format!("no eventfd: {error}")))?;
+    let result = turns(&mut shell, &mut signal).await;
+    if result.is_err() || !shell.is_quiet() {
+        // The kernel may still write to its buffers.
+        std::mem::forget(shell);
+    }
+    result
+}
+
+async fn turns<C: ShardCore, D: Disk>(
+    shell: &mut Shell<C, D>,
+    signal: &mut Signal,
+) -> Result<(), FatalReason> {
+    let mut rounds = 0;
+    let mut patience = Duration::ZERO;
+    loop {
+        let found = shell.turn(patience)?;
+        rounds += 1;
+        if rounds % ROUNDS == 0 {
+            glommio::executor().yield_now().await;
+        }
+        match found {
+            Found::End => return Ok(()),
+            Found::Work => patience = Duration::ZERO,
+            Found::Nothing if !shell.prepare_sleep() => patience = Duration::ZERO,
+            Found::Nothing if patience.is_zero() => {
+                patience = shell.sleep_max().unwrap_or(LINGER).min(LINGER);
+            }
+            Found::Nothing => {
+                sleep(shell, signal).await?;
+                patience = Duration::ZERO;
+            }
+        }
+    }
+}
+
+/// Sleeps in glommio's ring until the shard's own has a completion, or a deadline comes.
+async fn sleep<C: ShardCore, D: Disk>(
+    shell: &mut Shell<C, D>,
+    signal: &mut Signal,
+) -> Result<(), FatalReason> {
+    shell.ring().arm();
+    // ORDER: armed before the last look; what completes from here on signals. A completion found now is handled by the
+    // next turn, and the signal it leaves behind costs one idle turn.
+    shell
+        .ring()
+        .enter()
+        .map_err(|error| FatalReason::Runtime(format!("io_uring_enter: {error}")))?;
+    if !shell.ring().has_completions() {
+        signal.wait(shell.sleep_max()).await;
+    }
+    shell.ring().disarm();
+    Ok(())
+}
+
+type Read = Pin<Box<dyn Future<Output = ()>>>;
+
+/// The ring's eventfd as glommio sees it. One read stays in flight between sleeps.
+struct Signal {
+    file: Rc<BufferedFile>,
+    read: Option<Read>,
+}
+
+impl Signal {
+    fn new<C: ShardCore, D: Disk>(shell: &mut Shell<C, D>) -> io::Result<Signal> {
+        let own = shell.ring().signal().try_clone_to_owned()?;
+        // SAFETY: a descriptor of our own, given away.
+        let file = unsafe { BufferedFile::from_raw_fd(own.into_raw_fd()) };
+        Ok(Signal {
+            file: Rc::new(file),
+            read: None,
+        })
+    }
+
+    async fn wait(&mut self, at_most: Option<Duration>) {
+        let file = &self.file;
+        let read = self.read.get_or_insert_with(|| {
+            let file = file.clone();
+            Box::pin(async move {
+                // A read of an eventfd fails only when it is closed.
+                let _ = file.read_at(0, 8).await;
+            })
+        });
+        let mut timer = at_most.map(Timer::new);
+        let signalled = std::future::poll_fn(|context| {
+            if read.as_mut().poll(context).is_ready() {
+                return Poll::Ready(true);
+            }
+            match timer.as_mut().map(|timer| Pin::new(timer).poll(context)) {
+                Some(Poll::Ready(_)) => Poll::Ready(false),
+                _ => Poll::Pending,
+            }
+        })
+        .await;
+        if signalled {
+            self.read = None;
+        }
+    }
+}

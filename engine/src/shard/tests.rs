@@ -1,0 +1,291 @@
+//! The shell around a core that sends every frame back.
+
+use super::event::{FatalReason, ShardCore, ShardEffect, ShardEvent};
+use super::mail::Mail;
+use super::rings::{Waker, mailboxes};
+use super::run::{ShardSeed, ShardThread, start};
+use super::shell::Disk;
+use bytes::Bytes;
+use io_uring::squeue;
+use millstream_net::conn::{ConnEffect, ConnId, ConnLimits, Connections, ListenerIndex};
+use millstream_net::io::{Family, SocketLimits, listen};
+use millstream_storage::disk::{DiskDone, DiskOp, OpId};
+use millstream_storage::ids::{Now, ShardIndex, Tick};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+struct NoDisk;
+
+impl Disk for NoDisk {
+    fn submit(&mut self, _: OpId, _: DiskOp, _: &mut dyn FnMut(&squeue::Entry)) {
+        unreachable!("the echo has no log")
+    }
+
+    fn complete(&mut self, _: u64, _: i32, _: &mut dyn FnMut(&squeue::Entry)) -> Option<DiskDone> {
+        unreachable!("the echo has no log")
+    }
+
+    fn poll(&mut self) -> Option<DiskDone> {
+        None
+    }
+
+    fn is_quiet(&self) -> bool {
+        true
+    }
+}
+
+/// Sends frames back in order, or, with `swallow`, only the first byte of them.
+struct Echo {
+    connections: Connections,
+    pending: Vec<ConnEffect>,
+    swallow: bool,
+}
+
+impl Echo {
+    fn new(swallow: bool) -> Echo {
+        Echo {
+            connections: Connections::new(ConnLimits::default()),
+            pending: Vec::new(),
+            swallow,
+        }
+    }
+
+    fn frame(&mut self, now_ms: u64, conn: ConnId, bytes: Bytes) {
+        let slot = self
+            .connections
+            .request(now_ms, conn, bytes.len(), &mut self.pending);
+        let Some(slot) = slot else { return };
+        let body = if self.swallow {
+            bytes.slice(..1)
+        } else {
+            bytes
+        };
+        let prefix = Bytes::copy_from_slice(&(body.len() as u32).to_be_bytes());
+        self.connections
+            .answer(slot, vec![prefix, body], &mut self.pending);
+    }
+}
+
+impl ShardCore for Echo {
+    fn step(&mut self, now: Now, event: ShardEvent, effects: &mut Vec<ShardEffect>) {
+        let now_ms = now.tick.0 / 1_000_000;
+        let pending = &mut self.pending;
+        match event {
+            ShardEvent::Opened { conn, .. } => self.connections.opened(now_ms, conn),
+            ShardEvent::Frame { conn, bytes } => self.frame(now_ms, conn, bytes),
+            ShardEvent::Sent { conn, bytes } => self.connections.sent(now_ms, conn, bytes, pending),
+            ShardEvent::Closed { conn, .. } => self.connections.closed(conn),
+            ShardEvent::Mail { .. } | ShardEvent::Disk(_) => unreachable!("never asked for"),
+            ShardEvent::Stop => {
+                self.connections.close_all(pending);
+                effects.push(ShardEffect::Stopped);
+            }
+        }
+    }
+
+    fn turn(&mut self, now: Now, effects: &mut Vec<ShardEffect>) {
+        self.connections
+            .sweep(now.tick.0 / 1_000_000, &mut self.pending);
+        effects.extend(self.pending.drain(..).map(|effect| match effect {
+            ConnEffect::Send { conn, parts } => ShardEffect::Send { conn, parts },
+            ConnEffect::Close { conn } => ShardEffect::Close { conn },
+            ConnEffect::Pause { conn } => ShardEffect::Pause { conn },
+            ConnEffect::Resume { conn } => ShardEffect::Resume { conn },
+        }));
+    }
+
+    fn deadline(&self) -> Option<Tick> {
+        let at_ms = self.connections.deadline_ms()?;
+        Some(Tick(at_ms * 1_000_000))
+    }
+}
+
+struct Running {
+    address: SocketAddr,
+    threads: Vec<ShardThread>,
+    wakers: Vec<Arc<Waker>>,
+}
+
+fn serve(shards: usize, swallow: bool, pinned: bool) -> Running {
+    let (address, sockets) = listen(
+        SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        Family::Own,
+        shards,
+    )
+    .expect("listens");
+    let boxes = mailboxes::<Mail>(shards).expect("eventfds");
+    let mut threads = Vec::new();
+    let mut wakers = Vec::new();
+    for (index, (socket, mailbox)) in sockets.into_iter().zip(boxes).enumerate() {
+        wakers.push(mailbox.waker().clone());
+        let seed = ShardSeed {
+            index: ShardIndex(index as u16),
+            cpu: pinned.then_some(index),
+            worker_cpus: Vec::new(),
+            listeners: vec![(ListenerIndex(0), socket)],
+            sockets: SocketLimits::default(),
+            transport_bytes: 64 << 20,
+            lock: None,
+            mailbox,
+        };
+        let refuse = |reason: &FatalReason| panic!("{reason}");
+        let make = move || (Echo::new(swallow), NoDisk);
+        threads.push(start(seed, make, refuse).expect("a thread"));
+    }
+    Running {
+        address,
+        threads,
+        wakers,
+    }
+}
+
+impl Running {
+    fn stop(self) -> Duration {
+        let began = Instant::now();
+        for waker in &self.wakers {
+            waker.stop();
+        }
+        for thread in self.threads {
+            assert_eq!(thread.join(), Ok(()));
+        }
+        began.elapsed()
+    }
+}
+
+fn ping(stream: &mut TcpStream, length: usize, buffer: &mut Vec<u8>) {
+    buffer.clear();
+    buffer.extend((length as u32).to_be_bytes());
+    buffer.resize(length + 4, 7);
+    stream.write_all(buffer).expect("writes");
+    stream.read_exact(buffer).expect("reads");
+    assert_eq!(buffer[length + 3], 7);
+}
+
+/// CPU time of this thread's process, user and system.
+fn process_cpu() -> Duration {
+    // SAFETY: all zero is a valid rusage, which the call fills.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage
+    };
+    let time = |at: libc::timeval| {
+        Duration::from_secs(at.tv_sec as u64) + Duration::from_micros(at.tv_usec as u64)
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
+}
+
+#[test]
+fn shards_answer_after_sleep_and_stop_at_once_when_idle() {
+    let running = serve(2, false, false);
+    let mut buffer = Vec::new();
+    let mut streams: Vec<_> = (0..8)
+        .map(|_| TcpStream::connect(running.address).expect("connects"))
+        .collect();
+    for round in 0..20 {
+        for stream in &mut streams {
+            ping(stream, 1 + round * 9_999, &mut buffer);
+        }
+        // Longer than the wait in the shard's own ring: some of the rounds begin in a sleep.
+        std::thread::sleep(Duration::from_millis(if round % 3 == 0 { 5 } else { 0 }));
+    }
+    let took = running.stop();
+    assert!(took < Duration::from_secs(2), "stopping took {took:?}");
+    for stream in &mut streams {
+        let mut rest = [0];
+        assert!(matches!(stream.read(&mut rest), Ok(0) | Err(_)));
+    }
+}
+
+#[test]
+#[ignore = "measures: run alone, in release"]
+fn measure_the_loop() {
+    let running = serve(1, false, true);
+    let began = process_cpu();
+    let _idle = TcpStream::connect(running.address).expect("connects");
+    std::thread::sleep(Duration::from_secs(5));
+    let idle = (process_cpu() - began).as_secs_f64() / 5.0;
+    println!("idle: {:.3} % of a core", idle * 100.0);
+    println!(
+        "200 B ping-pong, 4 connections: {:.0}/s",
+        rate(running.address, 4, 200)
+    );
+    println!(
+        "200 B ping-pong, 1 connection: {:.0}/s",
+        rate(running.address, 1, 200)
+    );
+    running.stop();
+    let running = serve(1, true, true);
+    let frames = flood(running.address, 16, 64 * 1024);
+    println!("64 KiB frames in: {:.2} GB/s", frames * 65536.0 / 1e9);
+    let frames = flood(running.address, 8, 1024);
+    println!("1 KiB frames in, pipelined: {frames:.0}/s");
+    running.stop();
+}
+
+/// Round trips per second of clients that poll without sleeping, all from one thread on the other core.
+fn rate(address: SocketAddr, connections: usize, length: usize) -> f64 {
+    core_affinity::set_for_current(core_affinity::CoreId { id: 1 });
+    let mut streams: Vec<_> = (0..connections)
+        .map(|_| TcpStream::connect(address).expect("connects"))
+        .collect();
+    let mut request = (length as u32).to_be_bytes().to_vec();
+    request.resize(length + 4, 7);
+    let mut answer = vec![0; length + 4];
+    let mut rounds = 0u64;
+    for stream in &mut streams {
+        stream.set_nodelay(true).expect("a socket");
+        stream.write_all(&request).expect("writes");
+    }
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(3) {
+        for stream in &mut streams {
+            stream.read_exact(&mut answer).expect("reads");
+            stream.write_all(&request).expect("writes");
+            rounds += 1;
+        }
+    }
+    rounds as f64 / began.elapsed().as_secs_f64()
+}
+
+/// Frames per second that pipelining writers, one thread for all, get swallowed.
+fn flood(address: SocketAddr, connections: usize, length: usize) -> f64 {
+    let streams: Vec<_> = (0..connections)
+        .map(|_| TcpStream::connect(address).expect("connects"))
+        .collect();
+    let mut data = Vec::new();
+    while data.len() < 256 * 1024 {
+        data.extend((length as u32).to_be_bytes());
+        data.resize(data.len() + length, 7);
+    }
+    let began = Instant::now();
+    let total: u64 = std::thread::scope(|scope| {
+        let workers: Vec<_> = streams
+            .iter()
+            .map(|stream| {
+                let data = &data;
+                scope.spawn(move || {
+                    core_affinity::set_for_current(core_affinity::CoreId { id: 1 });
+                    let (mut writer, mut reader) = (stream, stream);
+                    let batch = data.len() / (length + 4);
+                    let mut answers = vec![0; batch * 5];
+                    let mut frames = 0;
+                    writer.write_all(data).expect("writes");
+                    while began.elapsed() < Duration::from_secs(3) {
+                        writer.write_all(data).expect("writes");
+                        reader.read_exact(&mut answers).expect("reads");
+                        frames += batch as u64;
+                    }
+                    frames
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().expect("no panic"))
+            .sum()
+    });
+    total as f64 / began.elapsed().as_secs_f64()
+}
