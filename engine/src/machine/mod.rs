@@ -4,5 +4,10 @@
 //! payload; (3) it iterates only over ordered containers, so that equal inputs give equal effects.
 //! Sibling machines do not know each other; the shard's core composes them.
 
+pub mod controller;
 pub mod image;
+pub mod nearest;
 pub mod partition;
+pub mod producer_ids;
+pub mod purgatory;
+pub mod topic_config;

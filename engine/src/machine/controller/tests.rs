@@ -1,0 +1,413 @@
+//! The controller decides as the rules M3, M8 to M10 and P6 say.
+
+use super::*;
+use crate::machine::image::{Directory, Registration};
+use millstream_storage::ids::{DirectoryId, NodeId};
+
+/// A controller over a quorum that commits when told to.
+struct Bench {
+    controller: Controller,
+    applied: Image,
+    proposed: VecDeque<Entry>,
+    answers: Vec<(Ask, Answer)>,
+    random: u128,
+    asks: u64,
+}
+
+impl Bench {
+    fn new(nodes: i32) -> Self {
+        Self::with(nodes, ControllerConfig::default())
+    }
+
+    fn with(nodes: i32, config: ControllerConfig) -> Self {
+        let mut bench = Self {
+            controller: Controller::new(config, 1, Image::default()),
+            applied: Image::default(),
+            proposed: VecDeque::new(),
+            answers: Vec::new(),
+            random: 7,
+            asks: 0,
+        };
+        let mut effects = Vec::new();
+        for node in 1..=nodes {
+            let registration = registration(node);
+            bench.controller.propose(vec![registration], &mut effects);
+        }
+        bench.take(effects);
+        bench.commit();
+        bench
+    }
+
+    fn take(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            match effect {
+                Effect::Propose { index, records } => self.proposed.push_back(Entry {
+                    term: 1,
+                    index,
+                    payload: Payload::Records(records),
+                }),
+                Effect::Answer { ask, answer } => self.answers.push((ask, answer)),
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        while let Some(entry) = self.proposed.pop_front() {
+            let bytes = entry.encode();
+            let entry = Entry::decode(&bytes).expect("it was encoded so");
+            self.applied.apply(&entry).expect("it fits");
+            self.applied.check();
+            let mut effects = Vec::new();
+            self.controller.applied(entry.index, &mut effects);
+            self.take(effects);
+        }
+    }
+
+    fn ask(&mut self) -> Ask {
+        self.asks += 1;
+        Ask(self.asks)
+    }
+
+    fn create(&mut self, topics: &[NewTopic], intent: Intent) -> PerTopic<String, Created> {
+        let request = CreateTopics {
+            topics: topics.to_vec(),
+            intent,
+            unspecified: Unspecified::Default,
+        };
+        let (ask, mut effects) = (self.ask(), Vec::new());
+        let mut seed = self.random;
+        let mut random = || {
+            seed = seed.wrapping_mul(0xDA94_2042_E4DD_58B5).wrapping_add(1);
+            seed ^ (seed << 64)
+        };
+        self.controller
+            .create_topics(ask, &request, &mut random, &mut effects);
+        self.random = seed;
+        self.take(effects);
+        self.commit();
+        match self.answers.pop() {
+            Some((answered, Answer::Created(topics))) if answered == ask => topics,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn delete(&mut self, names: &[TopicName]) -> PerTopic<TopicName, Deleted> {
+        let (ask, mut effects) = (self.ask(), Vec::new());
+        self.controller.delete_topics(ask, names, &mut effects);
+        self.take(effects);
+        self.commit();
+        match self.answers.pop() {
+            Some((answered, Answer::Deleted(topics))) if answered == ask => topics,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refusal(&mut self, topic: NewTopic) -> Option<RefusalKind> {
+        let validated = self.create(std::slice::from_ref(&topic), Intent::Validate);
+        let created = self.create(&[topic], Intent::Execute);
+        let kind = |topics: PerTopic<String, Created>| {
+            let (_, result) = topics.into_iter().next().expect("one was asked for");
+            result.err().map(|refused| refused.kind)
+        };
+        let kind_created = kind(created);
+        assert_eq!(kind(validated), kind_created);
+        kind_created
+    }
+}
+
+fn registration(node: i32) -> Record {
+    Record::Registration(Registration {
+        node: NodeId(node),
+        directories: vec![Directory {
+            id: DirectoryId(node as u128),
+            start: 1,
+        }],
+        endpoints: Vec::new(),
+        rack: None,
+        suspects: Vec::new(),
+        epoch: None,
+        former: Vec::new(),
+    })
+}
+
+fn topic(name: &str, partitions: i32, replication_factor: i16) -> NewTopic {
+    NewTopic {
+        name: name.into(),
+        partitions,
+        replication_factor,
+        ..NewTopic::default()
+    }
+}
+
+fn with_config(name: &str, key: &str, value: &str) -> NewTopic {
+    NewTopic {
+        configs: vec![(key.into(), Some(value.into()))],
+        ..topic(name, 1, 1)
+    }
+}
+
+fn assigned(name: &str, assignments: &[(i32, &[i32])]) -> NewTopic {
+    let own = |(index, nodes): &(i32, &[i32])| {
+        let nodes = nodes.iter().map(|node| NodeId(*node)).collect();
+        (*index, nodes)
+    };
+    NewTopic {
+        assignments: assignments.iter().map(own).collect(),
+        ..topic(name, -1, -1)
+    }
+}
+
+#[test]
+fn every_refusal_of_a_creation_has_its_code() {
+    let mut bench = Bench::new(2);
+    assert_eq!(bench.refusal(topic("a.b", 2, 1)), None);
+    let long = "x".repeat(250);
+    let cases = [
+        (topic("a.b", 1, 1), RefusalKind::TopicExists),
+        (topic("a_b", 1, 1), RefusalKind::InvalidTopicName),
+        (topic("", 1, 1), RefusalKind::InvalidTopicName),
+        (topic("..", 1, 1), RefusalKind::InvalidTopicName),
+        (topic("a/b", 1, 1), RefusalKind::InvalidTopicName),
+        (topic("größe", 1, 1), RefusalKind::InvalidTopicName),
+        (topic(&long, 1, 1), RefusalKind::InvalidTopicName),
+        (topic("t", 0, 1), RefusalKind::InvalidPartitions),
+        (topic("t", -2, 1), RefusalKind::InvalidPartitions),
+        (topic("t", i32::MAX, 1), RefusalKind::PolicyViolation),
+        (topic("t", 1, 0), RefusalKind::InvalidReplicationFactor),
+        (topic("t", 1, -2), RefusalKind::InvalidReplicationFactor),
+        (topic("t", 1, 3), RefusalKind::InvalidReplicationFactor),
+        (with_config("t", "nope", "1"), RefusalKind::InvalidConfig),
+        (
+            with_config("t", "segment.bytes", "1000"),
+            RefusalKind::InvalidConfig,
+        ),
+        (
+            with_config("__consumer_offsets", "write.caching", "true"),
+            RefusalKind::InvalidConfig,
+        ),
+        (
+            assigned("t", &[(0, &[9])]),
+            RefusalKind::InvalidReplicaAssignment,
+        ),
+        (
+            assigned("t", &[(1, &[1])]),
+            RefusalKind::InvalidReplicaAssignment,
+        ),
+        (
+            assigned("t", &[(0, &[1, 1])]),
+            RefusalKind::InvalidReplicaAssignment,
+        ),
+        (
+            assigned("t", &[(0, &[1]), (1, &[1, 2])]),
+            RefusalKind::InvalidReplicaAssignment,
+        ),
+        (
+            assigned("t", &[(0, &[1]), (0, &[2])]),
+            RefusalKind::InvalidReplicaAssignment,
+        ),
+        (
+            assigned("t", &[(0, &[])]),
+            RefusalKind::InvalidReplicaAssignment,
+        ),
+        (
+            NewTopic {
+                partitions: 1,
+                ..assigned("t", &[(0, &[1])])
+            },
+            RefusalKind::InvalidRequest,
+        ),
+    ];
+    for (topic, kind) in cases {
+        assert_eq!(bench.refusal(topic.clone()), Some(kind), "{topic:?}");
+    }
+    assert_eq!(bench.applied.topic_count(), 1);
+}
+
+#[test]
+fn good_topics_are_created_beside_bad_ones() {
+    let mut bench = Bench::new(1);
+    let topics = [
+        topic("a", 3, -1),
+        topic("twice", 1, 1),
+        topic("twice", 1, 1),
+        topic("b", -1, 1),
+        topic("x.y", 1, 1),
+        topic("x_y", 1, 1),
+    ];
+    let results = bench.create(&topics, Intent::Execute);
+    let kinds: Vec<_> = results
+        .iter()
+        .map(|(_, result)| result.as_ref().err().map(|refused| refused.kind))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            None,
+            Some(RefusalKind::InvalidRequest),
+            Some(RefusalKind::InvalidRequest),
+            None,
+            None,
+            Some(RefusalKind::InvalidTopicName)
+        ]
+    );
+    assert_eq!(bench.applied.topic_count(), 3);
+    assert_eq!(bench.applied.partition_count(), 5);
+    let named = bench.applied.topic_named("a").expect("it was created");
+    assert_eq!(named.partitions[2].leader, Some(NodeId(1)));
+}
+
+#[test]
+fn validation_creates_nothing_and_answers_like_success() {
+    let mut bench = Bench::new(1);
+    let before = bench.applied.index();
+    let results = bench.create(&[topic("a", 3, 1)], Intent::Validate);
+    let created = results[0].1.as_ref().expect("it is valid");
+    assert_eq!((created.partitions, created.replication_factor), (3, 1));
+    assert_eq!(created.id, TopicId::NONE);
+    assert_eq!(bench.applied.index(), before);
+}
+
+#[test]
+fn a_topic_created_anew_has_a_new_id_and_none_of_its_old_values() {
+    let mut bench = Bench::new(1);
+    let first = bench.create(&[with_config("a", "retention.ms", "5")], Intent::Execute);
+    let first = first[0].1.as_ref().expect("it is valid").id;
+    let name = TopicName::Name("a".into());
+    let deleted = bench.delete(&[name.clone(), TopicName::Name("b".into())]);
+    assert_eq!(deleted[0].1.as_ref().map(|one| one.id), Ok(first));
+    let refused = deleted[1].1.as_ref().expect_err("there is none");
+    assert_eq!(refused.kind, RefusalKind::UnknownTopic);
+    let deleted = bench.delete(&[TopicName::Id(first)]);
+    let refused = deleted[0].1.as_ref().expect_err("it is gone");
+    assert_eq!(refused.kind, RefusalKind::UnknownTopicId);
+    let second = bench.create(&[topic("a", 1, 1)], Intent::Execute);
+    let second = second[0].1.as_ref().expect("it is valid").id;
+    assert_ne!(first, second);
+    assert!(
+        bench
+            .applied
+            .topic(second)
+            .expect("it is there")
+            .configs
+            .is_empty()
+    );
+}
+
+#[test]
+fn deletion_can_be_disabled() {
+    let config = ControllerConfig {
+        deletion: false,
+        ..ControllerConfig::default()
+    };
+    let mut bench = Bench::with(1, config);
+    bench.create(&[topic("a", 1, 1)], Intent::Execute);
+    let deleted = bench.delete(&[TopicName::Name("a".into())]);
+    let refused = deleted[0].1.as_ref().expect_err("it is disabled");
+    assert_eq!(refused.kind, RefusalKind::DeletionDisabled);
+}
+
+#[test]
+fn answers_wait_for_their_entry_and_a_refusal_for_what_it_was_judged_on() {
+    let mut bench = Bench::new(1);
+    let request = CreateTopics {
+        topics: vec![topic("a", 1, 1)],
+        intent: Intent::Execute,
+        unspecified: Unspecified::Default,
+    };
+    let mut effects = Vec::new();
+    let mut random = || 1;
+    for ask in [Ask(1), Ask(2)] {
+        bench
+            .controller
+            .create_topics(ask, &request, &mut random, &mut effects);
+    }
+    bench.take(effects);
+    assert!(bench.answers.is_empty());
+    bench.commit();
+    let asks: Vec<_> = bench.answers.iter().map(|(ask, _)| *ask).collect();
+    assert_eq!(asks, [Ask(1), Ask(2)]);
+}
+
+#[test]
+fn who_waits_when_leadership_is_lost_is_told_so() {
+    let mut bench = Bench::new(1);
+    let mut effects = Vec::new();
+    bench.controller.producer_ids(Ask(1), &mut effects);
+    effects.clear();
+    bench.controller.lost(&mut effects);
+    let expected = Effect::Answer {
+        ask: Ask(1),
+        answer: Answer::NotController,
+    };
+    assert_eq!(effects, [expected]);
+}
+
+#[test]
+fn producer_id_blocks_do_not_overlap() {
+    let mut bench = Bench::new(1);
+    let mut effects = Vec::new();
+    bench.controller.producer_ids(Ask(1), &mut effects);
+    bench.controller.producer_ids(Ask(2), &mut effects);
+    bench.take(effects);
+    bench.commit();
+    let firsts: Vec<_> = bench
+        .answers
+        .iter()
+        .map(|(_, answer)| match answer {
+            Answer::ProducerIds { first, count } => (*first, *count),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(firsts, [(0, 1000), (1000, 1000)]);
+}
+
+#[test]
+fn automatic_creation_takes_the_defaults_and_refuses_bad_names() {
+    let config = ControllerConfig {
+        partitions: 4,
+        ..ControllerConfig::default()
+    };
+    let mut bench = Bench::with(1, config);
+    let mut effects = Vec::new();
+    let mut random = || 3;
+    assert!(
+        bench
+            .controller
+            .auto_create("a", &mut random, &mut effects)
+            .is_ok()
+    );
+    assert!(
+        bench
+            .controller
+            .auto_create("a", &mut random, &mut effects)
+            .is_ok()
+    );
+    assert!(
+        bench
+            .controller
+            .auto_create("a b", &mut random, &mut effects)
+            .is_err()
+    );
+    bench.take(effects);
+    bench.commit();
+    assert_eq!(bench.applied.partition_count(), 4);
+}
+
+#[test]
+fn replicas_spread_evenly_over_brokers() {
+    let mut bench = Bench::new(3);
+    bench.create(&[topic("a", 6, 3)], Intent::Execute);
+    let topic = bench.applied.topic_named("a").expect("it was created");
+    for node in 1..=3 {
+        let leads = |one: &&std::sync::Arc<crate::machine::image::PartitionRecord>| {
+            one.leader == Some(NodeId(node))
+        };
+        assert_eq!(topic.partitions.iter().filter(leads).count(), 2);
+    }
+    for partition in &topic.partitions {
+        let mut nodes: Vec<_> = partition.replicas.iter().map(|one| one.node).collect();
+        nodes.sort();
+        nodes.dedup();
+        assert_eq!(nodes.len(), 3);
+    }
+}
