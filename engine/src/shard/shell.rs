@@ -34,8 +34,6 @@ pub trait Disk {
         result: i32,
         push: &mut dyn FnMut(&squeue::Entry),
     ) -> Option<DiskDone>;
-    /// Takes what ended outside the ring.
-    fn poll(&mut self) -> Option<DiskDone>;
     /// Whether nothing is in flight.
     fn is_quiet(&self) -> bool;
 }
@@ -211,13 +209,7 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
                 }
             }
         }
-        let mut worked = self.take_socket_events();
-        while let Some(done) = self.disk.poll() {
-            worked = true;
-            self.core
-                .step(self.now, ShardEvent::Disk(done), &mut self.effects);
-        }
-        worked
+        self.take_socket_events()
     }
 
     fn take_socket_events(&mut self) -> bool {
@@ -273,7 +265,7 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
                 }
                 ShardEffect::Fatal { reason } => return Err(reason),
                 ShardEffect::Stopped => {
-                    self.sockets.shut_all();
+                    self.sockets.close_all(now_ms);
                     let until = Tick(self.now.tick.0 + DRAIN.as_nanos() as u64);
                     self.phase = Phase::Draining { until };
                 }

@@ -27,10 +27,6 @@ impl Disk for NoDisk {
         unreachable!("the echo has no log")
     }
 
-    fn poll(&mut self) -> Option<DiskDone> {
-        None
-    }
-
     fn is_quiet(&self) -> bool {
         true
     }

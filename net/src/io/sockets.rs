@@ -194,6 +194,9 @@ impl Sockets {
     pub fn stop_listening(&mut self) {
         self.stopping = true;
         self.accept_at_ms = None;
+        if self.listeners.iter().all(|listener| !listener.accepting) {
+            self.listeners.clear();
+        }
         for (at, listener) in self.listeners.iter().enumerate() {
             if listener.accepting {
                 let accept = encode(Kind::Accept, at as u32, 0);
@@ -208,14 +211,18 @@ impl Sockets {
         }
     }
 
-    /// Ends all connections now.
-    pub fn shut_all(&mut self) {
+    /// Closes all connections, each once everything given before is sent.
+    pub fn close_all(&mut self, now_ms: u64) {
         for slot in 0..self.slots.len() as u32 {
-            if let Some(socket) = self.slots[slot as usize].socket.as_deref_mut() {
-                socket.shut(CloseReason::Stopping);
+            if let Some(socket) = self.slots[slot as usize].socket.as_deref_mut()
+                && socket.life == Life::Open
+            {
+                socket.life = Life::Flushing { since_ms: now_ms };
+                socket.reason = CloseReason::Stopping;
                 self.list(slot);
             }
         }
+        self.sweep_soon(now_ms);
     }
 
     /// Whether the kernel holds nothing: no connection, no accept in flight.
@@ -443,7 +450,8 @@ impl Sockets {
         };
         socket.listed = false;
         if matches!(socket.life, Life::Flushing { .. }) && socket.outgoing.is_empty() {
-            socket.shut(CloseReason::Asked);
+            let reason = socket.reason;
+            socket.shut(reason);
         }
         if socket.life == Life::Shut {
             if socket.is_quiet() {

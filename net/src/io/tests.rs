@@ -107,7 +107,8 @@ impl Host {
 
     fn stop(mut self) -> Transport {
         self.sockets.stop_listening();
-        self.sockets.shut_all();
+        let now_ms = self.now_ms();
+        self.sockets.close_all(now_ms);
         self.echo_until(|host| host.sockets.is_quiet());
         self.transport.clone()
     }
