@@ -8,6 +8,7 @@ pub mod cache;
 pub mod disk;
 pub mod format;
 pub mod ids;
+pub mod io;
 pub mod log;
 pub mod recovery;
 #[cfg(any(test, feature = "sim"))]

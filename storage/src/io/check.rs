@@ -1,0 +1,128 @@
+//! Whether a directory takes direct IO, and what errors of the disk mean in words.
+
+use crate::disk::{BLOCK_BYTES, Caching, DiskError, DiskOp};
+use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// A directory whose file system has no direct IO, or another reason why the check could not write there.
+#[derive(Debug)]
+pub struct DirectIoRefused {
+    /// The directory.
+    pub directory: PathBuf,
+    /// What the system said.
+    pub error: io::Error,
+}
+
+impl DirectIoRefused {
+    /// Whether it is direct IO that is missing, and `storage.direct-io=false` would do.
+    pub fn is_unsupported(&self) -> bool {
+        matches!(
+            self.error.raw_os_error(),
+            Some(libc::EINVAL | libc::EOPNOTSUPP)
+        )
+    }
+}
+
+impl fmt::Display for DirectIoRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let directory = self.directory.display();
+        if self.is_unsupported() {
+            write!(
+                f,
+                "the file system of {directory} takes no direct IO (O_DIRECT, blocks of {BLOCK_BYTES} bytes): "
+            )?;
+            write!(
+                f,
+                "use another file system, or set storage.direct-io=false (slower)"
+            )
+        } else {
+            write!(f, "cannot write a file in {directory}: {}", self.error)
+        }
+    }
+}
+
+impl std::error::Error for DirectIoRefused {}
+
+/// Writes and reads one block with direct IO in a file that is removed again.
+pub fn check_direct_io(directory: &Path) -> Result<(), DirectIoRefused> {
+    let path = directory.join("direct-io-check");
+    let checked = write_and_read(&path);
+    // What is left over is written again by the next check.
+    let _ = std::fs::remove_file(&path);
+    checked.map_err(|error| DirectIoRefused {
+        directory: directory.to_owned(),
+        error,
+    })
+}
+
+fn write_and_read(path: &Path) -> io::Result<()> {
+    let pool = crate::cache::SlabPool::new(0);
+    let mut block = pool.take(BLOCK_BYTES);
+    block.fill(0x5a);
+    let mut options = OpenOptions::new();
+    options
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(libc::O_DIRECT);
+    let file = options.open(path)?;
+    file.write_all_at(&block, 0)?;
+    block.fill(0);
+    file.read_exact_at(&mut block, 0)?;
+    match block.iter().all(|byte| *byte == 0x5a) {
+        true => Ok(()),
+        false => Err(io::Error::from_raw_os_error(libc::EIO)),
+    }
+}
+
+/// Says in words what failed: the operation, its file, the error, and what helps.
+pub fn explain(op: &DiskOp, error: DiskError) -> String {
+    let reason = io::Error::from_raw_os_error(error.errno);
+    let remedy = match (op, error.errno) {
+        (
+            DiskOp::Open {
+                caching: Caching::Direct,
+                ..
+            },
+            libc::EINVAL,
+        ) => "; the file system takes no direct IO: set storage.direct-io=false or use another one",
+        (DiskOp::Write { .. }, libc::EINVAL) => {
+            "; the device may need larger blocks for direct IO: set storage.direct-io=false or use another one"
+        }
+        (_, libc::ENOSPC | libc::EDQUOT) => "; make room on the disk",
+        (_, libc::EMFILE | libc::ENFILE) => "; raise the limit of open files (ulimit -n)",
+        (_, libc::EIO) => "; the device has failed",
+        _ => "",
+    };
+    format!("{}: {reason}{remedy}", describe(op))
+}
+
+fn describe(op: &DiskOp) -> String {
+    match op {
+        DiskOp::MakeDir { path } => format!("cannot make the directory {}", path.display()),
+        DiskOp::Open { path, .. } => format!("cannot open {}", path.display()),
+        DiskOp::Close { slot } => format!("cannot close file {}", slot.0),
+        DiskOp::Reserve { slot, bytes, .. } => {
+            format!("cannot reserve {bytes} bytes in file {}", slot.0)
+        }
+        DiskOp::SetLength { slot, bytes } => {
+            format!("cannot set the length of file {} to {bytes}", slot.0)
+        }
+        DiskOp::Write { slot, position, .. } => {
+            format!("cannot write file {} at {position}", slot.0)
+        }
+        DiskOp::Read { slot, position, .. } => format!("cannot read file {} at {position}", slot.0),
+        DiskOp::SyncData { slot } => format!("cannot sync file {}", slot.0),
+        DiskOp::SyncDir { path } => format!("cannot sync the directory {}", path.display()),
+        DiskOp::SyncFs { .. } => "cannot sync the file system".to_owned(),
+        DiskOp::Rename { from, to } => {
+            format!("cannot rename {} to {}", from.display(), to.display())
+        }
+        DiskOp::Unlink { path } => format!("cannot remove {}", path.display()),
+        DiskOp::RemoveDir { path } => format!("cannot remove the directory {}", path.display()),
+    }
+}
