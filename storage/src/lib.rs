@@ -5,6 +5,7 @@
 
 pub mod batch;
 pub mod cache;
+pub mod commit;
 pub mod disk;
 pub mod format;
 pub mod ids;

@@ -124,6 +124,9 @@ pub struct RecoveredLog {
     /// Segments that have a file, ascending; `bytes` of the last one reaches the synced end. A segment that begins above the
     /// synced end is not listed.
     pub segments: Vec<SegmentState>,
+    /// The block that the synced end lies in, up to the synced end; empty where it lies between two blocks, or where the
+    /// block cannot be read.
+    pub tail: Bytes,
     /// What lies between the synced end and the end, in order: journaled and synced.
     pub unflushed: Vec<Unflushed>,
     /// Offsets below the end that cannot be read.

@@ -1,12 +1,12 @@
 //! What goes into and comes out of a `Store`.
 
-use crate::disk::{DiskOp, OpId};
+use crate::commit::CommitConfig;
+use crate::disk::{DiskOp, OpId, Reservation};
 use crate::ids::{
     LeaderEpoch, LogNumber, MetadataIndex, NodeId, Offset, PartitionIndex, ShardIndex, TopicId,
-    WallMs,
 };
+use crate::log::{RetentionLimits, RollLimits};
 use bytes::Bytes;
-use std::path::PathBuf;
 
 /// Limits of one shard's store.
 #[derive(Clone, Debug)]
@@ -15,8 +15,6 @@ pub struct StoreConfig {
     pub node: NodeId,
     /// The shard.
     pub shard: ShardIndex,
-    /// The shard's directory, relative to the data directory.
-    pub directory: PathBuf,
     /// Size of one journal file.
     pub journal_file_bytes: u64,
     /// Journal files at first.
@@ -29,8 +27,14 @@ pub struct StoreConfig {
     pub unflushed_bytes_max: u64,
     /// Clean bytes in memory (cache).
     pub clean_bytes_max: u64,
+    /// Segment bytes that were read back and are kept for other readers.
+    pub cold_bytes_max: u64,
     /// Open segment files at most.
     pub open_files_max: usize,
+    /// How segments and journal files are reserved.
+    pub reservation: Reservation,
+    /// What the commit machine goes by; `journal_*` and `large_bytes` above win.
+    pub commit: CommitConfig,
 }
 
 impl StoreConfig {
@@ -39,14 +43,16 @@ impl StoreConfig {
         Self {
             node,
             shard,
-            directory: PathBuf::from(format!("shard-{}", shard.0)),
             journal_file_bytes: 64 << 20,
             journal_files_min: 2,
             journal_files_max: 8,
             large_bytes: 128 << 10,
             unflushed_bytes_max: 256 << 20,
             clean_bytes_max: 256 << 20,
+            cold_bytes_max: 32 << 20,
             open_files_max: 4096,
+            reservation: Reservation::Unwritten,
+            commit: CommitConfig::default(),
         }
     }
 }
@@ -91,6 +97,24 @@ impl Default for LogConfig {
     }
 }
 
+impl LogConfig {
+    /// When a segment is full.
+    pub fn roll(&self) -> RollLimits {
+        RollLimits {
+            segment_bytes: self.segment_bytes,
+            segment_ms: self.segment_ms,
+        }
+    }
+
+    /// How much is kept.
+    pub fn retention(&self) -> RetentionLimits {
+        RetentionLimits {
+            ms: self.retention_ms,
+            bytes: self.retention_bytes,
+        }
+    }
+}
+
 /// A new log.
 #[derive(Clone, Debug)]
 pub struct OpenLog {
@@ -117,17 +141,6 @@ pub enum OpenRefused {
     NoSpace,
     /// The number was used before.
     Exists,
-}
-
-/// What the leader writes into a batch.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stamp {
-    /// The offset of its first record.
-    pub base_offset: Offset,
-    /// The epoch it is appended under.
-    pub leader_epoch: LeaderEpoch,
-    /// With `LogAppendTime`: the time of all its records.
-    pub log_append_time: Option<WallMs>,
 }
 
 /// Why an append was not taken. Nothing changed.
@@ -219,38 +232,4 @@ pub enum StoreEffect {
         /// For the log.
         reason: String,
     },
-}
-
-/// What recovery hands to one shard's store.
-#[derive(Clone, Debug, Default)]
-pub struct Recovered {
-    /// Every log, by number.
-    pub logs: Vec<RecoveredLog>,
-}
-
-/// What recovery knows of one log.
-#[derive(Clone, Debug)]
-pub struct RecoveredLog {
-    /// Its number.
-    pub log: LogNumber,
-    /// Its topic.
-    pub topic: TopicId,
-    /// Its partition.
-    pub partition: PartitionIndex,
-    /// The metadata entry that asked for it.
-    pub metadata_index: MetadataIndex,
-    /// The first offset that may be read.
-    pub log_start: Offset,
-    /// The offset of the next append.
-    pub log_end: Offset,
-    /// The newest high watermark the checkpoint knew.
-    pub high_watermark: Offset,
-    /// Epochs and the offsets they start at, ascending.
-    pub epochs: Vec<(LeaderEpoch, Offset)>,
-    /// The settled producers of the last checkpoint and the offset they stand for.
-    pub producers: Option<(Offset, Bytes)>,
-    /// The first 61 bytes (header) of every batch from the producers' offset (or the log start) on.
-    pub heads: Vec<Bytes>,
-    /// Ranges below the end that do not check.
-    pub damaged: Vec<(Offset, Offset)>,
 }

@@ -1,0 +1,273 @@
+//! Which logs are flushed now: those with much pending, those that hold a journal file, those that hold memory.
+
+use super::log::{Flight, Stage, spot};
+use super::machine::{CheckpointStage, Commit};
+use super::types::{Effect, LogSlot};
+use crate::format::Place;
+use crate::ids::Tick;
+
+/// The logs to flush under pressure are chosen at most so often: it looks at all of them.
+const PRESSURE_MS: u64 = 5;
+
+impl Commit {
+    /// The end of a ring turn: all completions and appends of it are told.
+    pub fn turn(&mut self, now: Tick) {
+        self.now = now;
+        self.grow_ring();
+        self.flush_pending();
+        self.relieve_pressure();
+        self.sync_shared();
+        self.take_checkpoint();
+        self.gather();
+    }
+
+    /// When `turn` next has something to do though nothing happens.
+    pub fn deadline(&self) -> Option<Tick> {
+        let checkpoint = self
+            .changed
+            .then(|| self.checkpoint_at.after_ms(self.config.checkpoint_ms));
+        let retry = self.ring.stunted().then_some(self.retry_at);
+        let pressure = (self.pressing() && self.pressure_flights == 0).then_some(self.pressure_at);
+        self.gather_deadline()
+            .into_iter()
+            .chain(checkpoint)
+            .chain(retry)
+            .chain(pressure)
+            .min()
+    }
+
+    fn grow_ring(&mut self) {
+        if self.ring.stunted() && self.now >= self.retry_at {
+            self.ring.retry();
+        }
+        if let Some(file) = self.ring.grow() {
+            self.effects.push_back(Effect::CreateFile { file });
+        }
+    }
+
+    /// Extents for logs whose pending bytes are worth one.
+    fn flush_pending(&mut self) {
+        for _ in 0..self.flush.len() {
+            let slot = self.flush.pop_front().expect("counted");
+            self.log_mut(slot).in_flush = false;
+            let log = self.log(slot);
+            if log.dropped() {
+                continue;
+            }
+            if log.pending_bytes >= self.extent_bytes(slot).max(1) {
+                self.start_extent(slot, false);
+            } else if self.log(slot).pressed {
+                self.log_mut(slot).pressed = false;
+                self.pressure.push_front(slot);
+            }
+        }
+    }
+
+    /// Submits an extent if nothing stands in its way; whatever does brings the log back when it ends.
+    fn start_extent(&mut self, slot: LogSlot, journaled_only: bool) -> bool {
+        let log = self.log(slot);
+        if log.flight.is_some()
+            || log.truncate.is_some()
+            || log.truncate_sequence.is_some()
+            || log.dropped()
+        {
+            return false;
+        }
+        let to = log.extent_end(journaled_only);
+        if spot(&to) <= spot(&log.written_end) {
+            return false;
+        }
+        if !log.is_ready(&to) {
+            self.prepare(slot, to.position);
+            return false;
+        }
+        self.submit(slot, to);
+        true
+    }
+
+    fn prepare(&mut self, slot: LogSlot, bytes: u64) {
+        let log = self.log_mut(slot);
+        let wanted = (log.written_end.segment, bytes);
+        if log.preparing.is_some_and(|asked| asked.0 == wanted.0) {
+            return;
+        }
+        log.preparing = Some(wanted);
+        let effect = Effect::Prepare {
+            slot,
+            place: log.written_end,
+            bytes,
+            round: log.round,
+        };
+        self.effects.push_back(effect);
+    }
+
+    fn submit(&mut self, slot: LogSlot, to: Place) {
+        let log = self.log_mut(slot);
+        let from = log.written_end;
+        let mut taken = 0;
+        while log
+            .queue
+            .front()
+            .is_some_and(|run| spot(&run.start_place()) < spot(&to))
+        {
+            let run = log.queue.pop_front().expect("just seen");
+            if let Some(epoch) = log.announcement(&run) {
+                log.announced = Some(epoch.epoch);
+                log.epochs_due.push_back(epoch);
+            }
+            taken += run.bytes;
+        }
+        let carries_pending = taken > 0;
+        log.pending_bytes -= taken;
+        log.unflushed_bytes -= to.position - from.position;
+        log.flight = Some(Flight {
+            from,
+            to,
+            carries_pending,
+            stage: Stage::Writing,
+        });
+        log.written_end = to;
+        if carries_pending {
+            log.taken_end = to;
+        }
+        log.step_over_roll();
+        let epochs_due = !log.epochs_due.is_empty();
+        self.pending_bytes -= taken;
+        if epochs_due {
+            self.mark_dirty(slot);
+        }
+        if !carries_pending {
+            self.pressure_flights += 1;
+        }
+        self.effects.push_back(Effect::Extent {
+            slot,
+            segment: to.segment,
+            from: from.position,
+            to: to.position,
+        });
+    }
+
+    fn pressing(&self) -> bool {
+        self.memory_short
+            || (self.stopping && !self.settled())
+            || (self.ring.pressed() && !self.ring.recyclable())
+    }
+
+    /// Flushes what holds the oldest journal files, or memory, or everything at a stop.
+    fn relieve_pressure(&mut self) {
+        let all = self.memory_short || self.stopping;
+        if !all && !self.ring.pressed() {
+            return;
+        }
+        if self.pressure.is_empty() && self.pressure_flights == 0 && self.now >= self.pressure_at {
+            self.pressure_at = self.now.after_ms(PRESSURE_MS);
+            self.choose_pressed(all);
+        }
+        let mut looked_at = self.pressure.len();
+        while self.pressure_flights < self.config.pressure_flights && looked_at > 0 {
+            looked_at -= 1;
+            let Some(slot) = self.pressure.pop_front() else {
+                break;
+            };
+            let Some(log) = self.logs[slot.0 as usize].as_ref() else {
+                continue;
+            };
+            if log.dropped()
+                || (!self.stopping
+                    && log
+                        .oldest_file()
+                        .is_none_or(|id| Some(id) > self.pressure_until))
+            {
+                continue;
+            }
+            // The end of the extent, or of what stands in its way, brings the log back through `flush`.
+            self.start_extent(slot, true);
+            self.log_mut(slot).pressed = true;
+        }
+    }
+
+    /// The logs to flush, those with most unflushed bytes first.
+    fn choose_pressed(&mut self, all: bool) {
+        let oldest = self.ring.in_use().next().map(|use_| use_.id);
+        self.pressure_until = match all {
+            true => self.ring.current().map(|use_| use_.id),
+            false => oldest,
+        };
+        let until = self.pressure_until;
+        let mut chosen: Vec<LogSlot> = match self.stopping {
+            true => (0..self.logs.len() as u32).map(LogSlot).collect(),
+            false => self
+                .ring
+                .in_use()
+                .filter(|use_| Some(use_.id) <= until)
+                .flat_map(|use_| use_.logs.iter().copied())
+                .collect(),
+        };
+        chosen.sort_unstable();
+        chosen.dedup();
+        let unflushed = |slot: &LogSlot| {
+            self.logs[slot.0 as usize]
+                .as_ref()
+                .map_or(0, |log| log.unflushed_bytes)
+        };
+        chosen.retain(|slot| unflushed(slot) > 0);
+        chosen.sort_by_key(|slot| std::cmp::Reverse(unflushed(slot)));
+        self.pressure.extend(chosen);
+    }
+
+    /// One sync for all pressure flushes written by now; a lone one is synced by itself.
+    fn sync_shared(&mut self) {
+        if self.shared_written.is_empty() || !self.shared_syncing.is_empty() {
+            return;
+        }
+        if self.shared_written.len() == 1 {
+            let slot = self.shared_written.pop().expect("counted");
+            let flight = self.log(slot).flight.expect("its extent is in flight");
+            let segment = flight.to.segment;
+            self.effects.push_back(Effect::SyncExtent { slot, segment });
+            return;
+        }
+        self.shared_syncing = std::mem::take(&mut self.shared_written);
+        self.effects.push_back(Effect::SyncShared);
+    }
+
+    fn take_checkpoint(&mut self) {
+        if self.checkpoint == CheckpointStage::Idle && self.checkpoint_due() {
+            self.checkpoint = CheckpointStage::Draining;
+        }
+        if self.checkpoint != CheckpointStage::Draining || !self.windows.is_empty() {
+            return;
+        }
+        let at = self.ring.last();
+        let from = self.ring.oldest_needed();
+        let sequence = self.checkpoint_newest + 1;
+        self.checkpoint = CheckpointStage::Writing { sequence, from };
+        self.checkpoint_at = self.now;
+        self.changed = false;
+        self.synced_bytes = 0;
+        self.effects
+            .push_back(Effect::Checkpoint { sequence, at, from });
+    }
+
+    fn checkpoint_due(&self) -> bool {
+        if self.ring.last().sequence == 0
+            || self.ring.current().is_none()
+            || self.truncates_waiting > 0
+        {
+            return false;
+        }
+        let aged =
+            self.changed && self.now.ms_since(self.checkpoint_at) >= self.config.checkpoint_ms;
+        let stopped = self.stopping && self.changed && self.settled();
+        let much = self.synced_bytes >= self.config.checkpoint_bytes;
+        self.ring.recyclable() || aged || stopped || much
+    }
+
+    /// Whether everything is flushed and its marks are gathered.
+    fn settled(&self) -> bool {
+        let flushed = |log: &super::log::Log| {
+            log.dropped() || (log.unflushed_bytes == 0 && log.flight.is_none())
+        };
+        self.dirty.is_empty() && self.unmarked.is_empty() && self.logs.iter().flatten().all(flushed)
+    }
+}

@@ -1,0 +1,332 @@
+//! Blocks of segments that were read back, shared by all readers of them, and the reads that wait for one.
+//!
+//! Always: (1) a block is read once however many wait for it; (2) only bytes that were flushed when the read began are taken from
+//! it; (3) every ticket given out is answered once.
+//! Nothing of this enters the cache of chunks: cold reads never push out the tail.
+
+use super::log_state::Task;
+use super::ops::{BlockKey, Purpose};
+use super::shard_store::Store;
+use super::types::{Found, Read, ReadTicket, StoreEffect};
+use crate::commit::LogSlot;
+use crate::disk::DiskOp;
+use crate::ids::{LogNumber, Offset};
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap};
+
+/// Segments are read back in blocks of so many bytes.
+pub(super) const COLD_BYTES: u64 = 512 << 10;
+
+/// A read that waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Query {
+    Read {
+        from: Offset,
+        max_bytes: usize,
+        up_to: Offset,
+        min_one: bool,
+    },
+    Find {
+        timestamp: i64,
+        up_to: Offset,
+    },
+    Cut,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: ReadTicket,
+    slot: LogSlot,
+    on: BlockKey,
+    query: Query,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// `None` where it could not be read.
+    bytes: Option<Bytes>,
+    stamp: u64,
+}
+
+/// What is known of a block.
+#[derive(Debug)]
+pub(super) enum Block<'a> {
+    /// Its bytes, as far as they count.
+    Held(&'a Bytes),
+    /// It cannot be read.
+    Broken,
+    /// It is not in memory.
+    Absent,
+}
+
+/// The blocks of a shard.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    held: HashMap<BlockKey, Held>,
+    /// Being read, or to be read when the segment is open; with how many bytes of the segment count.
+    reading: BTreeMap<BlockKey, u64>,
+    waiting: Vec<Waiting>,
+    bytes: u64,
+    bytes_max: u64,
+    next_ticket: u64,
+    next_stamp: u64,
+}
+
+impl Blocks {
+    pub(super) fn new(bytes_max: u64) -> Blocks {
+        Blocks {
+            held: HashMap::new(),
+            reading: BTreeMap::new(),
+            waiting: Vec::new(),
+            bytes: 0,
+            bytes_max,
+            next_ticket: 0,
+            next_stamp: 0,
+        }
+    }
+
+    pub(super) fn block(&self, key: &BlockKey) -> Block<'_> {
+        match self.held.get(key) {
+            Some(Held {
+                bytes: Some(bytes), ..
+            }) => Block::Held(bytes),
+            Some(_) => Block::Broken,
+            None => Block::Absent,
+        }
+    }
+
+    /// The block was used.
+    pub(super) fn touch(&mut self, key: &BlockKey) {
+        self.next_stamp += 1;
+        if let Some(held) = self.held.get_mut(key) {
+            held.stamp = self.next_stamp;
+        }
+    }
+
+    fn insert(&mut self, key: BlockKey, bytes: Option<Bytes>) {
+        self.next_stamp += 1;
+        self.bytes += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let stamp = self.next_stamp;
+        self.held.insert(key, Held { bytes, stamp });
+    }
+
+    fn remove(&mut self, key: &BlockKey) {
+        if let Some(held) = self.held.remove(key) {
+            self.bytes -= held.bytes.map_or(0, |bytes| bytes.len() as u64);
+        }
+    }
+
+    /// Forgets the blocks that go longest without use until the rest fits.
+    fn evict(&mut self) {
+        // BOUND: what waits may need many blocks at once, a large batch for instance.
+        let bytes_max = self.bytes_max * if self.waiting.is_empty() { 1 } else { 8 };
+        while self.bytes > bytes_max {
+            let oldest = self
+                .held
+                .iter()
+                .min_by_key(|(_, held)| held.stamp)
+                .map(|(key, _)| *key);
+            let Some(oldest) = oldest else {
+                return;
+            };
+            self.remove(&oldest);
+        }
+    }
+
+    fn forget(&mut self, gone: impl Fn(&BlockKey) -> bool) {
+        let keys: Vec<BlockKey> = self.held.keys().copied().filter(|key| gone(key)).collect();
+        keys.iter().for_each(|key| self.remove(key));
+        self.reading.retain(|key, _| !gone(key));
+    }
+}
+
+impl Store {
+    /// Waits for a block and gives the ticket.
+    pub(super) fn wait_for(&mut self, slot: LogSlot, on: BlockKey, query: Query) -> ReadTicket {
+        self.blocks.next_ticket += 1;
+        let ticket = ReadTicket(self.blocks.next_ticket);
+        self.want_block(slot, on);
+        self.blocks.waiting.push(Waiting {
+            ticket,
+            slot,
+            on,
+            query,
+        });
+        ticket
+    }
+
+    /// Reads a block unless it is there or on its way.
+    pub(super) fn want_block(&mut self, slot: LogSlot, key: BlockKey) {
+        if self.blocks.held.contains_key(&key) || self.blocks.reading.contains_key(&key) {
+            return;
+        }
+        let log = self.log(slot);
+        let counted = match key.segment == log.flushed.segment {
+            true => log.flushed.position,
+            false => log
+                .layout
+                .segment(key.segment)
+                .map_or(0, |segment| segment.bytes),
+        };
+        let Some(file) = log.files.get(&key.segment).copied() else {
+            self.blocks.insert(key, None);
+            return;
+        };
+        self.blocks.reading.insert(key, counted);
+        match file.open.filter(|_| file.usable) {
+            Some(_) => self.read_block(slot, key),
+            None => self.task(slot, Task::Open(key.segment)),
+        }
+    }
+
+    fn read_block(&mut self, slot: LogSlot, key: BlockKey) {
+        let file = self.log(slot).files[&key.segment].open.expect("it is open");
+        self.files.touch(slot, key.segment, file);
+        self.files.begin(file);
+        let read = DiskOp::Read {
+            slot: file,
+            position: key.index * COLD_BYTES,
+            bytes: COLD_BYTES as usize,
+        };
+        self.ops
+            .tell(Purpose::Block(key, file), read, &mut self.effects);
+    }
+
+    /// A segment was opened: the blocks that wait for it are read.
+    pub(super) fn blocks_opened(&mut self, slot: LogSlot, segment: Offset) {
+        let log = self.log(slot).number;
+        let keys = self
+            .blocks
+            .reading
+            .keys()
+            .filter(|key| key.log == log && key.segment == segment);
+        let keys: Vec<BlockKey> = keys.copied().filter(|key| !self.ops.reads(key)).collect();
+        for key in keys {
+            self.read_block(slot, key);
+        }
+    }
+
+    /// A segment cannot be opened now: what waits for it is refused.
+    pub(super) fn unopened(&mut self, slot: LogSlot, segment: Offset) {
+        let log = self.log(slot).number;
+        let keys = self
+            .blocks
+            .reading
+            .keys()
+            .filter(|key| key.log == log && key.segment == segment);
+        for key in keys.copied().collect::<Vec<_>>() {
+            self.block_read(key, None);
+            self.blocks.remove(&key);
+        }
+    }
+
+    /// A block was read, or could not be.
+    pub(super) fn block_read(&mut self, key: BlockKey, bytes: Option<Bytes>) {
+        if let Some(counted) = self.blocks.reading.remove(&key) {
+            let counts = counted.saturating_sub(key.index * COLD_BYTES) as usize;
+            let bytes = bytes.map(|bytes| bytes.slice(..counts.min(bytes.len())));
+            self.blocks.insert(key, bytes);
+        }
+        let (ready, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.blocks.waiting)
+            .into_iter()
+            .partition(|waiting| waiting.on == key);
+        self.blocks.waiting = rest;
+        for waiting in ready {
+            self.ask_again(waiting);
+        }
+        self.blocks.evict();
+    }
+
+    fn ask_again(&mut self, mut waiting: Waiting) {
+        let Waiting {
+            ticket,
+            slot,
+            query,
+            ..
+        } = waiting;
+        let missing = match query {
+            Query::Read {
+                from,
+                max_bytes,
+                up_to,
+                min_one,
+            } => match self.read_now(slot, from, max_bytes, up_to, min_one) {
+                Ok(read) => {
+                    self.effects.push(StoreEffect::ReadReady { ticket, read });
+                    return;
+                }
+                Err(missing) => missing,
+            },
+            Query::Find { timestamp, up_to } => match self.find_now(slot, timestamp, up_to) {
+                Ok(found) => {
+                    self.effects.push(StoreEffect::FindReady { ticket, found });
+                    return;
+                }
+                Err(missing) => missing,
+            },
+            Query::Cut => return self.cut(slot),
+        };
+        self.want_block(slot, missing);
+        waiting.on = missing;
+        self.blocks.waiting.push(waiting);
+    }
+
+    /// The log is dropped: what waits for it is out of range.
+    pub(super) fn forget_reads(&mut self, slot: LogSlot) {
+        let log = self.log(slot).number;
+        self.blocks.forget(|key| key.log == log);
+        let (gone, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.blocks.waiting)
+            .into_iter()
+            .partition(|waiting| waiting.slot == slot);
+        self.blocks.waiting = rest;
+        for Waiting { ticket, query, .. } in gone {
+            match query {
+                Query::Read { .. } => self.effects.push(StoreEffect::ReadReady {
+                    ticket,
+                    read: Read::OutOfRange,
+                }),
+                Query::Find { .. } => self.effects.push(StoreEffect::FindReady {
+                    ticket,
+                    found: Found::None,
+                }),
+                Query::Cut => {}
+            }
+        }
+    }
+
+    /// A truncation: blocks from this segment on are void.
+    pub(super) fn forget_blocks(&mut self, slot: LogSlot, from: Offset) {
+        let log = self.log(slot).number;
+        self.blocks
+            .forget(|key| key.log == log && key.segment >= from);
+        self.ask_all_again(slot);
+    }
+
+    /// Segments go.
+    pub(super) fn forget_segments(&mut self, slot: LogSlot, gone: &[Offset]) {
+        let log = self.log(slot).number;
+        self.blocks
+            .forget(|key| key.log == log && gone.contains(&key.segment));
+        self.ask_all_again(slot);
+    }
+
+    /// What waits for a block that is void asks again.
+    fn ask_all_again(&mut self, slot: LogSlot) {
+        let (again, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.blocks.waiting)
+            .into_iter()
+            .partition(|waiting| waiting.slot == slot);
+        self.blocks.waiting = rest;
+        for waiting in again {
+            self.ask_again(waiting);
+        }
+    }
+
+    /// The key of the block that holds a position.
+    pub(super) fn block_key(log: LogNumber, segment: Offset, position: u64) -> BlockKey {
+        BlockKey {
+            log,
+            segment,
+            index: position / COLD_BYTES,
+        }
+    }
+}

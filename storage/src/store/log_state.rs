@@ -1,0 +1,87 @@
+//! One log as the store sees it: its place, its index, its files and what is to be done with them.
+
+use super::types::LogConfig;
+use crate::disk::FileSlot;
+use crate::format::{DamagedRange, LogPath, Place, SegmentFile as Kind, segment_file};
+use crate::ids::{LogNumber, MetadataIndex, Offset};
+use crate::log::Layout;
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+
+/// A segment's file on disk.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SegmentFile {
+    /// Open, or being opened, in this slot.
+    pub(super) open: Option<FileSlot>,
+    /// Its `Open` has completed.
+    pub(super) usable: bool,
+    /// Reserved so far; a multiple of the block.
+    pub(super) reserved: u64,
+}
+
+/// Something to do with a log's files; one at a time, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Task {
+    /// Make the file writable from a place on, up to so many bytes.
+    Prepare {
+        place: Place,
+        bytes: u64,
+        round: u32,
+    },
+    /// Remove segments that a truncation cut off; they are gone for good before anything else is done.
+    Cut(Vec<Offset>),
+    /// Remove segments below the log start.
+    Unlink(Vec<Offset>),
+    /// Give back the space behind the last batch of a full segment.
+    Seal(Offset),
+    /// Open a segment for reading.
+    Open(Offset),
+    /// Remove everything.
+    Remove,
+}
+
+#[derive(Debug)]
+pub(super) struct LogState {
+    pub(super) number: LogNumber,
+    pub(super) path: LogPath,
+    pub(super) metadata_index: MetadataIndex,
+    pub(super) config: LogConfig,
+    pub(super) directory: PathBuf,
+    /// Whether the directory exists and its name is durable.
+    pub(super) directory_durable: bool,
+    pub(super) layout: Layout,
+    /// Where it began when this life of it did.
+    pub(super) start: Offset,
+    /// Where the next batch goes.
+    pub(super) end: Place,
+    /// The log start that is durable.
+    pub(super) log_start_told: Offset,
+    pub(super) high_watermark: Offset,
+    pub(super) purged: Offset,
+    /// The end last told as durable.
+    pub(super) durable_told: Offset,
+    /// Flushed up to here: below it bytes can be read from their segment.
+    pub(super) flushed: Place,
+    pub(super) replaces: Option<LogNumber>,
+    pub(super) files: BTreeMap<Offset, SegmentFile>,
+    /// The file that writing goes on in must be cut to the place first: stale bytes may lie behind it.
+    pub(super) shorten: bool,
+    /// The active segment is past its time: the next batch begins another.
+    pub(super) roll_next: bool,
+    pub(super) tasks: VecDeque<Task>,
+    pub(super) busy: bool,
+    /// Writes of the extent in flight that have not ended.
+    pub(super) extent_writes: u32,
+    /// A truncation whose place is still looked for on disk; appends wait.
+    pub(super) cutting: Option<Offset>,
+    pub(super) dropped: bool,
+    pub(super) suspect: bool,
+    pub(super) damage: Vec<DamagedRange>,
+}
+
+impl LogState {
+    /// The path of a segment.
+    pub(super) fn segment_path(&self, segment: Offset) -> PathBuf {
+        self.directory.join(segment_file(segment, Kind::Log))
+    }
+}

@@ -1,0 +1,122 @@
+//! Operations in flight: what each is for, and sequences of operations that follow one another.
+//!
+//! Always: every operation told has one purpose until it completes; the steps of a job are told one by one.
+
+use super::types::StoreEffect;
+use crate::commit::LogSlot;
+use crate::disk::{DiskOp, FileSlot, OpId};
+use crate::ids::{LogNumber, Offset};
+use std::collections::{HashMap, VecDeque};
+
+/// Names a job.
+pub(super) type JobId = u64;
+
+/// What an operation is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// The next step of a job.
+    Step(JobId),
+    /// A journal file is opened.
+    OpenJournal,
+    /// A window.
+    Window(u64),
+    /// Part of a log's extent.
+    ExtentWrite(LogSlot, FileSlot),
+    /// The sync of a log's extent.
+    ExtentSync(LogSlot, FileSlot),
+    /// The sync of many extents.
+    SharedSync,
+    /// A slot is given back.
+    Close(FileSlot),
+    /// A block of a segment that is read.
+    Block(BlockKey, FileSlot),
+}
+
+/// A block of a segment that is read back, by its number in units of `COLD_BYTES`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(super) struct BlockKey {
+    pub(super) log: LogNumber,
+    pub(super) segment: Offset,
+    pub(super) index: u64,
+}
+
+/// What follows the last step of a job.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum JobEnd {
+    /// The task at the head of the log's queue is done.
+    Task(LogSlot),
+    /// A journal file is zeroed and durable.
+    JournalFile(u32),
+    /// The checkpoint is durable and its file is closed.
+    Checkpoint(FileSlot),
+}
+
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) steps: VecDeque<DiskOp>,
+    pub(super) end: JobEnd,
+}
+
+/// All operations in flight.
+#[derive(Debug, Default)]
+pub(super) struct Ops {
+    next_op: u64,
+    purposes: HashMap<u64, Purpose>,
+    next_job: JobId,
+    jobs: HashMap<JobId, Job>,
+}
+
+impl Ops {
+    /// Tells an operation.
+    pub(super) fn tell(&mut self, purpose: Purpose, op: DiskOp, effects: &mut Vec<StoreEffect>) {
+        self.next_op += 1;
+        self.purposes.insert(self.next_op, purpose);
+        effects.push(StoreEffect::Op(OpId(self.next_op), op));
+    }
+
+    /// Starts a job of at least one step.
+    pub(super) fn start(&mut self, job: Job, effects: &mut Vec<StoreEffect>) {
+        self.next_job += 1;
+        let id = self.next_job;
+        self.jobs.insert(id, job);
+        let ended = self.step(id, effects);
+        assert!(ended.is_none(), "a job has a step");
+    }
+
+    /// Tells the next step of a job; its end when there is none.
+    pub(super) fn step(&mut self, id: JobId, effects: &mut Vec<StoreEffect>) -> Option<JobEnd> {
+        let job = self
+            .jobs
+            .get_mut(&id)
+            .expect("a job lives until its last step");
+        match job.steps.pop_front() {
+            Some(op) => {
+                self.tell(Purpose::Step(id), op, effects);
+                None
+            }
+            None => self.abandon(id),
+        }
+    }
+
+    /// Forgets the rest of a job.
+    pub(super) fn abandon(&mut self, id: JobId) -> Option<JobEnd> {
+        self.jobs.remove(&id).map(|job| job.end)
+    }
+
+    /// What a completed operation was for.
+    pub(super) fn completed(&mut self, op: OpId) -> Purpose {
+        self.purposes
+            .remove(&op.0)
+            .expect("an operation completes once")
+    }
+
+    /// Whether a block is being read.
+    pub(super) fn reads(&self, key: &BlockKey) -> bool {
+        let mut purposes = self.purposes.values();
+        purposes.any(|purpose| matches!(purpose, Purpose::Block(other, _) if other == key))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.purposes.is_empty()
+    }
+}

@@ -1,0 +1,267 @@
+//! From the commit machine's effects to operations, and from completions to its inputs.
+
+use super::log_state::Task;
+use super::ops::{JobEnd, JobId, Purpose};
+use super::shard_store::{SettledProducers, Store};
+use super::tasks::is_shortage;
+use super::types::{Acknowledge, StoreEffect};
+use crate::commit::{Effect, LogSlot};
+use crate::disk::{DiskDone, DiskError, DiskOp, DiskResult, FileSlot, WriteSync};
+use crate::format::Place;
+use crate::ids::Offset;
+use bytes::Bytes;
+
+/// An extent is written in parts of so many bytes, in parallel.
+const PART_BYTES: usize = 1 << 20;
+/// One write takes at most so many slices.
+const PART_SLICES: usize = 256;
+
+impl Store {
+    /// Carries out what the commit machine wants, outside of a turn.
+    pub(super) fn pump(&mut self) {
+        self.pump_with(&mut |_, _| None);
+    }
+
+    pub(super) fn pump_with(&mut self, settled: &mut SettledProducers<'_>) {
+        while let Some(effect) = self.commit.next_effect() {
+            self.carry_out(effect, settled);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, settled: &mut SettledProducers<'_>) {
+        match effect {
+            Effect::Window(plan) => self.write_window(plan),
+            Effect::Extent {
+                slot,
+                segment,
+                from,
+                to,
+            } => self.write_extent(slot, segment, from, to),
+            Effect::SyncExtent { slot, segment } => self.sync_extent(slot, segment),
+            Effect::SyncShared => {
+                let slot = self.journal.any_slot();
+                self.ops.tell(
+                    Purpose::SharedSync,
+                    DiskOp::SyncFs { slot },
+                    &mut self.effects,
+                );
+            }
+            Effect::Prepare {
+                slot,
+                place,
+                bytes,
+                round,
+            } => self.task(
+                slot,
+                Task::Prepare {
+                    place,
+                    bytes,
+                    round,
+                },
+            ),
+            Effect::Flushed { slot, place } => self.flushed(slot, place),
+            Effect::Durable { slot, end } => self.durable_moved(slot, end),
+            Effect::Opened { slot } => self.opening_durable(slot),
+            Effect::Truncated { slot, place } => self.truncation_durable(slot, place),
+            Effect::Started { slot, log_start } => self.start_durable(slot, log_start),
+            Effect::Dropped { slot } => {
+                self.drop_waiting_tasks(slot);
+                self.task(slot, Task::Remove);
+            }
+            Effect::CreateFile { file } => self.create_journal_file(file),
+            Effect::Checkpoint { sequence, at, from } => {
+                self.take_checkpoint(sequence, from, at, settled)
+            }
+        }
+    }
+
+    /// Only the task that is being done stays.
+    fn drop_waiting_tasks(&mut self, slot: LogSlot) {
+        let log = self.log_mut(slot);
+        log.tasks.truncate(usize::from(log.busy));
+    }
+
+    fn write_extent(&mut self, slot: LogSlot, segment: Offset, from: u64, to: u64) {
+        let log = self.log(slot);
+        let file = log.files[&segment]
+            .open
+            .expect("a segment that is ready is open");
+        let mut slices = Vec::new();
+        let staged = self
+            .cache
+            .staged(log.number, segment, from..to, &mut slices);
+        staged.expect("what is not flushed is in memory");
+        self.files.touch(slot, segment, file);
+        let mut position = from / crate::disk::BLOCK_BYTES as u64 * crate::disk::BLOCK_BYTES as u64;
+        let mut part: Vec<Bytes> = Vec::new();
+        let mut bytes = 0;
+        let mut writes = 0;
+        for slice in slices {
+            if !part.is_empty() && (bytes + slice.len() > PART_BYTES || part.len() == PART_SLICES) {
+                self.write_part(slot, file, position, std::mem::take(&mut part));
+                position += bytes as u64;
+                bytes = 0;
+                writes += 1;
+            }
+            bytes += slice.len();
+            part.push(slice);
+        }
+        self.write_part(slot, file, position, part);
+        self.log_mut(slot).extent_writes = writes + 1;
+    }
+
+    fn write_part(&mut self, slot: LogSlot, file: FileSlot, position: u64, data: Vec<Bytes>) {
+        self.files.begin(file);
+        let write = DiskOp::Write {
+            slot: file,
+            position,
+            data,
+            sync: WriteSync::None,
+        };
+        self.ops
+            .tell(Purpose::ExtentWrite(slot, file), write, &mut self.effects);
+    }
+
+    fn sync_extent(&mut self, slot: LogSlot, segment: Offset) {
+        let file = self.log(slot).files[&segment]
+            .open
+            .expect("a segment that was written is open");
+        self.files.begin(file);
+        let purpose = Purpose::ExtentSync(slot, file);
+        self.ops
+            .tell(purpose, DiskOp::SyncData { slot: file }, &mut self.effects);
+    }
+
+    fn flushed(&mut self, slot: LogSlot, place: Place) {
+        let log = self.log_mut(slot);
+        log.flushed = place;
+        let number = log.number;
+        let full = log.layout.segment(place.segment);
+        let full = full.is_some_and(|segment| {
+            segment.base != log.end.segment && segment.bytes == place.position
+        });
+        self.cache.clean(number, place.segment, place.position);
+        if full {
+            self.task(slot, Task::Seal(place.segment));
+        }
+    }
+
+    fn durable_moved(&mut self, slot: LogSlot, end: Offset) {
+        let log = self.log_mut(slot);
+        log.durable_told = end;
+        if log.config.acknowledge == Acknowledge::Durable && !log.dropped {
+            let log = log.number;
+            self.effects.push(StoreEffect::Durable { log, end });
+        }
+    }
+
+    fn opening_durable(&mut self, slot: LogSlot) {
+        if let Some(replaced) = self.log_mut(slot).replaces.take() {
+            self.drop_log(self.now, replaced);
+        }
+    }
+
+    fn truncation_durable(&mut self, slot: LogSlot, place: Place) {
+        let log = self.log_mut(slot);
+        log.shorten = true;
+        let gone = log.files.range((
+            std::ops::Bound::Excluded(place.segment),
+            std::ops::Bound::Unbounded,
+        ));
+        let gone: Vec<Offset> = gone.map(|(segment, _)| *segment).collect();
+        if !gone.is_empty() {
+            self.task(slot, Task::Cut(gone));
+        }
+    }
+
+    fn start_durable(&mut self, slot: LogSlot, log_start: Offset) {
+        let log = self.log_mut(slot);
+        if log.dropped || log_start <= log.log_start_told {
+            return;
+        }
+        log.log_start_told = log_start;
+        // ORDER: only a durable log start lets segments go; where a newer one is on its way, it will.
+        let gone = match log.layout.log_start() == log_start {
+            true => log.layout.drop_below(),
+            false => Vec::new(),
+        };
+        let log = log.number;
+        self.effects
+            .push(StoreEffect::StartMoved { log, log_start });
+        if !gone.is_empty() {
+            self.forget_segments(slot, &gone);
+            self.task(slot, Task::Unlink(gone));
+        }
+    }
+
+    /// Carries a completion to whom it is for.
+    pub(super) fn completed(&mut self, done: DiskDone) {
+        let purpose = self.ops.completed(done.op);
+        let outcome = match done.result {
+            DiskResult::Done => Ok(None),
+            DiskResult::Bytes(bytes) => Ok(Some(bytes)),
+            DiskResult::Failed(error) => Err(error),
+        };
+        match (purpose, outcome) {
+            (Purpose::Step(job), Ok(_)) => self.job_goes_on(job),
+            (Purpose::Step(job), Err(error)) => self.job_failed(job, error),
+            (Purpose::OpenJournal, Ok(_)) => self.journal.opening -= 1,
+            (Purpose::Window(sequence), Ok(_)) => self.commit.window_done(sequence),
+            (Purpose::ExtentWrite(slot, file), Ok(_)) => self.part_written(slot, file),
+            (Purpose::ExtentSync(slot, file), Ok(_)) => {
+                self.file_op_ended(file);
+                self.commit.extent_synced(slot);
+            }
+            (Purpose::SharedSync, Ok(_)) => self.commit.shared_synced(),
+            (Purpose::Close(slot), _) => self.files.closed(slot),
+            (Purpose::Block(key, file), outcome) => {
+                self.file_op_ended(file);
+                self.block_read(key, outcome.ok().flatten());
+            }
+            (purpose, Err(error)) => {
+                self.fatal(format!("{purpose:?} failed with errno {}", error.errno))
+            }
+        }
+    }
+
+    fn part_written(&mut self, slot: LogSlot, file: FileSlot) {
+        self.file_op_ended(file);
+        let log = self.log_mut(slot);
+        log.extent_writes -= 1;
+        if log.extent_writes == 0 {
+            self.commit.extent_written(slot);
+        }
+    }
+
+    fn file_op_ended(&mut self, file: FileSlot) {
+        if self.files.end(file) {
+            self.close(file);
+        }
+    }
+
+    fn job_goes_on(&mut self, job: JobId) {
+        match self.ops.step(job, &mut self.effects) {
+            None => {}
+            Some(JobEnd::Task(slot)) => {
+                self.task_ended(slot);
+                self.next_task(slot);
+            }
+            Some(JobEnd::JournalFile(file)) => self.journal_file_made(file),
+            Some(JobEnd::Checkpoint(slot)) => {
+                self.files.closed(slot);
+                self.checkpoint_written();
+            }
+        }
+    }
+
+    fn job_failed(&mut self, job: JobId, error: DiskError) {
+        match self.ops.abandon(job) {
+            Some(JobEnd::Task(slot)) => {
+                self.task_failed(slot, error);
+                self.next_task(slot);
+            }
+            Some(JobEnd::JournalFile(file)) if is_shortage(error) => self.journal_file_failed(file),
+            other => self.fatal(format!("{other:?} failed with errno {}", error.errno)),
+        }
+    }
+}

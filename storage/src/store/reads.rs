@@ -1,0 +1,448 @@
+//! Reading: whole batches from chunks or from blocks that were read back, and the search for a time.
+//!
+//! Always: (1) what is returned are whole batches as they were appended; those that come from disk are verified; (2) a query looks only
+//! at what is in memory and names the first block that it misses, so it can be asked again.
+
+use super::blocks::{Block, COLD_BYTES, Query};
+use super::ops::BlockKey;
+use super::shard_store::Store;
+use super::types::{Found, Read};
+use crate::batch::{self, BatchHead, HEADER_BYTES};
+use crate::commit::LogSlot;
+use crate::format::Place;
+use crate::ids::{LeaderEpoch, LogNumber, Now, Offset};
+use crate::log::Located;
+use bytes::Bytes;
+
+/// Where the CRC of a batch begins to count.
+const CRC_FROM: usize = 21;
+/// A search decompresses at most so many bytes of one batch.
+const FIND_BYTES_MAX: usize = 256 << 20;
+
+/// A walk over batches.
+#[derive(Clone, Copy, Debug)]
+struct Walk {
+    segment: Offset,
+    position: u64,
+    /// The end of the segment's batches.
+    bytes: u64,
+}
+
+/// Why a walk stops.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stop {
+    Missing(BlockKey),
+    Damaged,
+}
+
+impl Store {
+    /// Reads whole batches from the one that holds `from`, none that begins at or above `up_to`, at most `max_bytes` (one
+    /// batch at least with `min_one`).
+    pub fn read(
+        &mut self,
+        now: Now,
+        log: LogNumber,
+        from: Offset,
+        max_bytes: usize,
+        up_to: Offset,
+        min_one: bool,
+    ) -> Read {
+        self.now = now;
+        let Some(slot) = self.slot(log) else {
+            return Read::OutOfRange;
+        };
+        match self.read_now(slot, from, max_bytes, up_to, min_one) {
+            Ok(read) => read,
+            Err(missing) => {
+                let query = Query::Read {
+                    from,
+                    max_bytes,
+                    up_to,
+                    min_one,
+                };
+                self.read_ahead(slot, missing, max_bytes as u64);
+                Read::Wait(self.wait_for(slot, missing, query))
+            }
+        }
+    }
+
+    /// The first record at or behind a timestamp (ms), below `up_to`.
+    pub fn find_timestamp(
+        &mut self,
+        now: Now,
+        log: LogNumber,
+        timestamp: i64,
+        up_to: Offset,
+    ) -> Found {
+        self.now = now;
+        let Some(slot) = self.slot(log) else {
+            return Found::None;
+        };
+        match self.find_now(slot, timestamp, up_to) {
+            Ok(found) => found,
+            Err(missing) => {
+                Found::Wait(self.wait_for(slot, missing, Query::Find { timestamp, up_to }))
+            }
+        }
+    }
+
+    /// Starts to read what a reader of so many bytes will want next.
+    fn read_ahead(&mut self, slot: LogSlot, from: BlockKey, bytes: u64) {
+        let held = self
+            .log(slot)
+            .layout
+            .segment(from.segment)
+            .map_or(0, |segment| segment.bytes);
+        // BOUND: at most 4 MiB ahead of one reader.
+        let blocks = bytes.min(4 << 20) / COLD_BYTES + 1;
+        for index in from.index + 1..=from.index + blocks {
+            if index * COLD_BYTES < held {
+                self.want_block(slot, BlockKey { index, ..from });
+            }
+        }
+    }
+
+    /// The read, or the block that is missing for it.
+    pub(super) fn read_now(
+        &mut self,
+        slot: LogSlot,
+        from: Offset,
+        max_bytes: usize,
+        up_to: Offset,
+        min_one: bool,
+    ) -> Result<Read, BlockKey> {
+        let log = self.log(slot);
+        if from < log.layout.log_start() || from > log.end.offset {
+            return Ok(Read::OutOfRange);
+        }
+        if log
+            .damage
+            .iter()
+            .any(|range| range.from <= from && from < range.to)
+        {
+            return Ok(Read::Damaged);
+        }
+        let mut data = Vec::new();
+        let Some(mut walk) = self.walk_from(slot, from).filter(|_| from < up_to) else {
+            return Ok(Read::Ready { data, end: from });
+        };
+        let mut end = from;
+        let mut total = 0;
+        let mut range = walk.position..walk.position;
+        loop {
+            if walk.position >= walk.bytes {
+                self.collect(slot, walk.segment, &range, &mut data);
+                let Some(next) = self.next_walk(slot, walk.segment) else {
+                    break;
+                };
+                walk = next;
+                range = 0..0;
+                continue;
+            }
+            let head = match self.batch_at(slot, &walk) {
+                Ok(head) => head,
+                Err(stop) if total > 0 => {
+                    if let Stop::Missing(missing) = stop {
+                        self.want_block(slot, missing);
+                    }
+                    self.collect(slot, walk.segment, &range, &mut data);
+                    break;
+                }
+                Err(Stop::Damaged) => return Ok(Read::Damaged),
+                Err(Stop::Missing(missing)) => return Err(missing),
+            };
+            let wanted = head.end_offset() > from;
+            let over = total + head.bytes > max_bytes && (total > 0 || !min_one);
+            if wanted && (head.base_offset >= up_to || over) {
+                self.collect(slot, walk.segment, &range, &mut data);
+                break;
+            }
+            if wanted {
+                if total == 0 || range.is_empty() {
+                    range.start = walk.position;
+                }
+                total += head.bytes;
+                end = head.end_offset();
+                range.end = walk.position + head.bytes as u64;
+            }
+            walk.position += head.bytes as u64;
+        }
+        Ok(Read::Ready { data, end })
+    }
+
+    /// The search, or the block that is missing for it.
+    pub(super) fn find_now(
+        &mut self,
+        slot: LogSlot,
+        timestamp: i64,
+        up_to: Offset,
+    ) -> Result<Found, BlockKey> {
+        let log = self.log(slot);
+        let log_start = log.layout.log_start();
+        let Some(mut walk) = Self::walk_of(log.layout.locate_time(timestamp)) else {
+            return Ok(Found::None);
+        };
+        loop {
+            if walk.position >= walk.bytes {
+                match self.next_walk(slot, walk.segment) {
+                    Some(next) => walk = next,
+                    None => return Ok(Found::None),
+                }
+                continue;
+            }
+            let head = match self.batch_at(slot, &walk) {
+                Ok(head) => head,
+                Err(Stop::Damaged) => return Ok(Found::Damaged),
+                Err(Stop::Missing(missing)) => return Err(missing),
+            };
+            if head.base_offset >= up_to {
+                return Ok(Found::None);
+            }
+            let end = walk.position + head.bytes as u64;
+            if head.max_timestamp >= timestamp && head.end_offset() > log_start {
+                let mut data = Vec::new();
+                self.collect(slot, walk.segment, &(walk.position..end), &mut data);
+                match batch::find_timestamp(&data.concat(), timestamp, FIND_BYTES_MAX) {
+                    Ok(Some(found)) if found.offset >= up_to => return Ok(Found::None),
+                    Ok(Some(found)) if found.offset >= log_start => {
+                        return Ok(Found::At {
+                            offset: found.offset,
+                            timestamp: found.timestamp,
+                            epoch: head.leader_epoch,
+                        });
+                    }
+                    Ok(_) => {}
+                    Err(_) => return Ok(Found::Damaged),
+                }
+            }
+            walk.position = end;
+        }
+    }
+
+    /// The place in front of the batch that holds `to`, below the log's end; `None` while a block for it is read.
+    pub(super) fn boundary(&mut self, slot: LogSlot, to: Offset) -> Option<Place> {
+        let mut from = to.max(self.log(slot).layout.log_start());
+        loop {
+            let log = self.log(slot);
+            let first = log
+                .layout
+                .segments()
+                .next()
+                .expect("a log has a segment")
+                .base;
+            let Some(start) = self.walk_from(slot, from) else {
+                return Some(log.end);
+            };
+            let mut walk = start;
+            let mut before: Option<BatchHead> = None;
+            loop {
+                if walk.position >= walk.bytes {
+                    walk = self.next_walk(slot, walk.segment)?;
+                    continue;
+                }
+                let head = match self.batch_at(slot, &walk) {
+                    Ok(head) => head,
+                    Err(Stop::Missing(missing)) => {
+                        self.wait_for(slot, missing, Query::Cut);
+                        return None;
+                    }
+                    Err(Stop::Damaged) => {
+                        self.fatal(format!(
+                            "no batch boundary below offset {to} of {:?}: the bytes do not check",
+                            self.log(slot).path
+                        ));
+                        return None;
+                    }
+                };
+                if head.end_offset() > to {
+                    break;
+                }
+                before = Some(head);
+                walk.position += head.bytes as u64;
+            }
+            if before.is_none() && walk.position > 0 {
+                // The walk began at the batch itself: begin before it.
+                from = Offset(self.offset_before(slot, &walk)?.0);
+                continue;
+            }
+            return Some(self.place_before(slot, &walk, before, first));
+        }
+    }
+
+    /// An offset of a batch that lies before a walk's position, in the same segment.
+    fn offset_before(&mut self, slot: LogSlot, walk: &Walk) -> Option<Offset> {
+        match self.batch_at(slot, walk) {
+            Ok(head) => Some(Offset(head.base_offset.0 - 1).max(walk.segment)),
+            Err(_) => None,
+        }
+    }
+
+    fn place_before(
+        &self,
+        slot: LogSlot,
+        walk: &Walk,
+        before: Option<BatchHead>,
+        first: Offset,
+    ) -> Place {
+        let log = self.log(slot);
+        let (offset, epoch) = match before {
+            Some(head) => (head.end_offset(), head.leader_epoch),
+            None if walk.segment == first => (first, LeaderEpoch(-1)),
+            None => {
+                let former = log
+                    .layout
+                    .segments()
+                    .rev()
+                    .find(|segment| segment.base < walk.segment);
+                let end = former.expect("it is not the first").end;
+                let epoch = log.layout.epochs().at(Offset(end.0 - 1));
+                (end, epoch.unwrap_or(LeaderEpoch(-1)))
+            }
+        };
+        Place {
+            segment: walk.segment,
+            position: walk.position,
+            offset,
+            epoch,
+        }
+    }
+
+    fn walk_from(&self, slot: LogSlot, from: Offset) -> Option<Walk> {
+        Self::walk_of(self.log(slot).layout.locate(from))
+    }
+
+    fn walk_of(located: Located) -> Option<Walk> {
+        match located {
+            Located::At {
+                segment,
+                position,
+                bytes,
+            } => Some(Walk {
+                segment,
+                position,
+                bytes,
+            }),
+            Located::NeedsIndex { .. } | Located::Nowhere => None,
+        }
+    }
+
+    fn next_walk(&self, slot: LogSlot, segment: Offset) -> Option<Walk> {
+        let next = self.log(slot).layout.next_segment(segment)?;
+        Some(Walk {
+            segment: next.base,
+            position: 0,
+            bytes: next.bytes,
+        })
+    }
+
+    /// The head of the batch at a walk's position. A batch that comes from disk is there as a whole and verified.
+    fn batch_at(&mut self, slot: LogSlot, walk: &Walk) -> Result<BatchHead, Stop> {
+        let log = self.log(slot).number;
+        if let Some(held) = self.cache.peek(log, walk.segment, walk.position)
+            && held.len() >= HEADER_BYTES
+        {
+            return BatchHead::parse(held).map_err(|_| Stop::Damaged);
+        }
+        let mut header = [0; HEADER_BYTES];
+        let mut filled = 0;
+        self.pieces_of(
+            log,
+            walk.segment,
+            walk.position,
+            HEADER_BYTES as u64,
+            |piece| {
+                header[filled..filled + piece.len()].copy_from_slice(piece);
+                filled += piece.len();
+            },
+        )?;
+        let head = BatchHead::parse(&header).map_err(|_| Stop::Damaged)?;
+        if walk.position + head.bytes as u64 > walk.bytes {
+            return Err(Stop::Damaged);
+        }
+        let crc_from = walk.position + CRC_FROM as u64;
+        let mut crc = 0;
+        self.pieces_of(
+            log,
+            walk.segment,
+            crc_from,
+            (head.bytes - CRC_FROM) as u64,
+            |piece| {
+                crc = crc32c::crc32c_append(crc, piece);
+            },
+        )?;
+        self.blocks
+            .touch(&Store::block_key(log, walk.segment, walk.position));
+        match crc == head.crc {
+            true => Ok(head),
+            false => Err(Stop::Damaged),
+        }
+    }
+
+    /// Shows the bytes of a range, from chunks or blocks.
+    fn pieces_of(
+        &self,
+        log: LogNumber,
+        segment: Offset,
+        from: u64,
+        bytes: u64,
+        mut show: impl FnMut(&[u8]),
+    ) -> Result<(), Stop> {
+        let end = from + bytes;
+        let mut at = from;
+        while at < end {
+            if let Some(held) = self.cache.peek(log, segment, at) {
+                let piece = &held[..held.len().min((end - at) as usize)];
+                show(piece);
+                at += piece.len() as u64;
+                continue;
+            }
+            let key = Store::block_key(log, segment, at);
+            let held = match self.blocks.block(&key) {
+                Block::Held(held) => held,
+                Block::Broken => return Err(Stop::Damaged),
+                Block::Absent => return Err(Stop::Missing(key)),
+            };
+            let piece = held.get((at % COLD_BYTES) as usize..).unwrap_or(&[]);
+            if piece.is_empty() {
+                return Err(Stop::Damaged);
+            }
+            let piece = &piece[..piece.len().min((end - at) as usize)];
+            show(piece);
+            at += piece.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Slices of a range whose batches were all looked at.
+    fn collect(
+        &mut self,
+        slot: LogSlot,
+        segment: Offset,
+        range: &std::ops::Range<u64>,
+        data: &mut Vec<Bytes>,
+    ) {
+        let log = self.log(slot).number;
+        let mut at = range.start;
+        while at < range.end {
+            if let Some(until) = self
+                .cache
+                .held_until(log, segment, at)
+                .filter(|until| *until > at)
+            {
+                let to = until.min(range.end);
+                let taken = self.cache.slices(log, segment, at..to, data);
+                taken.expect("held until there");
+                at = to;
+                continue;
+            }
+            let key = Store::block_key(log, segment, at);
+            let Block::Held(held) = self.blocks.block(&key) else {
+                unreachable!("every batch of the range was looked at");
+            };
+            let from = (at % COLD_BYTES) as usize;
+            let to = held.len().min(from + (range.end - at) as usize);
+            data.push(held.slice(from..to));
+            at += (to - from) as u64;
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! `Store`: what the engine asks of one shard's logs.
+
+use super::blocks::Blocks;
+use super::files::FileSlots;
+use super::journal::Journal;
+use super::log_state::LogState;
+use super::ops::Ops;
+use super::types::{
+    Acknowledge, AppendRefused, LogConfig, OpenLog, OpenRefused, StoreConfig, StoreEffect,
+};
+use crate::batch::{BatchHead, Stamp, stamp};
+use crate::cache::{Budgets, Cache};
+use crate::commit::{Commit, CommitConfig, LogSlot, Run};
+use crate::disk::DiskDone;
+use crate::format::{LogPath, Place, log_dir};
+use crate::ids::{LeaderEpoch, LogNumber, NodeId, Now, Offset, Tick};
+use crate::log::Layout;
+use crate::recovery::Recovered;
+use bytes::Bytes;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+/// The settled producers of a log, asked for when a checkpoint is taken: writes their encoding and returns the offset
+/// they are settled up to (the high watermark), or `None` where the log has none.
+pub type SettledProducers<'a> = dyn FnMut(LogNumber, &mut Vec<u8>) -> Option<Offset> + 'a;
+
+/// All logs of one shard.
+pub struct Store {
+    pub(super) config: StoreConfig,
+    pub(super) node: NodeId,
+    pub(super) now: Now,
+    pub(super) commit: Commit,
+    pub(super) cache: Cache,
+    pub(super) journal: Journal,
+    pub(super) logs: Vec<Option<LogState>>,
+    pub(super) by_number: HashMap<LogNumber, LogSlot>,
+    pub(super) next_log: LogNumber,
+    pub(super) ops: Ops,
+    pub(super) files: FileSlots,
+    pub(super) blocks: Blocks,
+    /// Where the round of retention goes on, and when the next one begins.
+    pub(super) retention_next: usize,
+    pub(super) retention_at: Tick,
+    pub(super) effects: Vec<StoreEffect>,
+}
+
+impl Store {
+    /// A shard's logs as recovery left them. Every one of them has the default `LogConfig` until `configure`.
+    pub fn new(config: StoreConfig, recovered: Recovered, now: Now) -> Store {
+        let commit_config = CommitConfig {
+            file_bytes: config.journal_file_bytes,
+            files_min: config.journal_files_min,
+            files_max: config.journal_files_max,
+            slow_extent_bytes: config.large_bytes,
+            ..config.commit.clone()
+        };
+        let seeds: Vec<_> = recovered.logs.iter().map(super::journal::seed_of).collect();
+        let journal_seed = super::journal::journal_seed(&recovered);
+        let mut store = Store {
+            node: recovered.node,
+            now,
+            commit: Commit::new(commit_config, &journal_seed, &seeds, now.tick),
+            cache: Cache::new(Budgets {
+                unflushed_bytes: config.unflushed_bytes_max as usize,
+                clean_bytes: config.clean_bytes_max as usize,
+                free_bytes: (config.clean_bytes_max / 4) as usize,
+            }),
+            journal: Journal::new(&recovered),
+            logs: Vec::new(),
+            by_number: HashMap::new(),
+            next_log: recovered.next_log,
+            ops: Ops::default(),
+            files: FileSlots::new(config.open_files_max),
+            blocks: Blocks::new(config.cold_bytes_max),
+            retention_next: 0,
+            retention_at: now.tick,
+            effects: Vec::new(),
+            config,
+        };
+        store.open_journal(&recovered);
+        store.adopt(recovered);
+        store
+    }
+
+    /// Begins the life of a log; it takes appends at once and has no file before its first flush.
+    pub fn open_log(&mut self, now: Now, open: OpenLog) -> Result<(), OpenRefused> {
+        self.now = now;
+        if self.by_number.contains_key(&open.log) {
+            return Err(OpenRefused::Exists);
+        }
+        let start = Place::at_start(open.start);
+        let slot = self.commit.open(open.log, start);
+        let path = LogPath {
+            home: self.config.shard,
+            topic: open.topic,
+            partition: open.partition,
+            log: open.log,
+        };
+        let interval = open.config.index_interval_bytes;
+        let log = LogState {
+            number: open.log,
+            directory: log_dir(&path),
+            path,
+            metadata_index: open.metadata_index,
+            config: open.config,
+            directory_durable: false,
+            layout: Layout::new(open.start, now.wall, interval),
+            start: open.start,
+            end: start,
+            log_start_told: open.start,
+            high_watermark: open.start,
+            purged: open.start,
+            durable_told: open.start,
+            flushed: start,
+            replaces: open.replaces,
+            files: BTreeMap::new(),
+            shorten: false,
+            roll_next: false,
+            tasks: VecDeque::new(),
+            busy: false,
+            extent_writes: 0,
+            cutting: None,
+            dropped: false,
+            suspect: false,
+            damage: Vec::new(),
+        };
+        self.next_log = self.next_log.max(LogNumber(open.log.0 + 1));
+        self.place_log(slot, log);
+        Ok(())
+    }
+
+    pub(super) fn place_log(&mut self, slot: LogSlot, log: LogState) {
+        self.by_number.insert(log.number, slot);
+        let index = slot.0 as usize;
+        if self.logs.len() <= index {
+            self.logs.resize_with(index + 1, || None);
+        }
+        self.logs[index] = Some(log);
+    }
+
+    /// Ends the life of a log: no append, read or effect of it follows; its directory goes in the background.
+    pub fn drop_log(&mut self, now: Now, log: LogNumber) {
+        self.now = now;
+        let Some(slot) = self.slot(log) else {
+            return;
+        };
+        self.log_mut(slot).dropped = true;
+        self.commit.drop_log(slot);
+        self.cache.drop_log(log);
+        self.forget_reads(slot);
+        self.pump();
+    }
+
+    /// Gives a log other limits.
+    pub fn configure(&mut self, log: LogNumber, config: LogConfig) {
+        if let Some(slot) = self.slot(log) {
+            self.log_mut(slot).config = config;
+        }
+    }
+
+    /// Whether `append` of so many bytes would be taken now. Asked before the partition assigns offsets.
+    pub fn admits(&self, log: LogNumber, bytes: usize) -> bool {
+        self.slot(log)
+            .is_some_and(|slot| self.refusal(slot, bytes).is_none())
+    }
+
+    fn refusal(&self, slot: LogSlot, bytes: usize) -> Option<AppendRefused> {
+        let log = self.log(slot);
+        let taken = log.cutting.is_none()
+            && self.commit.admits(bytes as u64)
+            && self.cache.admits(log.number, bytes);
+        (!taken).then_some(AppendRefused::NoSpace)
+    }
+
+    /// Appends one batch: copies it into the log's chunk and stamps it there. Offsets must be at or above the log's end,
+    /// epochs never fall; the batch is one that `batch::validate` accepted.
+    pub fn append(
+        &mut self,
+        now: Now,
+        log: LogNumber,
+        batch: &Bytes,
+        marks: Stamp,
+    ) -> Result<(), AppendRefused> {
+        self.now = now;
+        let slot = self.slot(log).ok_or(AppendRefused::NoLog)?;
+        if let Some(refused) = self.refusal(slot, batch.len()) {
+            return Err(refused);
+        }
+        self.roll_before(slot, batch, &marks);
+        let state = self.logs[slot.0 as usize].as_mut().expect("just found");
+        let room = self
+            .cache
+            .append(log, state.end.segment, state.end.position, batch.len());
+        room.copy_from_slice(batch);
+        stamp(room, &marks);
+        let head = BatchHead::parse(room).expect("a batch is validated before it is appended");
+        assert_eq!(head.bytes, batch.len(), "one batch is appended at a time");
+        state.layout.append(&head, now.wall);
+        let run = Run {
+            segment: state.end.segment,
+            position: state.end.position,
+            bytes: batch.len() as u64,
+            previous_end: state.end.offset,
+            previous_epoch: state.end.epoch,
+            base: head.base_offset,
+            end: head.end_offset(),
+            epoch: head.leader_epoch,
+        };
+        state.end = run.end_place();
+        if state.config.acknowledge == Acknowledge::Memory {
+            let end = run.end;
+            self.effects.push(StoreEffect::Durable { log, end });
+        }
+        self.commit.append(slot, run, now.tick);
+        Ok(())
+    }
+
+    /// Begins another segment where this batch does not go into the active one any more.
+    fn roll_before(&mut self, slot: LogSlot, batch: &Bytes, marks: &Stamp) {
+        let now = self.now.wall;
+        let state = self.logs[slot.0 as usize].as_mut().expect("a known log");
+        let mut head = BatchHead::parse(batch).expect("a batch is validated before it is appended");
+        head.base_offset = marks.base_offset;
+        head.leader_epoch = marks.leader_epoch;
+        let empty = state.layout.active().is_empty();
+        let full = state.layout.rolls_before(&head, now, &state.config.roll());
+        // Where the block that the log ends in is not in memory, a new segment needs no read.
+        let lost = !self
+            .cache
+            .continues(state.number, state.end.segment, state.end.position);
+        if !empty && (full || lost || state.roll_next) {
+            state.roll_next = false;
+            let segment = state.layout.roll(now);
+            state.end = Place {
+                segment,
+                position: 0,
+                ..state.end
+            };
+        }
+    }
+
+    /// Cuts a log to the batch boundary at or below `to`; appends may follow as soon as `admits` says so.
+    pub fn truncate(&mut self, now: Now, log: LogNumber, to: Offset) {
+        self.now = now;
+        let Some(slot) = self.slot(log) else {
+            return;
+        };
+        if to < self.log(slot).end.offset {
+            self.log_mut(slot).cutting = Some(to);
+            self.cut(slot);
+        }
+    }
+
+    /// Cuts as soon as the place of the cut is known.
+    pub(super) fn cut(&mut self, slot: LogSlot) {
+        let Some(to) = self.log(slot).cutting else {
+            return;
+        };
+        let Some(place) = self.boundary(slot, to) else {
+            return;
+        };
+        let log = self.logs[slot.0 as usize].as_mut().expect("a known log");
+        log.cutting = None;
+        if place.segment == log.end.segment && place.position >= log.end.position {
+            return;
+        }
+        let gone = log
+            .layout
+            .truncate(place.segment, place.position, place.offset);
+        log.end = place;
+        log.durable_told = log.durable_told.min(place.offset);
+        log.high_watermark = log.high_watermark.min(place.offset);
+        if (log.flushed.segment, log.flushed.position) > (place.segment, place.position) {
+            log.flushed = place;
+        }
+        log.damage.retain(|range| range.to <= place.offset);
+        let number = log.number;
+        self.cache.truncate(number, place.segment, place.position);
+        self.forget_blocks(slot, place.segment);
+        self.commit.truncate(slot, place);
+        assert!(gone.iter().all(|segment| *segment > place.segment));
+        self.pump();
+    }
+
+    /// Moves the log start up; `StartMoved` follows when it is durable.
+    pub fn set_log_start(&mut self, now: Now, log: LogNumber, log_start: Offset) {
+        self.now = now;
+        let Some(slot) = self.slot(log) else {
+            return;
+        };
+        let state = self.log_mut(slot);
+        if log_start <= state.layout.log_start() || log_start > state.end.offset {
+            return;
+        }
+        state.layout.set_log_start(log_start);
+        self.commit.set_start(slot, log_start);
+    }
+
+    /// What the checkpoint keeps as high watermark, and below which retention may delete.
+    pub fn set_high_watermark(&mut self, log: LogNumber, high_watermark: Offset) {
+        if let Some(slot) = self.slot(log) {
+            self.log_mut(slot).high_watermark = high_watermark;
+        }
+    }
+
+    /// Where an epoch ends: the start of the next larger one the log has, or the log end; with the largest epoch at or
+    /// below the one asked for (KIP-101). `None` where the log has no epoch at or below it.
+    pub fn epoch_end(&self, log: LogNumber, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
+        let state = self.state(log)?;
+        state.layout.epochs().end_of(epoch, state.end.offset)
+    }
+
+    /// The first offset that may be read; `None` for a log that is not open.
+    pub fn log_start(&self, log: LogNumber) -> Option<Offset> {
+        self.state(log).map(|state| state.layout.log_start())
+    }
+
+    /// The offset of the next append.
+    pub fn log_end(&self, log: LogNumber) -> Option<Offset> {
+        self.state(log)
+            .map(|state| state.cutting.unwrap_or(state.end.offset))
+    }
+
+    /// The end of what survives a power cut.
+    pub fn durable(&self, log: LogNumber) -> Option<Offset> {
+        self.slot(log).map(|slot| self.commit.durable(slot))
+    }
+
+    /// Bytes of all segments of a log.
+    pub fn log_bytes(&self, log: LogNumber) -> Option<u64> {
+        self.state(log).map(|state| state.layout.bytes())
+    }
+
+    /// What the log cannot read: damaged ranges, and whether its end is in doubt.
+    pub fn damage(&self, log: LogNumber) -> Option<(&[crate::format::DamagedRange], bool)> {
+        self.state(log)
+            .map(|state| (state.damage.as_slice(), state.suspect))
+    }
+
+    /// Every number a log of this shard ever had is smaller.
+    pub fn next_log(&self) -> LogNumber {
+        self.next_log
+    }
+
+    /// An operation has ended.
+    pub fn done(&mut self, now: Now, done: DiskDone) {
+        self.now = now;
+        self.completed(done);
+        self.pump();
+    }
+
+    /// The end of a ring turn: gathers windows, picks flushes, takes a due checkpoint.
+    pub fn turn(&mut self, now: Now, settled: &mut SettledProducers<'_>) {
+        self.now = now;
+        self.expire();
+        let short = self.cache.unflushed_bytes() as u64 * 2 > self.config.unflushed_bytes_max;
+        self.commit.press_memory(short);
+        if self.journal.opening == 0 {
+            self.commit.turn(now.tick);
+        }
+        self.pump_with(settled);
+        self.close_surplus();
+    }
+
+    /// Flushes and checkpoints everything; `idle` tells when that is done. No append may follow.
+    pub fn stop(&mut self, now: Now) {
+        self.now = now;
+        self.commit.stop();
+    }
+
+    /// Whether nothing is in flight and, behind `stop`, nothing waits to be written.
+    pub fn idle(&self) -> bool {
+        self.ops.is_empty() && self.commit.idle()
+    }
+
+    /// When `turn` next wants to be called though nothing happens.
+    pub fn deadline(&self) -> Option<Tick> {
+        let retention = (!self.by_number.is_empty()).then_some(self.retention_at);
+        self.commit.deadline().into_iter().chain(retention).min()
+    }
+
+    /// Moves the effects so far to the end of `into`, in order.
+    pub fn drain(&mut self, into: &mut Vec<StoreEffect>) {
+        into.append(&mut self.effects);
+    }
+
+    /// Asserts every invariant; walks all logs.
+    pub fn check(&self) {
+        self.commit.check();
+        self.cache.check();
+        for log in self.logs.iter().flatten().filter(|log| !log.dropped) {
+            log.layout.check();
+            assert_eq!(log.layout.active().base, log.end.segment);
+            assert_eq!(log.layout.active().bytes, log.end.position);
+        }
+    }
+
+    // ---- for the parts of the store
+
+    /// The slot of a living log.
+    pub(super) fn slot(&self, log: LogNumber) -> Option<LogSlot> {
+        let slot = *self.by_number.get(&log)?;
+        (!self.log(slot).dropped).then_some(slot)
+    }
+
+    fn state(&self, log: LogNumber) -> Option<&LogState> {
+        self.slot(log).map(|slot| self.log(slot))
+    }
+
+    pub(super) fn log(&self, slot: LogSlot) -> &LogState {
+        self.logs[slot.0 as usize]
+            .as_ref()
+            .expect("a slot names a log until it is forgotten")
+    }
+
+    pub(super) fn log_mut(&mut self, slot: LogSlot) -> &mut LogState {
+        self.logs[slot.0 as usize]
+            .as_mut()
+            .expect("a slot names a log until it is forgotten")
+    }
+}

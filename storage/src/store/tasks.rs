@@ -1,0 +1,386 @@
+//! What is done with a log's files, one task at a time: making, reserving, cutting, sealing, removing.
+//!
+//! ORDER: a new file is created, reserved and synced, and every new directory up to the first old one is synced, before its log
+//! may write an extent into it. Segments behind a truncation are unlinked and the directory is synced before the segment is
+//! shortened and reserved anew; only then the log writes again.
+
+use super::log_state::{SegmentFile, Task};
+use super::ops::{Job, JobEnd, Purpose};
+use super::shard_store::Store;
+use super::types::StoreEffect;
+use crate::commit::LogSlot;
+use crate::disk::{BLOCK_BYTES, Caching, DiskError, DiskOp, FileSlot, OpenMode};
+use crate::format::Place;
+use crate::ids::Offset;
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The first reservation of a segment.
+const RESERVE_BYTES_MIN: u64 = 64 << 10;
+/// Reservations double up to this step.
+const RESERVE_STEP_BYTES_MAX: u64 = 16 << 20;
+
+pub(super) fn shared(path: &Path) -> Arc<Path> {
+    Arc::from(path)
+}
+
+fn made(path: &Path) -> DiskOp {
+    DiskOp::MakeDir { path: shared(path) }
+}
+
+fn synced(path: &Path) -> DiskOp {
+    DiskOp::SyncDir { path: shared(path) }
+}
+
+/// How much is reserved once more than `bytes` are needed.
+fn reservation(reserved: u64, bytes: u64) -> u64 {
+    let mut next = reserved.max(RESERVE_BYTES_MIN / 2);
+    while next < bytes {
+        next += next.min(RESERVE_STEP_BYTES_MAX);
+    }
+    next.next_multiple_of(BLOCK_BYTES as u64)
+}
+
+/// No space, no quota, no descriptors: it may pass.
+pub(super) fn is_shortage(error: DiskError) -> bool {
+    matches!(
+        error.errno,
+        libc::ENOSPC | libc::EDQUOT | libc::EMFILE | libc::ENFILE
+    )
+}
+
+impl Store {
+    /// Queues a task of a log.
+    pub(super) fn task(&mut self, slot: LogSlot, task: Task) {
+        self.log_mut(slot).tasks.push_back(task);
+        self.next_task(slot);
+    }
+
+    /// Starts the next task, skipping those that have nothing to do.
+    pub(super) fn next_task(&mut self, slot: LogSlot) {
+        while let Some(log) = self.logs[slot.0 as usize].as_ref() {
+            if log.busy {
+                return;
+            }
+            let Some(task) = log.tasks.front().cloned() else {
+                return;
+            };
+            let steps = self.steps(slot, &task);
+            if steps.is_empty() {
+                self.task_ended(slot);
+                continue;
+            }
+            self.log_mut(slot).busy = true;
+            let end = JobEnd::Task(slot);
+            self.ops.start(Job { steps, end }, &mut self.effects);
+            return;
+        }
+    }
+
+    fn steps(&mut self, slot: LogSlot, task: &Task) -> VecDeque<DiskOp> {
+        match task {
+            Task::Prepare { place, bytes, .. } => self.prepare_steps(slot, *place, *bytes),
+            Task::Cut(segments) => {
+                let mut steps = self.unlink_steps(slot, segments);
+                if !steps.is_empty() {
+                    steps.push_back(synced(&self.log(slot).directory));
+                }
+                steps
+            }
+            Task::Unlink(segments) => self.unlink_steps(slot, segments),
+            Task::Seal(segment) => self.seal_steps(slot, *segment),
+            Task::Open(segment) => {
+                let mut steps = VecDeque::new();
+                if self.log(slot).files.contains_key(segment) {
+                    self.open_steps(slot, *segment, &mut steps);
+                }
+                steps
+            }
+            Task::Remove => self.remove_steps(slot),
+        }
+    }
+
+    fn prepare_steps(&mut self, slot: LogSlot, place: Place, bytes: u64) -> VecDeque<DiskOp> {
+        let mut steps = VecDeque::new();
+        let Some(file) = self.log(slot).files.get(&place.segment).copied() else {
+            self.create_steps(slot, place.segment, bytes, &mut steps);
+            return steps;
+        };
+        let file_slot = self.open_steps(slot, place.segment, &mut steps);
+        let reserved = match self.log(slot).shorten {
+            true => {
+                steps.push_back(DiskOp::SetLength {
+                    slot: file_slot,
+                    bytes: place.position,
+                });
+                place.position / BLOCK_BYTES as u64 * BLOCK_BYTES as u64
+            }
+            false => file.reserved,
+        };
+        let wanted = reservation(reserved, bytes);
+        if wanted > reserved {
+            steps.push_back(self.reserve(file_slot, reserved, wanted - reserved));
+        }
+        if self.log(slot).shorten {
+            steps.push_back(DiskOp::SyncData { slot: file_slot });
+        }
+        let file = self.log_mut(slot).files.get_mut(&place.segment);
+        file.expect("just found").reserved = wanted.max(reserved);
+        steps
+    }
+
+    fn create_steps(
+        &mut self,
+        slot: LogSlot,
+        segment: Offset,
+        bytes: u64,
+        steps: &mut VecDeque<DiskOp>,
+    ) {
+        let file_slot = self.files.take_segment(slot, segment);
+        let log = self.log(slot);
+        let topic = log
+            .directory
+            .parent()
+            .expect("a log lies in its topic")
+            .to_path_buf();
+        let (directory, new) = (log.directory.clone(), !log.directory_durable);
+        if new {
+            steps.extend([made(&topic), made(&directory)]);
+        }
+        steps.push_back(DiskOp::Open {
+            slot: file_slot,
+            path: shared(&log.segment_path(segment)),
+            mode: OpenMode::Create,
+            caching: Caching::Direct,
+        });
+        let reserved = reservation(0, bytes);
+        steps.push_back(self.reserve(file_slot, 0, reserved));
+        steps.push_back(DiskOp::SyncData { slot: file_slot });
+        steps.push_back(synced(&directory));
+        if new {
+            steps.extend([
+                synced(&topic),
+                synced(topic.parent().expect("a topic lies in its shard")),
+            ]);
+        }
+        let file = SegmentFile {
+            open: Some(file_slot),
+            usable: false,
+            reserved,
+        };
+        self.log_mut(slot).files.insert(segment, file);
+    }
+
+    fn reserve(&self, slot: FileSlot, position: u64, bytes: u64) -> DiskOp {
+        DiskOp::Reserve {
+            slot,
+            position,
+            bytes,
+            reservation: self.config.reservation,
+        }
+    }
+
+    /// Opens the segment if it is not.
+    fn open_steps(
+        &mut self,
+        slot: LogSlot,
+        segment: Offset,
+        steps: &mut VecDeque<DiskOp>,
+    ) -> FileSlot {
+        let log = self.logs[slot.0 as usize]
+            .as_mut()
+            .expect("a task is of a known log");
+        let path = log.segment_path(segment);
+        let file = log
+            .files
+            .get_mut(&segment)
+            .expect("only a known file is opened");
+        if let Some(open) = file.open {
+            self.files.touch(slot, segment, open);
+            return open;
+        }
+        let file_slot = self.files.take_segment(slot, segment);
+        file.open = Some(file_slot);
+        steps.push_back(DiskOp::Open {
+            slot: file_slot,
+            path: shared(&path),
+            mode: OpenMode::ReadWrite,
+            caching: Caching::Direct,
+        });
+        file_slot
+    }
+
+    fn unlink_steps(&mut self, slot: LogSlot, segments: &[Offset]) -> VecDeque<DiskOp> {
+        let mut steps = VecDeque::new();
+        for segment in segments {
+            let Some(file) = self.log_mut(slot).files.remove(segment) else {
+                continue;
+            };
+            self.release_file(file);
+            let path = self.log(slot).segment_path(*segment);
+            steps.push_back(DiskOp::Unlink {
+                path: shared(&path),
+            });
+        }
+        steps
+    }
+
+    fn seal_steps(&mut self, slot: LogSlot, segment: Offset) -> VecDeque<DiskOp> {
+        let mut steps = VecDeque::new();
+        let log = self.log(slot);
+        let sealed = log
+            .layout
+            .segment(segment)
+            .filter(|_| segment != log.layout.active().base);
+        let Some(bytes) = sealed.map(|sealed| sealed.bytes) else {
+            return steps;
+        };
+        if !log.files.contains_key(&segment) || log.shorten {
+            return steps;
+        }
+        let file_slot = self.open_steps(slot, segment, &mut steps);
+        steps.push_back(DiskOp::SetLength {
+            slot: file_slot,
+            bytes,
+        });
+        steps
+    }
+
+    fn remove_steps(&mut self, slot: LogSlot) -> VecDeque<DiskOp> {
+        let segments: Vec<Offset> = self.log(slot).files.keys().copied().collect();
+        let mut steps = self.unlink_steps(slot, &segments);
+        let directory = self.log(slot).directory.clone();
+        let topic = directory
+            .parent()
+            .expect("a log lies in its topic")
+            .to_path_buf();
+        if self.log(slot).directory_durable || !steps.is_empty() {
+            let gone = |path: &PathBuf| DiskOp::RemoveDir { path: shared(path) };
+            steps.extend([gone(&directory), gone(&topic)]);
+        }
+        steps
+    }
+
+    /// The steps of the task at the head are done.
+    pub(super) fn task_ended(&mut self, slot: LogSlot) {
+        let log = self.log_mut(slot);
+        log.busy = false;
+        let task = log.tasks.pop_front().expect("a task was at the head");
+        match task {
+            Task::Prepare { place, round, .. } => {
+                log.directory_durable = true;
+                log.shorten = false;
+                let reserved = self.opened(slot, place.segment);
+                self.commit.ready(slot, place.segment, reserved, round);
+            }
+            Task::Remove => {
+                let number = self.log(slot).number;
+                self.logs[slot.0 as usize] = None;
+                self.by_number.remove(&number);
+                self.commit.forget(slot);
+            }
+            Task::Seal(segment) | Task::Open(segment) => {
+                self.opened(slot, segment);
+            }
+            Task::Cut(_) | Task::Unlink(_) => {}
+        }
+    }
+
+    /// The segment's file may be used now; tells how much of it is reserved.
+    pub(super) fn opened(&mut self, slot: LogSlot, segment: Offset) -> u64 {
+        let Some(file) = self.log_mut(slot).files.get_mut(&segment) else {
+            return 0;
+        };
+        file.usable = file.open.is_some();
+        let reserved = file.reserved;
+        self.blocks_opened(slot, segment);
+        reserved
+    }
+
+    /// A step of the task at the head failed. Only a lack of space or of descriptors is survived.
+    pub(super) fn task_failed(&mut self, slot: LogSlot, error: DiskError) {
+        let log = self.log_mut(slot);
+        let task = log.tasks.front().cloned().expect("a task was at the head");
+        match task {
+            Task::Prepare { place, round, .. } if is_shortage(error) => {
+                log.busy = false;
+                log.tasks.pop_front();
+                let file = log
+                    .files
+                    .remove(&place.segment)
+                    .expect("it was being prepared");
+                // A file that holds bytes stays known, closed, with nothing reserved; a new one is made again.
+                if place.position > 0 || log.shorten {
+                    let unreserved = SegmentFile {
+                        open: None,
+                        usable: false,
+                        reserved: place.position / BLOCK_BYTES as u64 * BLOCK_BYTES as u64,
+                    };
+                    log.files.insert(place.segment, unreserved);
+                }
+                self.release_file(file);
+                self.commit.not_ready(slot, round);
+            }
+            Task::Remove | Task::Unlink(_) | Task::Seal(_) => self.task_ended(slot),
+            Task::Open(segment) if is_shortage(error) => {
+                log.busy = false;
+                log.tasks.pop_front();
+                self.unopened(slot, segment);
+            }
+            Task::Open(_) => self.fatal(format!(
+                "a segment of {:?} cannot be opened: {error:?}",
+                self.log(slot).path
+            )),
+            Task::Prepare { .. } | Task::Cut(_) => {
+                self.fatal(format!(
+                    "a file of {:?} cannot be made ready: {error:?}",
+                    self.log(slot).path
+                ));
+            }
+        }
+    }
+
+    /// Closes a file as soon as nothing is in flight on it.
+    pub(super) fn release_file(&mut self, file: SegmentFile) {
+        if let Some(open) = file.open
+            && self.files.doom(open)
+        {
+            self.close(open);
+        }
+    }
+
+    pub(super) fn close(&mut self, slot: FileSlot) {
+        self.ops.tell(
+            Purpose::Close(slot),
+            DiskOp::Close { slot },
+            &mut self.effects,
+        );
+    }
+
+    /// Closes what is too much.
+    pub(super) fn close_surplus(&mut self) {
+        while let Some((slot, segment)) = self.files.surplus() {
+            let Some(log) = self.logs[slot.0 as usize].as_mut() else {
+                continue;
+            };
+            if log.busy {
+                continue;
+            }
+            let Some(file) = log.files.get_mut(&segment) else {
+                continue;
+            };
+            let closed = SegmentFile {
+                open: file.open.take(),
+                usable: std::mem::take(&mut file.usable),
+                reserved: file.reserved,
+            };
+            self.release_file(closed);
+            self.commit.unready(slot, segment);
+        }
+    }
+
+    pub(super) fn fatal(&mut self, reason: String) {
+        self.effects.push(StoreEffect::Fatal { reason });
+    }
+}
