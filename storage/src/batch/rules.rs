@@ -224,26 +224,22 @@ fn timestamps(
     };
     let earliest = rules.now.0.saturating_sub(before_ms);
     let latest = rules.now.0.saturating_add(after_ms);
-    let allowed =
-        |timestamp: i64| timestamp == -1 || (earliest <= timestamp && timestamp <= latest);
     let unbounded = before_ms == i64::MAX;
     let smallest = head.base_timestamp.saturating_add(walked.delta_min);
     let largest = head.base_timestamp.saturating_add(walked.delta_max);
-    if largest <= latest && (unbounded || smallest >= earliest) {
+    let out_of_bounds = |timestamp: i64| {
+        timestamp > latest || (timestamp < earliest && !unbounded && timestamp != -1)
+    };
+    let suspicious = largest > latest || (smallest < earliest && !unbounded);
+    let mut at_fault = Vec::new();
+    if suspicious {
+        at_fault = offenders(records, head, |record| out_of_bounds(record.timestamp));
+    }
+    // A header that promises records newer than there are would keep its segment from ever expiring.
+    if at_fault.is_empty() && head.max_timestamp <= latest {
         return Ok(());
     }
-    let out_of_bounds = |timestamp: i64| {
-        if unbounded {
-            timestamp > latest
-        } else {
-            !allowed(timestamp)
-        }
-    };
-    let records = offenders(records, head, |record| out_of_bounds(record.timestamp));
-    match records.is_empty() {
-        true => Ok(()),
-        false => Err(BatchRefusal::Timestamp { records }),
-    }
+    Err(BatchRefusal::Timestamp { records: at_fault })
 }
 
 fn offenders(

@@ -236,6 +236,15 @@ fn r6_timestamps_out_of_bounds_are_named() {
 }
 
 #[test]
+fn r6_a_header_that_promises_a_later_record_is_refused() {
+    for codec in Compression::ALL {
+        let late = (NOW + 2 * HOUR_MS).to_be_bytes();
+        let batch = with(batch(codec, 3), MAX_TIMESTAMP_AT, &late);
+        assert_eq!(refused(&batch), BatchRefusal::Timestamp { records: vec![] });
+    }
+}
+
+#[test]
 fn r6_the_log_append_bit_of_a_client_is_refused() {
     let batch = with(
         batch(Compression::None, 3),

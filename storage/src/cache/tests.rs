@@ -2,6 +2,9 @@ use super::*;
 use crate::disk::BLOCK_BYTES;
 use crate::ids::{LogNumber, Offset};
 use bytes::Bytes;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 const LOG: LogNumber = LogNumber(7);
 const SEGMENT: Offset = Offset(0);
@@ -246,4 +249,150 @@ fn memory_returns_to_the_pool_with_the_last_reader() {
     pool.trim();
     assert_eq!(pool.free_bytes(), 0);
     assert_eq!(pool.take(0).capacity(), BLOCK_BYTES);
+}
+
+/// What a test does to one of a few logs.
+#[derive(Clone, Debug)]
+enum Step {
+    Append(usize),
+    Roll,
+    Clean(prop::sample::Index),
+    Truncate(prop::sample::Index),
+    Hold(prop::sample::Index, prop::sample::Index),
+    Stage,
+    Trim,
+    Drop,
+}
+
+fn any_step() -> impl Strategy<Value = (u64, Step)> {
+    let step = prop_oneof![
+        8 => prop_oneof![1..300usize, 3000..5000usize, 1..40_000usize].prop_map(Step::Append),
+        1 => Just(Step::Roll),
+        3 => any::<prop::sample::Index>().prop_map(Step::Clean),
+        1 => any::<prop::sample::Index>().prop_map(Step::Truncate),
+        3 => (any::<prop::sample::Index>(), any::<prop::sample::Index>()).prop_map(|(from, to)| Step::Hold(from, to)),
+        2 => Just(Step::Stage),
+        1 => Just(Step::Trim),
+        1 => Just(Step::Drop),
+    ];
+    (0..3u64, step)
+}
+
+/// One log as plain bytes: what the cache must agree with.
+#[derive(Default)]
+struct PlainLog {
+    segment: i64,
+    bytes: Vec<u8>,
+    flushed: usize,
+}
+
+/// The cache, plain logs beside it, and slices that somebody holds with the bytes they had when they were taken.
+struct Model {
+    cache: Cache,
+    logs: BTreeMap<u64, PlainLog>,
+    held: Vec<(Vec<Bytes>, Vec<u8>)>,
+    seed: u8,
+}
+
+impl Model {
+    fn step(&mut self, log: u64, step: Step) {
+        let number = LogNumber(log);
+        let plain = self.logs.entry(log).or_default();
+        let segment = Offset(plain.segment);
+        let end = plain.bytes.len();
+        match step {
+            Step::Append(bytes)
+                if self.cache.admits(number, bytes)
+                    && self.cache.continues(number, segment, end as u64) =>
+            {
+                self.seed = self.seed.wrapping_mul(31).wrapping_add(7);
+                self.cache
+                    .append(number, segment, end as u64, bytes)
+                    .fill(self.seed);
+                plain.bytes.resize(end + bytes, self.seed);
+            }
+            Step::Append(_) if !self.cache.continues(number, segment, end as u64) => {
+                let block = end - end % BLOCK_BYTES;
+                assert!(end <= plain.flushed, "unflushed bytes are in memory");
+                self.cache
+                    .restore(number, segment, block as u64, &plain.bytes[block..]);
+                assert!(self.cache.continues(number, segment, end as u64));
+            }
+            Step::Append(_) => {}
+            Step::Roll => {
+                *plain = PlainLog {
+                    segment: plain.segment + 1,
+                    ..PlainLog::default()
+                }
+            }
+            Step::Clean(at) => {
+                plain.flushed = plain.flushed.max(at.index(end + 1));
+                self.cache.clean(number, segment, plain.flushed as u64);
+            }
+            Step::Truncate(at) => {
+                let to = at.index(end + 1);
+                self.cache.truncate(number, segment, to as u64);
+                plain.bytes.truncate(to);
+                plain.flushed = plain.flushed.min(to);
+            }
+            Step::Hold(from, to) => {
+                let (from, to) = (from.index(end + 1), to.index(end + 1));
+                let range = from.min(to) as u64..from.max(to) as u64;
+                let wanted = plain.bytes[range.start as usize..range.end as usize].to_vec();
+                let mut out = Vec::new();
+                let found = self.cache.slices(number, segment, range.clone(), &mut out);
+                if found.is_ok() {
+                    assert_eq!(out.concat(), wanted);
+                    self.held.push((out, wanted));
+                } else {
+                    assert!(
+                        range.is_empty() || range.start < plain.flushed as u64,
+                        "unflushed bytes are in memory"
+                    );
+                }
+            }
+            Step::Stage => self.stage(log),
+            Step::Trim => self.cache.trim(),
+            Step::Drop => {
+                self.cache.drop_log(number);
+                self.logs.remove(&log);
+            }
+        }
+        self.cache.check();
+        assert!(self.cache.clean_bytes() <= 64 << 10);
+        for (slices, wanted) in &self.held {
+            assert_eq!(&slices.concat(), wanted);
+        }
+    }
+
+    /// What is not flushed can always be written.
+    fn stage(&mut self, log: u64) {
+        let plain = &self.logs[&log];
+        let Range { start, end } = plain.flushed..plain.bytes.len();
+        if start == end {
+            return;
+        }
+        let mut out = Vec::new();
+        let staged = self.cache.staged(
+            LogNumber(log),
+            Offset(plain.segment),
+            start as u64..end as u64,
+            &mut out,
+        );
+        assert_eq!(staged, Ok(()));
+        let mut wanted = plain.bytes[start - start % BLOCK_BYTES..].to_vec();
+        wanted.resize(wanted.len().next_multiple_of(BLOCK_BYTES), 0);
+        assert_eq!(out.concat(), wanted);
+        self.held.push((out, wanted));
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_cache_agrees_with_plain_bytes(steps in prop::collection::vec(any_step(), 1..80)) {
+        let mut model = Model { cache: cache(256 << 10, 64 << 10), logs: BTreeMap::new(), held: Vec::new(), seed: 1 };
+        for (log, step) in steps {
+            model.step(log, step);
+        }
+    }
 }
