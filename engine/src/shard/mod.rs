@@ -4,6 +4,7 @@
 //! and the clock, and decides nothing; the core owns everything else and touches nothing.
 
 pub mod event;
+mod files;
 pub mod mail;
 mod ring;
 pub mod rings;
