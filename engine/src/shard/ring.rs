@@ -101,11 +101,6 @@ impl Ring {
         into.extend(self.ring.completion());
     }
 
-    /// Whether submissions wait for an enter.
-    pub(super) fn has_queued(&mut self) -> bool {
-        self.queued() > 0
-    }
-
     /// From now on a completion signals the eventfd. The caller enters once more before it sleeps.
     pub(super) fn arm(&mut self) {
         self.ring.completion().enable_eventfd();

@@ -128,11 +128,7 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
         if self.has_ended() {
             return Ok(Found::End);
         }
-        Ok(if worked || self.ring.has_queued() {
-            Found::Work
-        } else {
-            Found::Nothing
-        })
+        Ok(if worked { Found::Work } else { Found::Nothing })
     }
 
     /// Says to the other shards that this one sleeps unless woken. False if something came up meanwhile.
@@ -146,9 +142,8 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
         quiet
     }
 
-    /// How long it may sleep; `None` for ever.
+    /// How long it may sleep, from the last turn on; `None` for ever.
     pub(super) fn sleep_max(&self) -> Option<Duration> {
-        let now = read_clocks().tick;
         let sockets = self.sockets.deadline_ms(ms(self.now.tick));
         let draining = match self.phase {
             Phase::Draining { until } => Some(until),
@@ -159,7 +154,7 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
             .into_iter()
             .flatten()
             .min()?;
-        Some(Duration::from_nanos(at.0.saturating_sub(now.0)))
+        Some(Duration::from_nanos(at.0.saturating_sub(self.now.tick.0)))
     }
 
     pub(super) fn ring(&mut self) -> &mut Ring {

@@ -159,18 +159,19 @@ fn ping(stream: &mut TcpStream, length: usize, buffer: &mut Vec<u8>) {
     assert_eq!(buffer[length + 3], 7);
 }
 
-/// CPU time of this thread's process, user and system.
-fn process_cpu() -> Duration {
-    // SAFETY: all zero is a valid rusage, which the call fills.
-    let usage = unsafe {
-        let mut usage: libc::rusage = std::mem::zeroed();
-        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
-        usage
-    };
-    let time = |at: libc::timeval| {
-        Duration::from_secs(at.tv_sec as u64) + Duration::from_micros(at.tv_usec as u64)
-    };
-    time(usage.ru_utime) + time(usage.ru_stime)
+/// CPU time of the shards' threads.
+fn shard_cpu() -> Duration {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
+    let nanos = tasks.flatten().map(|task| {
+        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        if !read("comm").starts_with("shard-") {
+            return 0;
+        }
+        let first = read("schedstat");
+        let first = first.split(' ').next().and_then(|text| text.parse().ok());
+        first.unwrap_or(0)
+    });
+    Duration::from_nanos(nanos.sum())
 }
 
 #[test]
@@ -198,26 +199,33 @@ fn shards_answer_after_sleep_and_stop_at_once_when_idle() {
 #[test]
 #[ignore = "measures: run alone, in release"]
 fn measure_the_loop() {
+    let measure = |name: &str, work: &dyn Fn() -> f64| {
+        let (began, cpu) = (Instant::now(), shard_cpu());
+        let each = work();
+        let (took, cpu) = (
+            began.elapsed().as_secs_f64(),
+            (shard_cpu() - cpu).as_secs_f64(),
+        );
+        let share = cpu / took * 100.0;
+        let cost = cpu / (each * took) * 1e6;
+        println!("{name}: {each:.0}/s, {share:.2} % of a core, {cost:.2} us each");
+    };
     let running = serve(1, false, true);
-    let began = process_cpu();
-    let _idle = TcpStream::connect(running.address).expect("connects");
-    std::thread::sleep(Duration::from_secs(5));
-    let idle = (process_cpu() - began).as_secs_f64() / 5.0;
-    println!("idle: {:.3} % of a core", idle * 100.0);
-    println!(
-        "200 B ping-pong, 4 connections: {:.0}/s",
-        rate(running.address, 4, 200)
-    );
-    println!(
-        "200 B ping-pong, 1 connection: {:.0}/s",
-        rate(running.address, 1, 200)
-    );
+    let address = running.address;
+    let _idle = TcpStream::connect(address).expect("connects");
+    measure("idle", &|| {
+        std::thread::sleep(Duration::from_secs(3));
+        1.0
+    });
+    measure("200 B ping-pong, 4 connections", &|| rate(address, 4, 200));
+    measure("200 B ping-pong, 1 connection", &|| rate(address, 1, 200));
     running.stop();
     let running = serve(1, true, true);
-    let frames = flood(running.address, 16, 64 * 1024);
-    println!("64 KiB frames in: {:.2} GB/s", frames * 65536.0 / 1e9);
-    let frames = flood(running.address, 8, 1024);
-    println!("1 KiB frames in, pipelined: {frames:.0}/s");
+    let address = running.address;
+    measure("64 KiB frames, 16 connections", &|| {
+        flood(address, 16, 64 * 1024)
+    });
+    measure("1 KiB frames, 8 connections", &|| flood(address, 8, 1024));
     running.stop();
 }
 
