@@ -494,6 +494,11 @@ impl Commit {
         self.log(slot).durable_end.offset
     }
 
+    /// Whether an extent of the log is written or synced now.
+    pub fn extent_in_flight(&self, slot: LogSlot) -> bool {
+        self.log(slot).flight.is_some_and(|flight| flight.stage != Stage::Landed)
+    }
+
     /// The next effect.
     pub fn next_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()

@@ -95,6 +95,10 @@ impl FileSlots {
         None
     }
 
+    pub(super) fn open_segments(&self) -> usize {
+        self.segments_open
+    }
+
     pub(super) fn begin(&mut self, slot: FileSlot) {
         self.slots[slot.0 as usize].ops += 1;
     }

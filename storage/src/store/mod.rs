@@ -18,6 +18,8 @@ mod reads;
 mod retention;
 mod shard_store;
 mod tasks;
+#[cfg(test)]
+mod tests;
 mod types;
 
 pub use crate::batch::Stamp;

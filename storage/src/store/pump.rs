@@ -143,6 +143,7 @@ impl Store {
         self.cache.clean(number, place.segment, place.position);
         if full {
             self.task(slot, Task::Seal(place.segment));
+            self.unlink_expired(slot);
         }
     }
 
@@ -180,14 +181,28 @@ impl Store {
             return;
         }
         log.log_start_told = log_start;
-        // ORDER: only a durable log start lets segments go; where a newer one is on its way, it will.
-        let gone = match log.layout.log_start() == log_start {
-            true => log.layout.drop_below(),
-            false => Vec::new(),
-        };
         let log = log.number;
-        self.effects
-            .push(StoreEffect::StartMoved { log, log_start });
+        self.effects.push(StoreEffect::StartMoved { log, log_start });
+        self.unlink_expired(slot);
+    }
+
+    /// Lets segments below the log start go.
+    ///
+    /// ORDER: only a durable log start lets them go, and only when no extent of theirs is still to come.
+    fn unlink_expired(&mut self, slot: LogSlot) {
+        let log = self.log_mut(slot);
+        let log_start = log.log_start_told;
+        if log.layout.log_start() != log_start {
+            return;
+        }
+        let flushed = (log.flushed.segment, log.flushed.position);
+        let next = log.layout.segments().skip(1).map(|segment| segment.base);
+        let going = log.layout.segments().zip(next).take_while(|(_, next)| *next <= log_start);
+        let unflushed = going.into_iter().any(|(segment, _)| (segment.base, segment.bytes) > flushed);
+        if unflushed {
+            return;
+        }
+        let gone = log.layout.drop_below();
         if !gone.is_empty() {
             self.forget_segments(slot, &gone);
             self.task(slot, Task::Unlink(gone));

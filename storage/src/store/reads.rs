@@ -30,7 +30,7 @@ struct Walk {
 
 /// Why a walk stops.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stop {
+pub(super) enum Stop {
     Missing(BlockKey),
     Damaged,
 }
@@ -221,59 +221,48 @@ impl Store {
 
     /// The place in front of the batch that holds `to`, below the log's end; `None` while a block for it is read.
     pub(super) fn boundary(&mut self, slot: LogSlot, to: Offset) -> Option<Place> {
-        let mut from = to.max(self.log(slot).layout.log_start());
-        loop {
-            let log = self.log(slot);
-            let first = log
-                .layout
-                .segments()
-                .next()
-                .expect("a log has a segment")
-                .base;
-            let Some(start) = self.walk_from(slot, from) else {
-                return Some(log.end);
-            };
-            let mut walk = start;
-            let mut before: Option<BatchHead> = None;
-            loop {
-                if walk.position >= walk.bytes {
-                    walk = self.next_walk(slot, walk.segment)?;
-                    continue;
-                }
-                let head = match self.batch_at(slot, &walk) {
-                    Ok(head) => head,
-                    Err(Stop::Missing(missing)) => {
-                        self.wait_for(slot, missing, Query::Cut);
-                        return None;
-                    }
-                    Err(Stop::Damaged) => {
-                        self.fatal(format!(
-                            "no batch boundary below offset {to} of {:?}: the bytes do not check",
-                            self.log(slot).path
-                        ));
-                        return None;
-                    }
-                };
-                if head.end_offset() > to {
-                    break;
-                }
-                before = Some(head);
-                walk.position += head.bytes as u64;
+        match self.boundary_now(slot, to) {
+            Ok(place) => Some(place),
+            Err(Stop::Missing(missing)) => {
+                self.wait_for(slot, missing, Query::Cut);
+                None
             }
-            if before.is_none() && walk.position > 0 {
-                // The walk began at the batch itself: begin before it.
-                from = Offset(self.offset_before(slot, &walk)?.0);
-                continue;
+            Err(Stop::Damaged) => {
+                let path = self.log(slot).path;
+                self.fatal(format!("no batch boundary at offset {to} of {path:?}: the bytes do not check"));
+                None
             }
-            return Some(self.place_before(slot, &walk, before, first));
         }
     }
 
-    /// An offset of a batch that lies before a walk's position, in the same segment.
-    fn offset_before(&mut self, slot: LogSlot, walk: &Walk) -> Option<Offset> {
-        match self.batch_at(slot, walk) {
-            Ok(head) => Some(Offset(head.base_offset.0 - 1).max(walk.segment)),
-            Err(_) => None,
+    /// The place in front of the batch that holds an offset, if everything needed to tell it is in memory.
+    pub(super) fn boundary_now(&mut self, slot: LogSlot, to: Offset) -> Result<Place, Stop> {
+        let mut from = to.max(self.log(slot).layout.log_start());
+        loop {
+            let Some(mut walk) = self.walk_from(slot, from) else {
+                return Ok(self.log(slot).end);
+            };
+            let mut before: Option<BatchHead> = None;
+            let head = loop {
+                if walk.position >= walk.bytes {
+                    let Some(next) = self.next_walk(slot, walk.segment) else {
+                        return Ok(self.log(slot).end);
+                    };
+                    walk = next;
+                    continue;
+                }
+                let head = self.batch_at(slot, &walk)?;
+                if head.end_offset() > to {
+                    break head;
+                }
+                before = Some(head);
+                walk.position += head.bytes as u64;
+            };
+            if before.is_some() || walk.position == 0 {
+                return Ok(self.place_before(slot, &walk, before));
+            }
+            // The walk began at the batch itself: it begins anew at the one before, to know its end and epoch.
+            from = Offset(head.base_offset.0 - 1).max(walk.segment);
         }
     }
 
@@ -285,6 +274,7 @@ impl Store {
         first: Offset,
     ) -> Place {
         let log = self.log(slot);
+        let first = log.layout.segments().next().expect("a log has a segment").base;
         let (offset, epoch) = match before {
             Some(head) => (head.end_offset(), head.leader_epoch),
             None if walk.segment == first => (first, LeaderEpoch(-1)),

@@ -358,18 +358,24 @@ impl Store {
         );
     }
 
-    /// Closes what is too much.
+    /// Closes what is too much, except where an extent or a task needs it.
     pub(super) fn close_surplus(&mut self) {
-        while let Some((slot, segment)) = self.files.surplus() {
+        let mut left = self.files.open_segments();
+        while left > 0
+            && let Some((slot, segment)) = self.files.surplus()
+        {
+            left -= 1;
             let Some(log) = self.logs[slot.0 as usize].as_mut() else {
                 continue;
             };
-            if log.busy {
-                continue;
-            }
             let Some(file) = log.files.get_mut(&segment) else {
                 continue;
             };
+            if log.busy || !file.usable || self.commit.extent_in_flight(slot) {
+                let open = file.open.expect("a file that is in the order is open");
+                self.files.touch(slot, segment, open);
+                continue;
+            }
             let closed = SegmentFile {
                 open: file.open.take(),
                 usable: std::mem::take(&mut file.usable),

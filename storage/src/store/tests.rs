@@ -1,0 +1,343 @@
+//! The store over a simulated disk, without crashes: what is appended becomes durable and is read back.
+
+use super::*;
+use crate::batch::{BatchBuilder, BatchHead, BatchHeader};
+use crate::disk::{BlockingDisk, DiskDone};
+use crate::format::{CheckpointSlot, JournalFileState, WindowAt, WindowBuilder, WindowHeader, journal_path, shard_dir};
+use crate::ids::{
+    LeaderEpoch, LogNumber, MetadataIndex, NodeId, Now, Offset, PartitionIndex, ShardIndex, Tick, TopicId, WallMs,
+};
+use crate::recovery::{RecoveredCheckpoint, RecoveredJournal};
+use crate::sim::{SimDisk, SimRng};
+use bytes::Bytes;
+use std::collections::HashMap;
+
+const FILE_BYTES: u64 = 256 << 10;
+
+/// A new shard: two zeroed journal files and one empty window.
+fn fresh(disk: &SimDisk) -> Recovered {
+    let shard = ShardIndex(0);
+    disk.make_dirs(&shard_dir(shard)).expect("a directory");
+    let mut window = vec![0; 4096];
+    let sealed = WindowBuilder::new(&mut window).finish(&WindowHeader {
+        node: NodeId(1),
+        shard,
+        run: 1,
+        sequence: 1,
+        known_synced: 0,
+        checkpoint: 0,
+        previous_crc: 0,
+    });
+    for file in 0..2 {
+        let path = journal_path(shard, file);
+        disk.set_length(&path, FILE_BYTES).expect("a journal file");
+        disk.write(&path, 0, &window).expect("a window");
+    }
+    disk.sync_fs().expect("a sync");
+    let at = WindowAt {
+        file: 0,
+        position: 0,
+        sequence: 1,
+    };
+    Recovered {
+        shard,
+        node: NodeId(1),
+        layout: 1,
+        run: 1,
+        next_log: LogNumber(1),
+        checkpoint: RecoveredCheckpoint {
+            sequence: 1,
+            slot: CheckpointSlot::A,
+        },
+        journal: RecoveredJournal {
+            files: (0..2).map(|file| JournalFileState { file, bytes: FILE_BYTES }).collect(),
+            in_use: vec![at],
+            free: vec![1],
+            last: at,
+            position: 4096,
+            last_crc: sealed.crc,
+        },
+        logs: Vec::new(),
+        dropped: Vec::new(),
+    }
+}
+
+struct Rig {
+    disk: SimDisk,
+    store: Store,
+    now: Now,
+    rng: SimRng,
+    durable: HashMap<LogNumber, Offset>,
+    ready: Vec<(ReadTicket, Read)>,
+    starts: HashMap<LogNumber, Offset>,
+}
+
+impl Rig {
+    fn new(seed: u64) -> Rig {
+        let disk = SimDisk::new();
+        let config = StoreConfig {
+            journal_file_bytes: FILE_BYTES,
+            large_bytes: 16 << 10,
+            clean_bytes_max: 128 << 10,
+            open_files_max: 3,
+            ..StoreConfig::new(NodeId(1), ShardIndex(0))
+        };
+        let now = Now {
+            tick: Tick(1_000_000),
+            wall: WallMs(1_000_000),
+        };
+        let store = Store::new(config, fresh(&disk), now);
+        Rig {
+            disk,
+            store,
+            now,
+            rng: SimRng::new(seed),
+            durable: HashMap::new(),
+            ready: Vec::new(),
+            starts: HashMap::new(),
+        }
+    }
+
+    fn open(&mut self, number: u64, config: LogConfig) -> LogNumber {
+        let log = LogNumber(number);
+        let open = OpenLog {
+            log,
+            topic: TopicId(5),
+            partition: PartitionIndex(number as i32),
+            metadata_index: MetadataIndex(1),
+            start: Offset(0),
+            replaces: None,
+            config,
+        };
+        self.store.open_log(self.now, open).expect("a new log");
+        log
+    }
+
+    /// Appends a batch of one record; the offset it got.
+    fn append(&mut self, log: LogNumber, bytes: usize) -> Offset {
+        while !self.store.admits(log, bytes + 100) {
+            self.work(1);
+        }
+        let base_offset = self.store.log_end(log).expect("it is open");
+        let mut builder = BatchBuilder::new(BatchHeader::default());
+        let value = vec![base_offset.0 as u8; bytes];
+        builder.push(self.now.wall.0, None, Some(&value), &[]);
+        let stamp = Stamp {
+            base_offset,
+            leader_epoch: LeaderEpoch(3),
+            log_append_time: None,
+        };
+        let taken = self.store.append(self.now, log, &builder.finish(), stamp);
+        taken.expect("it was admitted");
+        base_offset
+    }
+
+    fn pump(&mut self) {
+        let mut effects = Vec::new();
+        self.store.drain(&mut effects);
+        for effect in effects {
+            match effect {
+                StoreEffect::Op(id, op) => self.disk.submit(id, op),
+                StoreEffect::Durable { log, end } => {
+                    self.durable.insert(log, end);
+                }
+                StoreEffect::ReadReady { ticket, read } => self.ready.push((ticket, read)),
+                StoreEffect::StartMoved { log, log_start } => {
+                    self.starts.insert(log, log_start);
+                }
+                StoreEffect::FindReady { .. } => {}
+                StoreEffect::Fatal { reason } => panic!("{reason}"),
+            }
+        }
+    }
+
+    fn work(&mut self, turns: usize) {
+        for _ in 0..turns {
+            self.now.tick.0 += 100_000;
+            self.store.turn(self.now, &mut |_, _| None);
+            self.pump();
+            for _ in 0..self.rng.below(4) {
+                if let Some(done) = self.disk.complete_any(&mut self.rng) {
+                    self.done(done);
+                }
+            }
+            self.store.check();
+        }
+    }
+
+    fn done(&mut self, done: DiskDone) {
+        self.store.done(self.now, done);
+        self.pump();
+    }
+
+    fn stop(&mut self) {
+        self.store.stop(self.now);
+        for _ in 0..20_000 {
+            self.work(1);
+            if self.store.idle() {
+                return;
+            }
+        }
+        panic!("a store that stops comes to rest");
+    }
+
+    /// Reads a log from an offset to its end, in pieces.
+    fn read_all(&mut self, log: LogNumber, from: Offset, max_bytes: usize) -> Vec<Offset> {
+        let mut at = from;
+        let mut bases = Vec::new();
+        let end = self.store.log_end(log).expect("it is open");
+        while at < end {
+            let read = self.store.read(self.now, log, at, max_bytes, end, true);
+            self.pump();
+            let read = match read {
+                Read::Wait(ticket) => self.wait(ticket),
+                read => read,
+            };
+            let Read::Ready { data, end } = read else {
+                panic!("{read:?} at {at}");
+            };
+            assert!(end > at, "a read goes on");
+            bases.extend(bases_of(&data));
+            at = end;
+        }
+        bases
+    }
+
+    fn wait(&mut self, ticket: ReadTicket) -> Read {
+        for _ in 0..10_000 {
+            self.work(1);
+            if let Some(index) = self.ready.iter().position(|(other, _)| *other == ticket) {
+                return self.ready.swap_remove(index).1;
+            }
+        }
+        panic!("a read is answered");
+    }
+}
+
+fn bases_of(data: &[Bytes]) -> Vec<Offset> {
+    let whole = data.concat();
+    let mut rest = &whole[..];
+    let mut bases = Vec::new();
+    while !rest.is_empty() {
+        let head: BatchHead = crate::batch::check(rest).expect("whole, valid batches");
+        bases.push(head.base_offset);
+        rest = &rest[head.bytes..];
+    }
+    bases
+}
+
+fn small_segments() -> LogConfig {
+    LogConfig {
+        segment_bytes: 64 << 10,
+        ..LogConfig::default()
+    }
+}
+
+#[test]
+fn small_and_large_appends_become_durable_and_are_read_back() {
+    for seed in 0..20 {
+        let mut rig = Rig::new(seed);
+        let logs: Vec<LogNumber> = (1..=5).map(|number| rig.open(number, small_segments())).collect();
+        for _ in 0..400 {
+            let log = logs[rig.rng.index(logs.len())];
+            let bytes = if rig.rng.percent(80) { rig.rng.range(1, 500) } else { rig.rng.range(500, 30_000) };
+            rig.append(log, bytes as usize);
+            let turns = rig.rng.below(3) as usize;
+            rig.work(turns);
+        }
+        rig.stop();
+        for log in logs {
+            let end = rig.store.log_end(log).expect("it is open");
+            assert_eq!(rig.durable.get(&log), Some(&end), "seed {seed}: {log:?} is durable to its end");
+            let bases = rig.read_all(log, Offset(0), 20_000);
+            assert_eq!(bases, (0..end.0).map(Offset).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn the_first_append_of_an_idle_shard_needs_one_window() {
+    let mut rig = Rig::new(1);
+    let log = rig.open(1, LogConfig::default());
+    while rig.disk.pending() > 0 {
+        let done = rig.disk.complete(0);
+        rig.done(done);
+    }
+    rig.pump();
+    while rig.disk.pending() > 0 {
+        let done = rig.disk.complete(0);
+        rig.done(done);
+    }
+    rig.append(log, 100);
+    rig.store.turn(rig.now, &mut |_, _| None);
+    rig.pump();
+    assert_eq!(rig.disk.pending(), 1, "one write carries opening, epoch and batch");
+    let done = rig.disk.complete(0);
+    rig.done(done);
+    assert_eq!(rig.durable.get(&log), Some(&Offset(1)));
+}
+
+#[test]
+fn a_truncation_into_evicted_bytes_finds_its_place_on_disk() {
+    let mut rig = Rig::new(3);
+    let log = rig.open(1, small_segments());
+    for _ in 0..40 {
+        rig.append(log, 9_000);
+        rig.work(5);
+    }
+    rig.work(2000);
+    rig.store.truncate(rig.now, log, Offset(4));
+    rig.pump();
+    while !rig.store.admits(log, 100) {
+        rig.work(1);
+    }
+    assert_eq!(rig.store.log_end(log), Some(Offset(4)));
+    rig.append(log, 100);
+    rig.append(log, 100);
+    rig.stop();
+    assert_eq!(rig.durable.get(&log), Some(&Offset(6)));
+    let bases = rig.read_all(log, Offset(0), 100_000);
+    assert_eq!(bases, (0..6).map(Offset).collect::<Vec<_>>());
+}
+
+#[test]
+fn retention_by_size_removes_the_oldest_segments_below_the_high_watermark() {
+    let mut rig = Rig::new(4);
+    let config = LogConfig {
+        retention_bytes: Some(100 << 10),
+        ..small_segments()
+    };
+    let log = rig.open(1, config);
+    for _ in 0..60 {
+        rig.append(log, 9_000);
+        rig.work(10);
+    }
+    assert_eq!(rig.starts.get(&log), None, "nothing goes above the high watermark");
+    let end = rig.store.log_end(log).expect("it is open");
+    rig.store.set_high_watermark(log, end);
+    rig.work(30_000);
+    let start = rig.starts[&log];
+    assert!(start > Offset(0) && rig.store.log_start(log) == Some(start));
+    let bytes = rig.store.log_bytes(log).expect("it is open");
+    assert!(bytes <= 170 << 10, "{bytes} bytes are left");
+    let files = rig.disk.paths();
+    let segments = files.iter().filter(|path| path.extension().is_some_and(|kind| kind == "log")).count();
+    assert!(segments <= 3, "{segments} segments are left: {files:?}");
+    assert!(matches!(rig.store.read(rig.now, log, Offset(0), 1, end, true), Read::OutOfRange));
+}
+
+#[test]
+fn a_dropped_log_leaves_no_file() {
+    let mut rig = Rig::new(5);
+    let log = rig.open(1, small_segments());
+    for _ in 0..20 {
+        rig.append(log, 20_000);
+        rig.work(5);
+    }
+    rig.store.drop_log(rig.now, log);
+    rig.pump();
+    rig.work(2000);
+    assert_eq!(rig.store.log_end(log), None);
+    let files = rig.disk.paths();
+    assert!(files.iter().all(|path| path.extension().is_none()), "{files:?}");
+}
