@@ -496,7 +496,9 @@ impl Commit {
 
     /// Whether an extent of the log is written or synced now.
     pub fn extent_in_flight(&self, slot: LogSlot) -> bool {
-        self.log(slot).flight.is_some_and(|flight| flight.stage != Stage::Landed)
+        self.log(slot)
+            .flight
+            .is_some_and(|flight| flight.stage != Stage::Landed)
     }
 
     /// The next effect.

@@ -182,7 +182,8 @@ impl Store {
         }
         log.log_start_told = log_start;
         let log = log.number;
-        self.effects.push(StoreEffect::StartMoved { log, log_start });
+        self.effects
+            .push(StoreEffect::StartMoved { log, log_start });
         self.unlink_expired(slot);
     }
 
@@ -197,8 +198,14 @@ impl Store {
         }
         let flushed = (log.flushed.segment, log.flushed.position);
         let next = log.layout.segments().skip(1).map(|segment| segment.base);
-        let going = log.layout.segments().zip(next).take_while(|(_, next)| *next <= log_start);
-        let unflushed = going.into_iter().any(|(segment, _)| (segment.base, segment.bytes) > flushed);
+        let going = log
+            .layout
+            .segments()
+            .zip(next)
+            .take_while(|(_, next)| *next <= log_start);
+        let unflushed = going
+            .into_iter()
+            .any(|(segment, _)| (segment.base, segment.bytes) > flushed);
         if unflushed {
             return;
         }

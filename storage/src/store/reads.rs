@@ -229,7 +229,9 @@ impl Store {
             }
             Err(Stop::Damaged) => {
                 let path = self.log(slot).path;
-                self.fatal(format!("no batch boundary at offset {to} of {path:?}: the bytes do not check"));
+                self.fatal(format!(
+                    "no batch boundary at offset {to} of {path:?}: the bytes do not check"
+                ));
                 None
             }
         }
@@ -274,7 +276,12 @@ impl Store {
         first: Offset,
     ) -> Place {
         let log = self.log(slot);
-        let first = log.layout.segments().next().expect("a log has a segment").base;
+        let first = log
+            .layout
+            .segments()
+            .next()
+            .expect("a log has a segment")
+            .base;
         let (offset, epoch) = match before {
             Some(head) => (head.end_offset(), head.leader_epoch),
             None if walk.segment == first => (first, LeaderEpoch(-1)),

@@ -3,9 +3,13 @@
 use super::*;
 use crate::batch::{BatchBuilder, BatchHead, BatchHeader};
 use crate::disk::{BlockingDisk, DiskDone};
-use crate::format::{CheckpointSlot, JournalFileState, WindowAt, WindowBuilder, WindowHeader, journal_path, shard_dir};
+use crate::format::{
+    CheckpointSlot, JournalFileState, WindowAt, WindowBuilder, WindowHeader, journal_path,
+    shard_dir,
+};
 use crate::ids::{
-    LeaderEpoch, LogNumber, MetadataIndex, NodeId, Now, Offset, PartitionIndex, ShardIndex, Tick, TopicId, WallMs,
+    LeaderEpoch, LogNumber, MetadataIndex, NodeId, Now, Offset, PartitionIndex, ShardIndex, Tick,
+    TopicId, WallMs,
 };
 use crate::recovery::{RecoveredCheckpoint, RecoveredJournal};
 use crate::sim::{SimDisk, SimRng};
@@ -50,7 +54,12 @@ fn fresh(disk: &SimDisk) -> Recovered {
             slot: CheckpointSlot::A,
         },
         journal: RecoveredJournal {
-            files: (0..2).map(|file| JournalFileState { file, bytes: FILE_BYTES }).collect(),
+            files: (0..2)
+                .map(|file| JournalFileState {
+                    file,
+                    bytes: FILE_BYTES,
+                })
+                .collect(),
             in_use: vec![at],
             free: vec![1],
             last: at,
@@ -237,10 +246,16 @@ fn small_segments() -> LogConfig {
 fn small_and_large_appends_become_durable_and_are_read_back() {
     for seed in 0..20 {
         let mut rig = Rig::new(seed);
-        let logs: Vec<LogNumber> = (1..=5).map(|number| rig.open(number, small_segments())).collect();
+        let logs: Vec<LogNumber> = (1..=5)
+            .map(|number| rig.open(number, small_segments()))
+            .collect();
         for _ in 0..400 {
             let log = logs[rig.rng.index(logs.len())];
-            let bytes = if rig.rng.percent(80) { rig.rng.range(1, 500) } else { rig.rng.range(500, 30_000) };
+            let bytes = if rig.rng.percent(80) {
+                rig.rng.range(1, 500)
+            } else {
+                rig.rng.range(500, 30_000)
+            };
             rig.append(log, bytes as usize);
             let turns = rig.rng.below(3) as usize;
             rig.work(turns);
@@ -248,7 +263,11 @@ fn small_and_large_appends_become_durable_and_are_read_back() {
         rig.stop();
         for log in logs {
             let end = rig.store.log_end(log).expect("it is open");
-            assert_eq!(rig.durable.get(&log), Some(&end), "seed {seed}: {log:?} is durable to its end");
+            assert_eq!(
+                rig.durable.get(&log),
+                Some(&end),
+                "seed {seed}: {log:?} is durable to its end"
+            );
             let bases = rig.read_all(log, Offset(0), 20_000);
             assert_eq!(bases, (0..end.0).map(Offset).collect::<Vec<_>>());
         }
@@ -271,7 +290,11 @@ fn the_first_append_of_an_idle_shard_needs_one_window() {
     rig.append(log, 100);
     rig.store.turn(rig.now, &mut |_, _| None);
     rig.pump();
-    assert_eq!(rig.disk.pending(), 1, "one write carries opening, epoch and batch");
+    assert_eq!(
+        rig.disk.pending(),
+        1,
+        "one write carries opening, epoch and batch"
+    );
     let done = rig.disk.complete(0);
     rig.done(done);
     assert_eq!(rig.durable.get(&log), Some(&Offset(1)));
@@ -312,7 +335,11 @@ fn retention_by_size_removes_the_oldest_segments_below_the_high_watermark() {
         rig.append(log, 9_000);
         rig.work(10);
     }
-    assert_eq!(rig.starts.get(&log), None, "nothing goes above the high watermark");
+    assert_eq!(
+        rig.starts.get(&log),
+        None,
+        "nothing goes above the high watermark"
+    );
     let end = rig.store.log_end(log).expect("it is open");
     rig.store.set_high_watermark(log, end);
     rig.work(30_000);
@@ -321,9 +348,15 @@ fn retention_by_size_removes_the_oldest_segments_below_the_high_watermark() {
     let bytes = rig.store.log_bytes(log).expect("it is open");
     assert!(bytes <= 170 << 10, "{bytes} bytes are left");
     let files = rig.disk.paths();
-    let segments = files.iter().filter(|path| path.extension().is_some_and(|kind| kind == "log")).count();
+    let segments = files
+        .iter()
+        .filter(|path| path.extension().is_some_and(|kind| kind == "log"))
+        .count();
     assert!(segments <= 3, "{segments} segments are left: {files:?}");
-    assert!(matches!(rig.store.read(rig.now, log, Offset(0), 1, end, true), Read::OutOfRange));
+    assert!(matches!(
+        rig.store.read(rig.now, log, Offset(0), 1, end, true),
+        Read::OutOfRange
+    ));
 }
 
 #[test]
@@ -339,5 +372,8 @@ fn a_dropped_log_leaves_no_file() {
     rig.work(2000);
     assert_eq!(rig.store.log_end(log), None);
     let files = rig.disk.paths();
-    assert!(files.iter().all(|path| path.extension().is_none()), "{files:?}");
+    assert!(
+        files.iter().all(|path| path.extension().is_none()),
+        "{files:?}"
+    );
 }
