@@ -273,7 +273,6 @@ impl Store {
         slot: LogSlot,
         walk: &Walk,
         before: Option<BatchHead>,
-        first: Offset,
     ) -> Place {
         let log = self.log(slot);
         let first = log
