@@ -268,12 +268,7 @@ impl Store {
         }
     }
 
-    fn place_before(
-        &self,
-        slot: LogSlot,
-        walk: &Walk,
-        before: Option<BatchHead>,
-    ) -> Place {
+    fn place_before(&self, slot: LogSlot, walk: &Walk, before: Option<BatchHead>) -> Place {
         let log = self.log(slot);
         let first = log
             .layout
