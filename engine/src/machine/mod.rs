@@ -10,4 +10,5 @@ pub mod nearest;
 pub mod partition;
 pub mod producer_ids;
 pub mod purgatory;
+pub mod quorum;
 pub mod topic_config;
