@@ -149,8 +149,8 @@ impl Rig {
         let mut builder = BatchBuilder::new(BatchHeader::default());
         builder.push(1, None, Some(&vec![7; batch_bytes - 75]), &[]);
         let batch = builder.finish();
-        let total = if self.logs.len() > 256 {
-            256
+        let total = if self.logs.len() > IN_FLIGHT_MAX {
+            IN_FLIGHT_MAX
         } else {
             usize::MAX
         };
@@ -183,7 +183,10 @@ impl Rig {
             waiting -= acked;
             acknowledged += acked as u64;
             if report.elapsed() > Duration::from_secs(1) {
-                eprint!("{} ", (acknowledged - reported) * batch_bytes as u64 >> 20);
+                eprint!(
+                    "{} ",
+                    ((acknowledged - reported) * batch_bytes as u64) >> 20
+                );
                 (report, reported) = (Instant::now(), acknowledged);
             }
             self.enter();
