@@ -69,8 +69,8 @@ pub(super) struct Shell<C, D> {
     core: C,
     mailbox: Mailbox<Mail>,
     phase: Phase,
-    /// Where the kernel stores the waker's count.
-    wake_count: Box<u64>,
+    /// Where the kernel stores the waker's count; never freed, because this read outlives the ring by a moment.
+    wake_count: &'static mut u64,
     wake_armed: bool,
     completions: Vec<cqueue::Entry>,
     socket_events: Vec<SocketEvent>,
@@ -93,7 +93,7 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
             core,
             mailbox,
             phase: Phase::Running,
-            wake_count: Box::new(0),
+            wake_count: Box::leak(Box::new(0)),
             wake_armed: false,
             completions: Vec::new(),
             socket_events: Vec::new(),
@@ -172,11 +172,11 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
             return;
         }
         self.wake_armed = true;
-        let target = std::ptr::from_mut(&mut *self.wake_count).cast();
+        let target = std::ptr::from_mut(self.wake_count).cast();
         let read = opcode::Read::new(types::Fd(self.mailbox.waker().descriptor()), target, 8)
             .build()
             .user_data(WAKE);
-        // SAFETY: the target is a box of this shell, which outlives its ring.
+        // SAFETY: the target is never freed.
         unsafe { self.ring.push(&read) }
     }
 
