@@ -197,6 +197,35 @@ fn shards_answer_after_sleep_and_stop_at_once_when_idle() {
 }
 
 #[test]
+fn a_client_that_does_not_read_is_not_listened_to_until_it_does() {
+    let running = serve(1, false, false);
+    let mut stream = TcpStream::connect(running.address).expect("connects");
+    let patience = Some(Duration::from_millis(300));
+    stream.set_write_timeout(patience).expect("a socket");
+    let mut data = Vec::new();
+    while data.len() < 100_000 {
+        data.extend(996u32.to_be_bytes());
+        data.resize(data.len() + 996, 7);
+    }
+    let mut written = 0;
+    loop {
+        let at = written % data.len();
+        match stream.write(&data[at..]) {
+            Ok(count) => written += count,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+        // Socket buffers on both sides and the bound of answers, by a wide margin.
+        assert!(written < 64 << 20, "it is listened to without end");
+    }
+    let mut answers = vec![0; written / 1000 * 1000];
+    stream.read_exact(&mut answers).expect("all is answered");
+    assert!(answers.chunks(1000).all(|one| one == &data[..1000]));
+    let took = running.stop();
+    assert!(took < Duration::from_secs(2), "stopping took {took:?}");
+}
+
+#[test]
 #[ignore = "measures: run alone, in release"]
 fn measure_the_loop() {
     let measure = |name: &str, work: &dyn Fn() -> f64| {
