@@ -10,6 +10,8 @@ mod builder;
 mod codec;
 mod find;
 mod head;
+#[cfg(test)]
+mod oracle_tests;
 mod records;
 mod rules;
 mod stamp;
