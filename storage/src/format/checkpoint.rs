@@ -18,9 +18,10 @@ const CRC_AT: usize = 12;
 const FRONT_BYTES: usize = 24;
 const JOURNAL_FILE_BYTES: usize = 16;
 const SEGMENT_BYTES: usize = 32;
-const DAMAGE_BYTES: usize = 40;
+const DAMAGE_BYTES: usize = 2 * PLACE_BYTES;
 /// The least a log takes.
-const LOG_BYTES_MIN: usize = 8 + 16 + 4 + 2 + 2 + 8 + 3 * 8 + 2 * PLACE_BYTES + 3 * 4 + 4 + 16;
+const LOG_BYTES_MIN: usize =
+    8 + 16 + 4 + 2 + 2 + 8 + 3 * 8 + 2 * PLACE_BYTES + 3 * 4 + 16 + PLACE_BYTES;
 
 /// One of the two files that checkpoints alternate between.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -75,19 +76,13 @@ pub struct SegmentState {
     pub max_timestamp: i64,
 }
 
-/// Offsets of a log that cannot be read.
+/// A part of a log that cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DamagedRange {
-    /// The first offset.
-    pub from: Offset,
-    /// The offset behind the last one.
-    pub to: Offset,
-    /// The segment in which reading goes on, or the one that ends in damage.
-    pub segment: Offset,
-    /// The first damaged byte of that segment.
-    pub from_position: u64,
-    /// The byte at which `to` lies.
-    pub to_position: u64,
+    /// Where it begins.
+    pub from: Place,
+    /// Where reading may go on.
+    pub to: Place,
 }
 
 /// The settled producers and open transactions of a log, opaque to the storage.
@@ -96,17 +91,21 @@ pub enum Producers {
     /// Not known: to be built from the log start on.
     #[default]
     Unknown,
-    /// As of `offset`, here.
+    /// As of an offset, here.
     Inline {
         /// Batches below it are in the state.
         offset: Offset,
+        /// A batch begins here, at or below the offset: from here on heads are read. Its offset is a lower bound.
+        from: Place,
         /// The engine's encoding.
         state: Bytes,
     },
-    /// As of `offset`, in the `.producers` file of that offset.
+    /// As of an offset, in the `.producers` file of that offset.
     File {
         /// Batches below it are in the state.
         offset: Offset,
+        /// As above.
+        from: Place,
     },
 }
 
@@ -292,21 +291,23 @@ fn encode_log(log: &LogState, out: &mut Vec<u8>) {
         out.put(&segment.max_timestamp.to_le_bytes());
     }
     for damage in &log.damage {
-        out.put(&damage.from.0.to_le_bytes());
-        out.put(&damage.to.0.to_le_bytes());
-        out.put(&damage.segment.0.to_le_bytes());
-        out.put(&damage.from_position.to_le_bytes());
-        out.put(&damage.to_position.to_le_bytes());
+        out.put_place(&damage.from);
+        out.put_place(&damage.to);
     }
-    let (kind, offset, state): (u32, Offset, &[u8]) = match &log.producers {
-        Producers::Unknown => (0, Offset(0), &[]),
-        Producers::Inline { offset, state } => (1, *offset, state),
-        Producers::File { offset } => (2, *offset, &[]),
+    let nowhere = Place::at_start(Offset(0));
+    let (kind, offset, from, state): (u32, Offset, Place, &[u8]) = match &log.producers {
+        Producers::Unknown => (0, Offset(0), nowhere, &[]),
+        Producers::Inline {
+            offset,
+            from,
+            state,
+        } => (1, *offset, *from, state),
+        Producers::File { offset, from } => (2, *offset, *from, &[]),
     };
     out.put(&kind.to_le_bytes());
-    out.put(&offset.0.to_le_bytes());
     put_count(state.len(), out);
-    out.put(&[0; 4]);
+    out.put(&offset.0.to_le_bytes());
+    out.put_place(&from);
     out.put(state);
 }
 
@@ -415,27 +416,25 @@ fn decode_segment(fields: &mut Fields<'_>) -> Result<SegmentState, Malformed> {
 
 fn decode_damage(fields: &mut Fields<'_>) -> Result<DamagedRange, Malformed> {
     Ok(DamagedRange {
-        from: fields.offset()?,
-        to: fields.offset()?,
-        segment: fields.offset()?,
-        from_position: fields.u64()?,
-        to_position: fields.u64()?,
+        from: fields.place()?,
+        to: fields.place()?,
     })
 }
 
 fn decode_producers(fields: &mut Fields<'_>) -> Result<Producers, Malformed> {
     let kind = fields.u32()?;
-    let offset = fields.offset()?;
     let bytes = fields.u32()? as usize;
-    fields.zero(4)?;
+    let offset = fields.offset()?;
+    let from = fields.place()?;
     let state = fields.take(bytes)?;
     match kind {
         0 => Ok(Producers::Unknown),
         1 => Ok(Producers::Inline {
             offset,
+            from,
             state: Bytes::copy_from_slice(state),
         }),
-        2 => Ok(Producers::File { offset }),
+        2 => Ok(Producers::File { offset, from }),
         _ => Err(fields.fail("no such kind of producers")),
     }
 }

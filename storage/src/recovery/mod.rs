@@ -4,7 +4,21 @@
 //! below a synced end is ever cut; (3) what is handed over is durable.
 //! Leaves to others: the lock, which is held before the first file of a log is read.
 
+mod journal;
+mod layout;
+mod node;
+mod pieces;
+mod reader;
+mod replay;
+mod segments;
+mod settle;
+mod shard;
+#[cfg(test)]
+mod tests;
 mod types;
+mod verdict;
+
+pub use node::recover;
 
 pub use types::{
     Finding, PlacedHead, Recovered, RecoveredCheckpoint, RecoveredJournal, RecoveredLog,

@@ -2,8 +2,8 @@
 
 use crate::batch::BatchHead;
 use crate::format::{
-    CheckpointSlot, DamagedRange, EpochStart, JournalFileState, LogPath, Malformed, Place,
-    SegmentState, WindowAt,
+    CheckpointSlot, DamagedRange, EpochStart, JournalFileState, LogPath, Malformed, NodeMeta,
+    Place, SegmentState, WindowAt,
 };
 use crate::ids::{LogNumber, MetadataIndex, NodeId, Offset, PartitionIndex, ShardIndex, TopicId};
 use bytes::Bytes;
@@ -13,9 +13,7 @@ use std::path::PathBuf;
 /// What recovery is told about the node.
 #[derive(Clone, Debug)]
 pub struct RecoveryConfig {
-    /// The node: windows and checkpoints of another one are refused.
-    pub node: NodeId,
-    /// How many shards there are to be.
+    /// How many shards there are to be; another number than before moves logs to other shards.
     pub shards: u16,
     /// The size of journal files that are made.
     pub journal_file_bytes: u64,
@@ -24,10 +22,9 @@ pub struct RecoveryConfig {
 }
 
 impl RecoveryConfig {
-    /// The defaults of a node.
-    pub fn new(node: NodeId, shards: u16) -> RecoveryConfig {
+    /// The defaults.
+    pub fn new(shards: u16) -> RecoveryConfig {
         RecoveryConfig {
-            node,
             shards,
             journal_file_bytes: 64 << 20,
             journal_files_min: 2,
@@ -38,6 +35,8 @@ impl RecoveryConfig {
 /// A recovered node.
 #[derive(Clone, Debug)]
 pub struct RecoveredNode {
+    /// `node.meta` as it is now: the layout may have changed.
+    pub meta: NodeMeta,
     /// Its shards, by index.
     pub shards: Vec<Recovered>,
     /// The next number for a log: every number any shard ever saw is smaller.
@@ -136,7 +135,7 @@ pub struct RecoveredLog {
     /// The settled producers, and the offset below which batches are in them; `None`: to be built from `heads` alone, which
     /// then begin at the log start.
     pub producers: Option<(Offset, Bytes)>,
-    /// The heads of all batches from the producers' offset to the end.
+    /// The heads of all batches from the producers' offset, or an earlier one, to the end.
     pub heads: Vec<PlacedHead>,
 }
 
@@ -187,8 +186,8 @@ pub struct Report {
     pub windows: u64,
     /// Bytes of batches that were taken from windows.
     pub journaled_bytes: u64,
-    /// Bytes of batches that were taken from segments though no mark vouched for them.
-    pub walked_bytes: u64,
+    /// Offsets that were taken from segments though neither a mark nor a window vouched for them.
+    pub walked_offsets: u64,
 }
 
 /// One thing that was found, with its file and place.

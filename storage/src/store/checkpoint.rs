@@ -12,7 +12,7 @@ use crate::format::{
     Checkpoint, Life, LogPath, LogState, Place, Producers, SegmentState, WindowAt, checkpoint_path,
     shard_dir,
 };
-use crate::ids::Offset;
+use crate::ids::{LeaderEpoch, Offset};
 use crate::recovery::RecoveredCheckpoint;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -104,12 +104,29 @@ impl Store {
             producers: match producers {
                 Some(offset) if offset <= view.durable_end.offset => Producers::Inline {
                     offset,
+                    from: self.batch_before(slot, offset),
                     state: state.into(),
                 },
                 _ => Producers::Unknown,
             },
             ..gone(&log.path)
         })
+    }
+
+    /// Where a batch at or below an offset begins, as far as the index knows.
+    fn batch_before(&self, slot: LogSlot, offset: Offset) -> Place {
+        let segments = self.log(slot).layout.segments();
+        let below = segments.rev().find(|segment| segment.base <= offset);
+        let Some(segment) = below else {
+            return self.log(slot).end;
+        };
+        let index = segment.index.as_ref();
+        Place {
+            segment: segment.base,
+            position: index.map_or(0, |index| index.floor(segment.base, offset)),
+            offset: segment.base,
+            epoch: LeaderEpoch(-1),
+        }
     }
 
     /// Segments that have a file and bytes that are flushed, or were to be.

@@ -118,7 +118,7 @@ impl Store {
         if log
             .damage
             .iter()
-            .any(|range| range.from <= from && from < range.to)
+            .any(|range| range.from.offset <= from && from < range.to.offset)
         {
             return Ok(Read::Damaged);
         }

@@ -272,7 +272,7 @@ impl Store {
         if (log.flushed.segment, log.flushed.position) > (place.segment, place.position) {
             log.flushed = place;
         }
-        log.damage.retain(|range| range.to <= place.offset);
+        log.damage.retain(|range| range.to.offset <= place.offset);
         let number = log.number;
         self.cache.truncate(number, place.segment, place.position);
         self.forget_blocks(slot, place.segment);

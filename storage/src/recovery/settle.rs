@@ -1,0 +1,591 @@
+//! The end of one log: the walk through its segments, the verdict on it, and what the store begins with.
+//!
+//! Always: (1) what is accepted is unbroken from the synced end on; (2) a range that cannot be read is told, and the log goes
+//! on behind it; (3) files are only listed here for removal, which follows the verdict.
+
+use super::pieces::Piece;
+use super::replay::Replayed;
+use super::segments::{Found, Segments, behind};
+use super::types::{Finding, PlacedHead, RecoveredLog, RecoveryError, Report, Severity, Unflushed};
+use crate::batch::BatchHead;
+use crate::disk::BLOCK_BYTES;
+use crate::format::{DamagedRange, Entry, Place, Producers, ProducersFile, SegmentState};
+use crate::format::{SegmentFile, segment_file};
+use crate::ids::{LogNumber, Offset};
+use bytes::Bytes;
+use std::path::PathBuf;
+
+/// BOUND: a `.producers` file is not read beyond this.
+const PRODUCERS_BYTES_MAX: u64 = 256 << 20;
+
+/// A file to remove or to rename once the verdict is durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Tidy {
+    /// Nothing of the log is in it.
+    Unlink(PathBuf),
+    /// Batches that no chain reaches.
+    Aside(PathBuf, PathBuf),
+}
+
+/// A log with its verdict.
+pub(super) struct Settled {
+    pub(super) log: RecoveredLog,
+    /// For the first windows of the new run.
+    pub(super) verdict: Vec<Entry>,
+    pub(super) tidy: Vec<Tidy>,
+}
+
+/// One log being settled.
+pub(super) struct Settling<'a, 'r> {
+    log: Replayed,
+    segments: Segments<'a>,
+    report: &'r mut Report,
+    heads: Vec<PlacedHead>,
+    unflushed: Vec<Piece>,
+    tail: Bytes,
+    /// There are bytes behind the end that are not part of the log.
+    dropped: bool,
+}
+
+impl<'a, 'r> Settling<'a, 'r> {
+    pub(super) fn new(log: Replayed, segments: Segments<'a>, report: &'r mut Report) -> Self {
+        Settling {
+            log,
+            segments,
+            report,
+            heads: Vec::new(),
+            unflushed: Vec::new(),
+            tail: Bytes::new(),
+            dropped: false,
+        }
+    }
+
+    pub(super) fn settle(mut self) -> Result<Settled, RecoveryError> {
+        self.restore_last_block()?;
+        let reached = self.walk()?;
+        self.conclude(reached);
+        self.weigh_gaps(reached)?;
+        self.check_segments()?;
+        let producers = self.producers()?;
+        self.survey(producers.is_some())?;
+        let tidy = self.tidy()?;
+        self.read_tail()?;
+        Ok(self.hand_over(producers, tidy))
+    }
+
+    fn number(&self) -> LogNumber {
+        self.log.state.log
+    }
+
+    fn tell(&mut self, severity: Severity, segment: Offset, position: u64, message: String) {
+        self.report.findings.push(Finding {
+            severity,
+            path: self.segments.path(segment),
+            position,
+            log: Some(self.log.state.log),
+            message,
+        });
+    }
+
+    /// The block of the synced end may have been in flight again: it is written back where it does not read as it must.
+    fn restore_last_block(&mut self) -> Result<(), RecoveryError> {
+        let synced = self.log.state.synced_end;
+        let block = synced.position - synced.position % BLOCK_BYTES as u64;
+        if block == synced.position {
+            return Ok(());
+        }
+        let image = self.log.images.iter().rev().find(|(image, bytes)| {
+            (image.segment, image.position) == (synced.segment, block) && !bytes.is_empty()
+        });
+        let image = image.map(|(_, bytes)| bytes.clone());
+        let held = match self.log.pieces.last_block(&synced) {
+            Some((_, bytes)) => Some(Bytes::from(bytes)),
+            None => image,
+        };
+        let wanted = (synced.position - block) as usize;
+        let known = held.as_ref().map_or(0, |held| held.len().min(wanted));
+        let found = self.segments.bytes(synced.segment, block, wanted)?;
+        let whole = match (&held, found) {
+            (_, None) => false,
+            (Some(held), Some(found)) => found[..known] == held[..known],
+            (None, Some(_)) => true,
+        };
+        let Some(held) = held.filter(|_| !whole) else {
+            return Ok(());
+        };
+        // The whole block: a part of one that cannot be read cannot be written either.
+        let mut bytes = held[..known].to_vec();
+        bytes.resize(BLOCK_BYTES, 0);
+        self.segments.write(synced.segment, block, &bytes)?;
+        let message = "the last block did not read and is written back from the journal";
+        self.tell(Severity::Repaired, synced.segment, block, message.into());
+        Ok(())
+    }
+
+    /// From the synced end on, as far as batches go on without a break.
+    fn walk(&mut self) -> Result<Place, RecoveryError> {
+        let mut at = self.log.state.synced_end;
+        loop {
+            let below_end = at.offset < self.log.state.durable_end.offset;
+            if !below_end && self.log.barred {
+                return Ok(at);
+            }
+            if let Some(next) = self.step(&at)? {
+                at = next;
+                continue;
+            }
+            let Some(rolled) = self.roll(&at)? else {
+                return Ok(at);
+            };
+            match self.step(&rolled)? {
+                Some(next) => at = next,
+                None => return Ok(at),
+            }
+        }
+    }
+
+    /// The place behind the batch here, if it is the log's.
+    fn step(&mut self, at: &Place) -> Result<Option<Place>, RecoveryError> {
+        let (found, bytes) = self.segments.batch(at.segment, at.position)?;
+        let Found::Batch(head) = found else {
+            return Ok(None);
+        };
+        let journaled = self.log.pieces.at(at.segment, at.position);
+        let same = journaled.iter().zip(bytes).all(|(a, b)| a == b);
+        let epoch = head.leader_epoch;
+        let fits = head.base_offset >= at.offset
+            && epoch == self.log.epoch_at(head.base_offset)
+            && epoch == self.log.epoch_at(head.last_offset());
+        Ok((same && fits).then(|| behind(at, &head)))
+    }
+
+    /// The beginning of the next segment, if the log goes on there.
+    fn roll(&mut self, at: &Place) -> Result<Option<Place>, RecoveryError> {
+        let next = Place { position: 0, ..*at };
+        let journaled = self
+            .log
+            .pieces
+            .iter()
+            .find(|piece| piece.start.offset == at.offset && piece.start.segment > at.segment);
+        if let Some(piece) = journaled {
+            let segment = piece.start.segment;
+            return Ok(Some(Place { segment, ..next }));
+        }
+        if self.segments.head(at.segment, at.position)? != Found::Nothing {
+            return Ok(None);
+        }
+        let segment = self.segments.after(at.segment);
+        let segment = segment.filter(|base| self.continues(at, *base));
+        Ok(segment.map(|segment| Place { segment, ..next }))
+    }
+
+    /// Whether a segment can be the next one behind a place.
+    fn continues(&self, at: &Place, base: Offset) -> bool {
+        let sealed = |segment: &SegmentState| {
+            segment.base == at.segment && segment.bytes == at.position && segment.bytes > 0
+        };
+        let state = &self.log.state;
+        let newest = state.segments.last().map(|segment| segment.base);
+        base == at.offset
+            || (base > at.offset && state.purged > at.offset)
+            || (base > at.offset && newest != Some(at.segment) && state.segments.iter().any(sealed))
+    }
+
+    /// The two ends, from how far the walk came.
+    fn conclude(&mut self, reached: Place) {
+        let state = &mut self.log.state;
+        let walked_from = state.synced_end.offset.max(state.durable_end.offset);
+        state.synced_end = reached;
+        if reached.offset >= state.durable_end.offset {
+            if reached.offset > walked_from {
+                self.report.walked_offsets += (reached.offset.0 - walked_from.0) as u64;
+            }
+            state.durable_end = reached;
+        }
+        self.unflushed = self.log.pieces.behind(&reached);
+    }
+
+    /// What missing windows should have told is in the segments, or it is damage.
+    fn weigh_gaps(&mut self, reached: Place) -> Result<(), RecoveryError> {
+        let mut open = false;
+        for gap in std::mem::take(&mut self.log.gaps) {
+            let from = match gap.from.offset >= reached.offset {
+                true => gap.from,
+                false => self.readable_until(&gap.from, &gap.to)?,
+            };
+            if from.offset >= gap.to.offset {
+                continue;
+            }
+            open |= gap.to.offset > reached.offset;
+            self.damage(DamagedRange { from, to: gap.to });
+        }
+        match open {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    /// How far batches check between two places.
+    fn readable_until(&mut self, from: &Place, to: &Place) -> Result<Place, RecoveryError> {
+        let mut at = *from;
+        while at.offset < to.offset {
+            let (found, _) = self.segments.batch(at.segment, at.position)?;
+            match found {
+                Found::Batch(head) if head.base_offset >= at.offset => at = behind(&at, &head),
+                Found::Nothing => match self.segments.after(at.segment) {
+                    Some(segment) if segment == at.offset => {
+                        at = Place {
+                            segment,
+                            position: 0,
+                            ..at
+                        }
+                    }
+                    _ => break,
+                },
+                _ => break,
+            }
+        }
+        Ok(at)
+    }
+
+    fn damage(&mut self, range: DamagedRange) {
+        let known = &mut self.log.state.damage;
+        let covered = |old: &DamagedRange| {
+            old.from.offset <= range.from.offset && range.to.offset <= old.to.offset
+        };
+        if known.iter().any(covered) {
+            return;
+        }
+        known.push(range);
+        known.sort_by_key(|range| range.from.offset);
+        self.log.state.suspect = true;
+        let message = format!(
+            "offsets {} to {} cannot be read",
+            range.from.offset, range.to.offset
+        );
+        let (segment, position) = (range.from.segment, range.from.position);
+        self.tell(Severity::Damage, segment, position, message);
+    }
+
+    /// Writes everything unflushed into the segments, so that the log is complete in them (but for damage). Not synced.
+    pub(super) fn flush(&mut self) -> Result<(), RecoveryError> {
+        for piece in std::mem::take(&mut self.unflushed) {
+            let start = piece.start;
+            self.segments
+                .write(start.segment, start.position, &piece.bytes)?;
+        }
+        self.log.state.synced_end = self.log.state.durable_end;
+        Ok(())
+    }
+
+    /// Segments that the checkpoint lists are there, and as long as it says.
+    fn check_segments(&mut self) -> Result<(), RecoveryError> {
+        let state = &self.log.state;
+        let known = self.log.known;
+        let mut listed: Vec<(SegmentState, Place)> = Vec::new();
+        for pair in state.segments.windows(2) {
+            let next = self.beginning(pair[1].base);
+            listed.push((pair[0], next));
+        }
+        if let Some(last) = state.segments.last() {
+            listed.push((*last, known));
+        }
+        for (segment, end) in listed {
+            let above_start = end.offset > self.log.state.log_start;
+            let length = self.segments.length(segment.base).unwrap_or(0);
+            if above_start && length < segment.bytes {
+                let from = self.beginning(segment.base);
+                let reached = self.readable_until(&from, &end)?;
+                if reached.offset < end.offset {
+                    self.damage(DamagedRange {
+                        from: reached,
+                        to: end,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn beginning(&self, segment: Offset) -> Place {
+        Place {
+            segment,
+            position: 0,
+            offset: segment,
+            epoch: self.log.epoch_at(Offset(segment.0 - 1)),
+        }
+    }
+
+    /// The settled producers, if they can be had.
+    fn producers(&mut self) -> Result<Option<(Offset, Bytes)>, RecoveryError> {
+        let offset = match &self.log.state.producers {
+            Producers::Unknown => return Ok(None),
+            Producers::Inline { offset, state, .. } => return Ok(Some((*offset, state.clone()))),
+            Producers::File { offset, .. } => *offset,
+        };
+        let name = segment_file(offset, SegmentFile::Producers);
+        let path = self.segments.dir().join(name);
+        let content = self.segments.small_file(&path, PRODUCERS_BYTES_MAX)?;
+        let content = content.unwrap_or_default();
+        let message = match ProducersFile::decode(&content) {
+            Ok(file) if (file.log, file.offset) == (self.number(), offset) => {
+                return Ok(Some((offset, Bytes::copy_from_slice(file.state))));
+            }
+            Ok(_) => "belongs to another log or offset".to_owned(),
+            Err(malformed) => malformed.to_string(),
+        };
+        self.report.findings.push(Finding {
+            severity: Severity::Repaired,
+            path,
+            position: 0,
+            log: Some(self.number()),
+            message: format!("{message}: producers are built from the log start on"),
+        });
+        Ok(None)
+    }
+
+    /// Heads of batches and states of segments, from where they are needed to the end.
+    fn survey(&mut self, settled: bool) -> Result<(), RecoveryError> {
+        let known = self.log.known;
+        let mut at = match &self.log.state.producers {
+            Producers::Inline { from, .. } | Producers::File { from, .. } if settled => *from,
+            _ => self.first_place(),
+        };
+        if spot(&at) > spot(&known) {
+            at = known;
+        }
+        let to = self.log.state.synced_end;
+        while at.offset < to.offset && spot(&at) < spot(&to) {
+            let damaged = self.log.state.damage.iter();
+            let mut around = damaged
+                .filter(|range| range.from.offset <= at.offset && at.offset < range.to.offset);
+            if let Some(range) = around.next() {
+                at = range.to;
+                continue;
+            }
+            at = self.survey_step(at, &to)?;
+        }
+        let unflushed = std::mem::take(&mut self.unflushed);
+        for piece in &unflushed {
+            self.survey_piece(piece);
+        }
+        self.unflushed = unflushed;
+        Ok(())
+    }
+
+    /// Where the oldest segment begins that holds something above the log start.
+    fn first_place(&self) -> Place {
+        let state = &self.log.state;
+        let known = self.log.known;
+        let listed = state.segments.iter().map(|segment| segment.base);
+        let first = listed.rev().find(|base| *base <= state.log_start);
+        let first = first.or(state.segments.first().map(|segment| segment.base));
+        match first.filter(|base| *base < known.offset) {
+            Some(base) => self.beginning(base),
+            None => known,
+        }
+    }
+
+    fn survey_step(&mut self, at: Place, to: &Place) -> Result<Place, RecoveryError> {
+        let found = self.segments.head(at.segment, at.position)?;
+        if let Found::Batch(head) = found
+            && head.base_offset >= at.offset
+            && head.end_offset() <= to.offset
+        {
+            self.note(&at, &head);
+            return Ok(behind(&at, &head));
+        }
+        let next = self.segments.after(at.segment);
+        let next = next.filter(|base| *base <= to.segment);
+        if let Some(base) = next
+            && found == Found::Nothing
+            && self.continues(&at, base)
+        {
+            return Ok(Place {
+                segment: base,
+                position: 0,
+                ..at
+            });
+        }
+        let onward = match next {
+            Some(base) if base > at.offset => self.beginning(base),
+            _ => *to,
+        };
+        self.damage(DamagedRange {
+            from: at,
+            to: onward,
+        });
+        Ok(onward)
+    }
+
+    fn survey_piece(&mut self, piece: &Piece) {
+        let mut at = piece.start;
+        let mut rest = &piece.bytes[..];
+        while let Ok(head) = BatchHead::parse(rest)
+            && head.bytes <= rest.len()
+        {
+            self.heads.push(PlacedHead {
+                segment: at.segment,
+                position: at.position,
+                head,
+            });
+            rest = &rest[head.bytes..];
+            at = behind(&at, &head);
+        }
+    }
+
+    /// Takes a batch of a segment into the heads and the segment's state.
+    fn note(&mut self, at: &Place, head: &BatchHead) {
+        let placed = PlacedHead {
+            segment: at.segment,
+            position: at.position,
+            head: *head,
+        };
+        self.heads.push(placed);
+        note_segment(&mut self.log.state.segments, &placed);
+    }
+
+    /// Files that are not part of the log any more, or never were.
+    fn tidy(&mut self) -> Result<Vec<Tidy>, RecoveryError> {
+        let mut tidy = Vec::new();
+        let state = &self.log.state;
+        let (synced, end) = (state.synced_end, state.durable_end);
+        self.dropped = self.segments.head(end.segment, end.position)? != Found::Nothing;
+        let bases: Vec<Offset> = self.segments.bases().collect();
+        for base in bases {
+            let path = self.segments.path(base);
+            let state = &self.log.state;
+            let below = self.segments.after(base).is_some_and(|next| {
+                next <= state.log_start && next <= synced.segment && base < synced.segment
+            });
+            let listed = state.segments.iter().any(|segment| segment.base == base);
+            let damaged = state
+                .damage
+                .iter()
+                .any(|range| range.from.segment <= base && base <= range.to.segment);
+            let used = listed || damaged || base == synced.segment;
+            if below {
+                self.log
+                    .state
+                    .segments
+                    .retain(|segment| segment.base != base);
+                self.unlink(base, &mut tidy);
+                continue;
+            }
+            if used || (base > synced.segment && base <= end.segment) {
+                continue;
+            }
+            let explained = self.log.cuts.iter().any(|cut| *cut <= base);
+            let found = self.segments.head(base, 0)?;
+            self.dropped |= found != Found::Nothing;
+            if explained || found == Found::Nothing {
+                self.unlink(base, &mut tidy);
+                continue;
+            }
+            let aside = segment_file(base, SegmentFile::Aside);
+            tidy.push(Tidy::Aside(path, self.segments.dir().join(aside)));
+            let message = "no chain of batches reaches this file; it is set aside";
+            let severity = match base < end.segment {
+                true => Severity::Damage,
+                false => Severity::Torn,
+            };
+            self.tell(severity, base, 0, message.into());
+        }
+        Ok(tidy)
+    }
+
+    /// The part of the block that the next extent writes again.
+    fn read_tail(&mut self) -> Result<(), RecoveryError> {
+        let synced = self.log.state.synced_end;
+        let bytes = (synced.position % BLOCK_BYTES as u64) as usize;
+        let from = synced.position - bytes as u64;
+        if let Some(tail) = self.segments.bytes(synced.segment, from, bytes)? {
+            self.tail = Bytes::copy_from_slice(tail);
+        }
+        Ok(())
+    }
+
+    /// A segment and what was derived from it.
+    fn unlink(&self, base: Offset, tidy: &mut Vec<Tidy>) {
+        use SegmentFile::{Index, Log, Time, Txn};
+        for kind in [Log, Index, Time, Txn] {
+            let name = segment_file(base, kind);
+            tidy.push(Tidy::Unlink(self.segments.dir().join(name)));
+        }
+    }
+
+    fn hand_over(mut self, producers: Option<(Offset, Bytes)>, tidy: Vec<Tidy>) -> Settled {
+        let log = self.number();
+        let state = &mut self.log.state;
+        state
+            .epochs
+            .retain(|epoch| epoch.start <= state.durable_end.offset);
+        let mut verdict = Vec::new();
+        if state.synced_end.offset > self.log.marked.offset {
+            let place = state.synced_end;
+            verdict.push(Entry::Mark { log, place });
+        }
+        if self.dropped {
+            let place = state.durable_end;
+            verdict.push(Entry::Truncate { log, place });
+        }
+        let state = self.log.state;
+        let high_watermark = state.high_watermark.min(state.durable_end.offset);
+        Settled {
+            verdict,
+            tidy,
+            log: RecoveredLog {
+                log,
+                topic: state.topic,
+                partition: state.partition,
+                home: state.home,
+                metadata_index: state.metadata_index,
+                log_start: state.log_start,
+                high_watermark: high_watermark.max(state.log_start),
+                purged: state.purged,
+                synced_end: state.synced_end,
+                end: state.durable_end,
+                epochs: state.epochs,
+                segments: state.segments,
+                tail: self.tail,
+                unflushed: self.unflushed.into_iter().map(Unflushed::from).collect(),
+                damage: state.damage,
+                suspect: state.suspect,
+                producers,
+                heads: self.heads,
+            },
+        }
+    }
+}
+
+/// Where a place lies in the files.
+fn spot(place: &Place) -> (Offset, u64) {
+    (place.segment, place.position)
+}
+
+/// Takes a batch into the states of segments; ones that are known to hold it do not change.
+pub(super) fn note_segment(segments: &mut Vec<SegmentState>, placed: &PlacedHead) {
+    let index = segments.partition_point(|segment| segment.base < placed.segment);
+    if segments
+        .get(index)
+        .is_none_or(|found| found.base != placed.segment)
+    {
+        segments.insert(
+            index,
+            SegmentState {
+                base: placed.segment,
+                bytes: 0,
+                first_timestamp: -1,
+                max_timestamp: -1,
+            },
+        );
+    }
+    let segment = &mut segments[index];
+    if placed.position == 0 {
+        segment.first_timestamp = placed.head.max_timestamp;
+    }
+    segment.bytes = segment
+        .bytes
+        .max(placed.position + placed.head.bytes as u64);
+    segment.max_timestamp = segment.max_timestamp.max(placed.head.max_timestamp);
+}
