@@ -1,6 +1,7 @@
 //! The engine of a Millstream node.
 
 pub mod cli;
+pub mod client;
 pub mod machine;
 pub mod node;
 pub mod shard;

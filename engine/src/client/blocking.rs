@@ -1,0 +1,175 @@
+//! A producer and a consumer that block the calling thread.
+//!
+//! Always: nothing happens between calls: whoever holds one must keep calling it for records to move.
+
+use std::time::Duration;
+
+use millstream_storage::ids::Tick;
+
+use super::address::Address;
+use super::consumer::{ConsumerConfig, ConsumerCore, Progress, StartAt};
+use super::driver::Driver;
+use super::error::ClientError;
+use super::producer::{Delivery, ProducerConfig, ProducerCore, Record, Ticket};
+use super::unpack::{ConsumedRecord, unpack};
+use super::wiring::{MissingTopic, Wiring};
+
+/// Writes records.
+pub struct Producer {
+    driver: Driver<ProducerCore>,
+    acknowledged_count: u64,
+    deliveries: Vec<Delivery>,
+    keep: Keep,
+}
+
+/// Whether a producer tells which records were acknowledged, or only how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Deliveries,
+    CountOnly,
+}
+
+impl Producer {
+    /// A producer for a cluster, reached by some of its brokers. It connects with the first record.
+    pub fn new(bootstrap: &[Address], config: ProducerConfig) -> Self {
+        let wiring = Wiring::new(
+            "millstream-producer",
+            bootstrap.to_vec(),
+            MissingTopic::MayBeCreated,
+        );
+        Self {
+            driver: Driver::new(ProducerCore::new(config, wiring)),
+            acknowledged_count: 0,
+            deliveries: Vec::new(),
+            keep: Keep::CountOnly,
+        }
+    }
+
+    /// Keeps account of which records were acknowledged, for `take_deliveries`.
+    pub fn with_deliveries(mut self) -> Self {
+        self.keep = Keep::Deliveries;
+        self
+    }
+
+    /// Hands over a record; waits while there is no room for it. An error is final, and may be of a record before this one.
+    pub fn send(&mut self, topic: &str, record: Record) -> Result<Ticket, ClientError> {
+        while !self.driver.core.has_room() {
+            self.work(Duration::from_secs(1))?;
+        }
+        let now = self.driver.now();
+        let ticket = self.driver.core.push(now, topic, record)?;
+        if self.driver.core.is_due(now) {
+            self.work(Duration::ZERO)?;
+        }
+        Ok(ticket)
+    }
+
+    /// Moves records along, waiting up to `wait` for something to happen.
+    pub fn work(&mut self, wait: Duration) -> Result<(), ClientError> {
+        let until = self
+            .driver
+            .now()
+            .tick
+            .0
+            .saturating_add(wait.as_nanos() as u64);
+        self.driver.round(Tick(until));
+        for delivery in self.driver.core.take_deliveries() {
+            self.acknowledged_count += delivery.tickets.len() as u64;
+            if self.keep == Keep::Deliveries {
+                self.deliveries.push(delivery);
+            }
+        }
+        match self.driver.core.failure() {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns when every record is acknowledged; without acknowledgements, when each has reached its broker.
+    pub fn flush(&mut self) -> Result<(), ClientError> {
+        self.driver.core.flush();
+        while !self.driver.core.is_idle() {
+            self.work(Duration::from_secs(1))?;
+        }
+        self.work(Duration::ZERO)
+    }
+
+    /// How many records were acknowledged.
+    pub fn acknowledged_count(&self) -> u64 {
+        self.acknowledged_count
+    }
+
+    /// What was acknowledged since the last time, if account is kept of it.
+    pub fn take_deliveries(&mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.deliveries)
+    }
+}
+
+/// Reads records.
+pub struct Consumer {
+    driver: Driver<ConsumerCore>,
+}
+
+impl Consumer {
+    /// A consumer of a cluster, reached by some of its brokers. It connects with the first `poll`.
+    pub fn new(bootstrap: &[Address], config: ConsumerConfig) -> Self {
+        let wiring = Wiring::new(
+            "millstream-consumer",
+            bootstrap.to_vec(),
+            MissingTopic::IsNotCreated,
+        );
+        Self {
+            driver: Driver::new(ConsumerCore::new(config, wiring)),
+        }
+    }
+
+    /// Reads a topic, all its partitions or only `partitions`, beginning at `start`.
+    pub fn assign(&mut self, topic: &str, partitions: Option<&[i32]>, start: StartAt) {
+        let now = self.driver.now();
+        self.driver.core.assign(now, topic, partitions, start);
+    }
+
+    /// The next records, of one partition and in order; none if none came within `wait`.
+    pub fn poll(&mut self, wait: Duration) -> Result<Vec<ConsumedRecord>, ClientError> {
+        let until = self
+            .driver
+            .now()
+            .tick
+            .0
+            .saturating_add(wait.as_nanos() as u64);
+        let until = Tick(until);
+        loop {
+            while let Some(fetched) = self.driver.core.take_fetched() {
+                // The next fetch is under way while the caller looks at these.
+                self.driver.turn();
+                let core = &self.driver.core;
+                let records = unpack(&fetched, core.isolation(), core.batch_bytes_max())?;
+                if !records.is_empty() {
+                    return Ok(records);
+                }
+            }
+            if let Some(failure) = self.driver.core.failure() {
+                return Err(failure);
+            }
+            if self.driver.now().tick >= until {
+                return Ok(Vec::new());
+            }
+            self.driver.round(until);
+        }
+    }
+
+    /// Where it is in each partition that is known yet.
+    pub fn progress(&self) -> Vec<Progress> {
+        self.driver.core.progress()
+    }
+
+    /// Whether everything was read that was there at the last answers.
+    pub fn is_at_end(&self) -> bool {
+        self.driver.core.is_at_end()
+    }
+
+    /// What stands in the way at the moment, if something does.
+    pub fn trouble(&self) -> Option<String> {
+        self.driver.core.trouble()
+    }
+}
