@@ -1,5 +1,6 @@
 //! The engine of a Millstream node.
 
+pub mod api;
 pub mod cli;
 pub mod client;
 pub mod machine;

@@ -1,8 +1,236 @@
 //! What shards send to each other.
 //!
 //! Always: (1) mail carries handles and headers, never copies of payload; (2) from one shard to another it arrives first
-//! in, first out.
+//! in, first out; (3) every question (`Append`, `Fetch`, `Find`, `Ask`) is answered exactly once, to the shard it came from;
+//! (4) a question that was decided by a metadata image names that image, and waits at a shard that has not got it yet.
+
+use crate::api::fetch::{PartRead, ReadPart};
+use crate::api::list_offsets::{FindPart, PartFound};
+use crate::api::produce::{AppendPart, PartAppended};
+use crate::machine::image::{Delta, Image};
+use crate::machine::partition::{Acks, Isolation};
+use crate::shard::core::routes::Routes;
+use crate::shard::core::slots::SlotId;
+use millstream_net::wire::api::{
+    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+};
+use millstream_storage::ids::{MetadataIndex, ShardIndex};
+use std::sync::Arc;
+
+/// The name of a request at the shard of its connection.
+pub type RequestId = SlotId;
+
+/// Whether a question came straight or by a shard that no longer owned the partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Hop {
+    /// By the asking shard's own table.
+    First,
+    /// Passed on once; a table that is wrong again is answered with an error.
+    Forwarded,
+}
 
 /// One letter from one shard to another.
 #[derive(Debug)]
-pub enum Mail {}
+pub enum Mail {
+    /// Append batches.
+    Append(Box<AppendMail>),
+    /// What became of appends; many requests' in one letter.
+    Appended(Vec<AppendedMail>),
+    /// Read partitions.
+    Fetch(Box<FetchMail>),
+    /// What was read.
+    Fetched(Box<FetchedMail>),
+    /// News for reads that wait.
+    Grown(Vec<GrownMail>),
+    /// The request no longer waits.
+    Unwatch(RequestId),
+    /// Look up offsets.
+    Find(Box<FindMail>),
+    /// The offsets.
+    Found(Box<FoundMail>),
+    /// Something only shard 0 decides.
+    Ask {
+        /// Who asks.
+        request: RequestId,
+        /// What.
+        ask: Box<Ask>,
+    },
+    /// Shard 0's answer.
+    Answered {
+        /// To whom.
+        request: RequestId,
+        /// What.
+        answer: Box<Answer>,
+    },
+    /// A newer image of the metadata, from shard 0.
+    Published(Published),
+    /// The sender acts by the image of this index, to shard 0.
+    Applied(MetadataIndex),
+    /// The sender asks shard 0 for producer ids.
+    WantProducerIds,
+    /// Producer ids for the receiver alone; empty if there are none for now.
+    ProducerIds(std::ops::Range<i64>),
+    /// The sender stops and asks nothing any more.
+    Drained,
+}
+
+/// Batches to append to partitions of the receiver.
+#[derive(Debug)]
+pub struct AppendMail {
+    /// The shard of the connection.
+    pub home: ShardIndex,
+    /// Its request.
+    pub request: RequestId,
+    /// The image by which it was routed.
+    pub index: MetadataIndex,
+    /// How it came.
+    pub hop: Hop,
+    /// What to wait for.
+    pub acks: Acks,
+    /// How long, in ms.
+    pub timeout_ms: u32,
+    /// The batches, in the order of the request.
+    pub parts: Vec<AppendPart>,
+}
+
+/// What became of one batch.
+#[derive(Debug)]
+pub struct AppendedMail {
+    /// The request.
+    pub request: RequestId,
+    /// The batch and its outcome.
+    pub part: PartAppended,
+}
+
+/// Partitions of the receiver to read.
+#[derive(Debug)]
+pub struct FetchMail {
+    /// The shard of the connection.
+    pub home: ShardIndex,
+    /// Its request.
+    pub request: RequestId,
+    /// Raised with every time the request asks again.
+    pub round: u32,
+    /// The image by which it was routed.
+    pub index: MetadataIndex,
+    /// How it came.
+    pub hop: Hop,
+    /// Bytes wanted at most.
+    pub max_bytes: usize,
+    /// What may be seen.
+    pub isolation: Isolation,
+    /// Whether to send `Grown` from now on.
+    pub watch: Watch,
+    /// The partitions, in the order of the request.
+    pub parts: Vec<ReadPart>,
+}
+
+/// Whether a reader wants to hear of what comes later.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watch {
+    /// Until `Unwatch` or another round.
+    Yes,
+    /// It answers now whatever there is.
+    No,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct FetchedMail {
+    /// The request.
+    pub request: RequestId,
+    /// Its round.
+    pub round: u32,
+    /// One for each part asked for.
+    pub parts: Vec<PartRead>,
+}
+
+/// News for a read that waits.
+#[derive(Clone, Copy, Debug)]
+pub struct GrownMail {
+    /// The request.
+    pub request: RequestId,
+    /// Its round.
+    pub round: u32,
+    /// Bytes that became visible in the partitions it watches.
+    pub bytes: usize,
+    /// Whether something happened that it must answer for at once.
+    pub urgency: Urgency,
+}
+
+/// How soon a reader must look again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Urgency {
+    /// When enough bytes are there.
+    Normal,
+    /// Now: a partition changed its role or is gone.
+    Now,
+}
+
+/// Offsets to look up in partitions of the receiver.
+#[derive(Debug)]
+pub struct FindMail {
+    /// The shard of the connection.
+    pub home: ShardIndex,
+    /// Its request.
+    pub request: RequestId,
+    /// The image by which it was routed.
+    pub index: MetadataIndex,
+    /// How it came.
+    pub hop: Hop,
+    /// What may be seen.
+    pub isolation: Isolation,
+    /// What to look up.
+    pub parts: Vec<FindPart>,
+}
+
+/// The offsets.
+#[derive(Debug)]
+pub struct FoundMail {
+    /// The request.
+    pub request: RequestId,
+    /// One for each part asked for.
+    pub parts: Vec<PartFound>,
+}
+
+/// What only the shard of the controller decides.
+#[derive(Debug)]
+pub enum Ask {
+    /// Create topics.
+    Create {
+        /// The version of the request.
+        version: i16,
+        /// The request.
+        request: CreateTopicsRequest,
+    },
+    /// Create topics that somebody named (rule M2); not answered.
+    AutoCreate(Vec<String>),
+    /// Delete topics.
+    Delete {
+        /// The version of the request.
+        version: i16,
+        /// The request.
+        request: DeleteTopicsRequest,
+    },
+}
+
+/// What it decided.
+#[derive(Debug)]
+pub enum Answer {
+    /// To `Create`.
+    Created(CreateTopicsResponse),
+    /// To `Delete`.
+    Deleted(DeleteTopicsResponse),
+}
+
+/// The metadata every shard acts by.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// The image.
+    pub image: Arc<Image>,
+    /// Which shard has what.
+    pub routes: Arc<Routes>,
+    /// What has changed since the one before; of no use in the first.
+    pub delta: Arc<Delta>,
+}
+

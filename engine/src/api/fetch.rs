@@ -1,0 +1,239 @@
+//! Fetch: what a request asks of each partition, and the answer as it comes together.
+//!
+//! Always: (1) the answer has the partitions of the request in its order; (2) it holds no more bytes than the request and the
+//! broker allow, but for the first partition that has any, which keeps its first batch (rule F1).
+//! Leaves to others: reading, and when a request that waits must look again.
+
+use crate::machine::partition::Isolation;
+use bytes::Bytes;
+use millstream_net::wire::api::{
+    FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
+};
+use millstream_net::wire::{ErrorCode, Records};
+use millstream_storage::ids::{LeaderEpoch, LogNumber, Offset, PartitionIndex, TopicId};
+
+/// The isolation level on the wire; anything but 0 is read as the stricter one.
+pub fn isolation_of(level: i8) -> Isolation {
+    match level {
+        0 => Isolation::ReadUncommitted,
+        _ => Isolation::ReadCommitted,
+    }
+}
+
+/// One partition to read.
+#[derive(Clone, Copy, Debug)]
+pub struct ReadPart {
+    /// Its place in the request.
+    pub part: u32,
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionIndex,
+    /// The replica by the asking shard's table.
+    pub log: LogNumber,
+    /// The first offset wanted.
+    pub offset: Offset,
+    /// Bytes wanted of it at most.
+    pub max_bytes: usize,
+    /// The epoch the reader believes in; -1 for no check (rule F8).
+    pub leader_epoch: LeaderEpoch,
+}
+
+/// What was read of one partition.
+#[derive(Clone, Debug)]
+pub struct PartRead {
+    /// Its place in the request.
+    pub part: u32,
+    /// What went wrong.
+    pub error: ErrorCode,
+    /// -1 with an error.
+    pub high_watermark: Offset,
+    /// -1 with an error.
+    pub last_stable_offset: Offset,
+    /// -1 with an error.
+    pub log_start: Offset,
+    /// Whole batches.
+    pub records: Vec<Bytes>,
+}
+
+impl PartRead {
+    /// Nothing but an error (rule F6).
+    pub fn refused(part: u32, error: ErrorCode) -> PartRead {
+        PartRead {
+            part,
+            error,
+            high_watermark: Offset(-1),
+            last_stable_offset: Offset(-1),
+            log_start: Offset(-1),
+            records: Vec::new(),
+        }
+    }
+
+    /// Bytes of its batches.
+    pub fn bytes(&self) -> usize {
+        self.records.iter().map(Bytes::len).sum()
+    }
+}
+
+/// The answer of one request as it comes together.
+#[derive(Debug)]
+pub struct FetchAnswer {
+    response: FetchResponse,
+    /// Topic and partition in the response of each part.
+    places: Vec<(u32, u32)>,
+    isolation: Isolation,
+    open: usize,
+    bytes: usize,
+    refused: bool,
+}
+
+impl FetchAnswer {
+    /// An answer in which nothing is known yet.
+    pub fn new(request: &FetchRequest) -> FetchAnswer {
+        let mut places = Vec::new();
+        let mut responses = Vec::with_capacity(request.topics.len());
+        for (topic_index, topic) in request.topics.iter().enumerate() {
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for (index, partition) in topic.partitions.iter().enumerate() {
+                places.push((topic_index as u32, index as u32));
+                partitions.push(FetchPartitionResponse {
+                    partition_index: partition.partition,
+                    ..FetchPartitionResponse::default()
+                });
+            }
+            responses.push(FetchTopicResponse {
+                topic: topic.topic.clone(),
+                partitions,
+                ..FetchTopicResponse::default()
+            });
+        }
+        FetchAnswer {
+            response: FetchResponse {
+                responses,
+                ..FetchResponse::default()
+            },
+            open: places.len(),
+            places,
+            isolation: isolation_of(request.isolation_level),
+            bytes: 0,
+            refused: false,
+        }
+    }
+
+    /// Forgets what is known, for another round.
+    pub fn clear(&mut self) {
+        self.open = self.places.len();
+        self.bytes = 0;
+        self.refused = false;
+        let topics = self.response.responses.iter_mut();
+        for entry in topics.flat_map(|topic| &mut topic.partitions) {
+            entry.records = Some(Records::default());
+        }
+    }
+
+    /// Takes what was read of one partition.
+    pub fn take(&mut self, read: PartRead) {
+        let (topic, partition) = self.places[read.part as usize];
+        let entry = &mut self.response.responses[topic as usize].partitions[partition as usize];
+        let refused = read.error != ErrorCode::None;
+        self.open -= 1;
+        self.bytes += read.bytes();
+        self.refused |= refused;
+        entry.error_code = read.error;
+        entry.high_watermark = read.high_watermark.0;
+        entry.last_stable_offset = read.last_stable_offset.0;
+        entry.log_start_offset = read.log_start.0;
+        let sees_aborted = self.isolation == Isolation::ReadCommitted && !refused;
+        entry.aborted_transactions = sees_aborted.then(Vec::new);
+        entry.records = Some(Records(read.records));
+    }
+
+    /// Whether every partition was read.
+    pub fn is_complete(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Bytes read.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether a partition has an error: then the answer leaves at once (rule F3).
+    pub fn is_refused(&self) -> bool {
+        self.refused
+    }
+
+    /// The answer, cut to `max_bytes`: partitions on several shards are read side by side and may bring more. The first
+    /// partition that has any bytes keeps them.
+    pub fn finish(mut self, max_bytes: usize) -> FetchResponse {
+        let mut left = max_bytes;
+        let mut first = true;
+        let topics = self.response.responses.iter_mut();
+        for entry in topics.flat_map(|topic| &mut topic.partitions) {
+            let Some(records) = &mut entry.records else {
+                continue;
+            };
+            let bytes = records.total_bytes();
+            if bytes > left && !first {
+                *records = Records::default();
+                continue;
+            }
+            left = left.saturating_sub(bytes);
+            first &= bytes == 0;
+        }
+        self.response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millstream_net::wire::api::{FetchPartition, FetchTopic};
+
+    fn request(partitions: i32) -> FetchRequest {
+        let partition = |partition| FetchPartition {
+            partition,
+            ..FetchPartition::default()
+        };
+        FetchRequest {
+            topics: vec![FetchTopic {
+                topic: "t".into(),
+                partitions: (0..partitions).map(partition).collect(),
+                ..FetchTopic::default()
+            }],
+            ..FetchRequest::default()
+        }
+    }
+
+    fn read(part: u32, bytes: usize) -> PartRead {
+        PartRead {
+            records: vec![Bytes::from(vec![0; bytes])],
+            ..PartRead::refused(part, ErrorCode::None)
+        }
+    }
+
+    #[test]
+    fn the_first_partition_with_data_keeps_it_and_the_rest_is_cut() {
+        // Rule F1. (bytes read per partition, bytes allowed, bytes left per partition)
+        let cases = [
+            ([0, 100, 50], 10, [0, 100, 0]),
+            ([100, 50, 60], 160, [100, 50, 0]),
+            ([100, 50, 60], 170, [100, 50, 0]),
+            ([100, 70, 60], 165, [100, 0, 60]),
+        ];
+        for (have, max_bytes, expected) in cases {
+            let mut answer = FetchAnswer::new(&request(3));
+            for (part, bytes) in have.into_iter().enumerate().rev() {
+                answer.take(read(part as u32, bytes));
+            }
+            assert!(answer.is_complete());
+            let response = answer.finish(max_bytes);
+            let left: Vec<usize> = response.responses[0]
+                .partitions
+                .iter()
+                .map(|entry| entry.records.as_ref().map_or(0, Records::total_bytes))
+                .collect();
+            assert_eq!(left, expected, "{have:?} cut to {max_bytes}");
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Kafka's APIs, one file each: what a request asks, what the answer says. Whatever needs a partition, a shard or time is
+//! left to the shard's core, which drives these.
+
+pub mod api_versions;
+pub mod batches;
+pub mod create_topics;
+pub mod delete_topics;
+pub mod errors;
+pub mod fetch;
+pub mod list_offsets;
+pub mod metadata;
+pub mod produce;
+pub mod settings;
+pub mod topics;

@@ -1,0 +1,27 @@
+//! What the handlers are told of the broker's configuration.
+
+use crate::machine::topic_config::Values;
+use millstream_storage::ids::NodeId;
+
+/// The settings of a node, the same for all its shards.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The node.
+    pub node: NodeId,
+    /// The names of the listeners, in the order of their configuration.
+    pub listeners: Vec<String>,
+    /// The largest answer to one fetch (`fetch.max.bytes`).
+    pub fetch_max_bytes: usize,
+    /// Whether asking for an unknown topic creates it (`auto.create.topics.enable`).
+    pub auto_create_topics: bool,
+    /// Whether topics can be deleted (`delete.topic.enable`).
+    pub delete_topics: bool,
+    /// `num.partitions`.
+    pub num_partitions: i32,
+    /// `default.replication.factor`.
+    pub default_replication_factor: i16,
+    /// `producer.id.expiration.ms`.
+    pub producer_expiration_ms: i64,
+    /// Values of topic keys for topics that say nothing of their own.
+    pub topic_defaults: Values,
+}

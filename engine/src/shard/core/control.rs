@@ -1,0 +1,375 @@
+//! Shard 0's part: the quorum's entries become images, the controller decides, new replicas get their shards, and every shard
+//! is told.
+//!
+//! Always: (1) an image is published only once it holds the registration of this process; (2) an answer about topics leaves
+//! when every shard acts by an image that has it (rule M9); (3) a replica has its place in the table before an image that
+//! names it is published.
+
+use super::Core;
+use super::routes::{Placer, Route};
+use crate::api;
+use crate::api::settings::Settings;
+use crate::machine::controller::{self, Controller, ControllerConfig, Effect};
+use crate::machine::image::{Delta, Entry, Image, Record, Registration, Topic};
+use crate::machine::quorum::{Quorum, QuorumEffect};
+use crate::machine::topic_config::{KEYS, TopicConfig, Values};
+use crate::shard::event::{FatalReason, ShardEffect};
+use crate::shard::mail::{Answer, Ask, Mail, Published, RequestId};
+use millstream_storage::disk::{DiskDone, OpId};
+use millstream_storage::ids::{
+    BrokerEpoch, LogNumber, MetadataIndex, NodeId, Now, PartitionIndex, ShardIndex, Tick, TopicId,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// A source of random bits, for ids.
+pub type RandomBits = Box<dyn FnMut() -> u128 + Send>;
+
+/// What shard 0 begins with beside its own log.
+pub struct ControlSeed {
+    /// The metadata log as recovery found it.
+    pub quorum: Box<dyn Quorum + Send>,
+    /// What the controller is told of the configuration.
+    pub controller: ControllerConfig,
+    /// This start of this node.
+    pub registration: Registration,
+    /// The id of the cluster, should it have none yet.
+    pub cluster_id: String,
+    /// Where recovery found which replica.
+    pub found: Vec<(TopicId, PartitionIndex, Route)>,
+    /// Above every log number this node ever gave.
+    pub first_log: LogNumber,
+    /// For ids.
+    pub random: RandomBits,
+}
+
+/// Who asked the controller.
+enum Asker {
+    /// A request of a shard, and its version.
+    Topics(ShardIndex, RequestId, i16),
+    /// A shard wants producer ids.
+    ProducerIds(ShardIndex),
+}
+
+/// An answer that waits until every shard acts by its image.
+struct Waiting {
+    index: MetadataIndex,
+    shard: ShardIndex,
+    request: RequestId,
+    answer: Answer,
+}
+
+/// Shard 0's part.
+pub(super) struct Control {
+    quorum: Box<dyn Quorum + Send>,
+    image: Image,
+    /// What changed since the last publication.
+    delta: Delta,
+    published: MetadataIndex,
+    controller: Controller,
+    effects: Vec<Effect>,
+    placer: Placer,
+    node: NodeId,
+    /// The broker epoch of the former life, if there was one.
+    former: Option<BrokerEpoch>,
+    asks: BTreeMap<controller::Ask, Asker>,
+    next_ask: u64,
+    waiting: VecDeque<Waiting>,
+    /// The image each shard acts by.
+    applied: Vec<MetadataIndex>,
+    random: RandomBits,
+}
+
+impl Control {
+    pub(super) fn new(seed: ControlSeed, settings: &Settings, shard_count: u16) -> Control {
+        let image = seed.quorum.image().clone();
+        let term = seed.quorum.term();
+        let node = seed.registration.node;
+        let former = image.broker(node).map(|broker| broker.epoch);
+        let mut control = Control {
+            quorum: seed.quorum,
+            delta: Delta::default(),
+            published: MetadataIndex(0),
+            controller: Controller::new(seed.controller, term, image.clone()),
+            effects: Vec::new(),
+            placer: Placer::new(shard_count, seed.first_log, seed.found),
+            node,
+            former,
+            asks: BTreeMap::new(),
+            next_ask: 0,
+            waiting: VecDeque::new(),
+            applied: vec![MetadataIndex(0); usize::from(shard_count)],
+            random: seed.random,
+            image,
+        };
+        control.placer.forget_absent(&control.image);
+        for topic in control.image.topics().cloned().collect::<Vec<_>>() {
+            control.place(settings, &topic);
+        }
+        let mut records = Vec::new();
+        if control.image.cluster_id().is_none() {
+            let id = seed.cluster_id;
+            records.push(Record::Cluster { id });
+        }
+        records.push(Record::Registration(seed.registration));
+        control.controller.propose(records, &mut control.effects);
+        control
+    }
+
+    /// Whether an operation on the disk is the quorum's.
+    pub(super) fn owns(op: OpId) -> bool {
+        op.0 & QUORUM_OPS != 0
+    }
+
+    /// When it next wants a turn.
+    pub(super) fn deadline(&self) -> Option<Tick> {
+        match self.effects.is_empty() {
+            true => self.quorum.deadline(),
+            false => Some(Tick(0)),
+        }
+    }
+
+    /// Whether nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.quorum.is_idle() && self.effects.is_empty()
+    }
+
+    /// Whether the image holds the registration of this process.
+    fn is_registered(&self) -> bool {
+        let epoch = self.image.broker(self.node).map(|broker| broker.epoch);
+        epoch.is_some() && epoch != self.former
+    }
+
+    fn name(&mut self, asker: Asker) -> controller::Ask {
+        self.next_ask += 1;
+        let ask = controller::Ask(self.next_ask);
+        self.asks.insert(ask, asker);
+        ask
+    }
+
+    fn place(&mut self, settings: &Settings, topic: &Topic) {
+        let here = topic.partitions.iter().filter(|partition| {
+            let mut replicas = partition.replicas.iter();
+            replicas.any(|replica| replica.node == self.node)
+        });
+        self.placer.place(topic.id, here.map(|partition| partition.index));
+        let defaults = defaults_of(settings, &self.image, self.node);
+        let config = TopicConfig::resolve(&topic.configs, &defaults);
+        self.placer.configure(topic.id, config);
+    }
+
+    /// An entry is committed.
+    fn apply(&mut self, settings: &Settings, entry: &Entry) -> Result<(), String> {
+        let delta = self.image.apply(entry).map_err(|error| error.to_string())?;
+        for topic in &delta.removed {
+            self.placer.forget(*topic);
+        }
+        let changed: Vec<Arc<Topic>> = match delta.broker_configs {
+            true => self.image.topics().cloned().collect(),
+            false => {
+                let topics = delta.topics.iter();
+                topics.filter_map(|topic| self.image.topic(*topic).cloned()).collect()
+            }
+        };
+        for topic in changed {
+            self.place(settings, &topic);
+            self.delta.topics.insert(topic.id);
+        }
+        for topic in &delta.removed {
+            self.delta.topics.remove(topic);
+        }
+        self.delta.removed.extend(delta.removed);
+        self.delta.brokers |= delta.brokers;
+        self.delta.broker_configs |= delta.broker_configs;
+        self.controller.applied(entry.index, &mut self.effects);
+        Ok(())
+    }
+
+    /// The newest image, if the shards have not got it yet.
+    fn publication(&mut self) -> Option<Published> {
+        if self.image.index() == self.published || !self.is_registered() {
+            return None;
+        }
+        self.published = self.image.index();
+        Some(Published {
+            image: Arc::new(self.image.clone()),
+            routes: Arc::new(self.placer.routes().clone()),
+            delta: Arc::new(std::mem::take(&mut self.delta)),
+        })
+    }
+
+    /// The next answer that every shard acts by.
+    fn next_answer(&mut self) -> Option<Waiting> {
+        let everywhere = self.applied.iter().min().copied().unwrap_or_default();
+        self.waiting.pop_front_if(|waiting| waiting.index <= everywhere)
+    }
+}
+
+/// Operations of the quorum carry this bit; those of the store never do.
+const QUORUM_OPS: u64 = 1 << 63;
+
+/// Values for topics that say nothing of their own: the node's configuration, under what the cluster was told since.
+fn defaults_of(settings: &Settings, image: &Image, node: NodeId) -> Values {
+    let mut defaults = settings.topic_defaults.clone();
+    let of_node = image.broker_configs(node);
+    for configs in [Some(image.default_configs()), of_node].into_iter().flatten() {
+        for key in KEYS {
+            if let Some(value) = configs.get(key.broker_key) {
+                defaults.insert(key.name.to_owned(), value.clone());
+            }
+        }
+    }
+    defaults
+}
+
+impl Core {
+    /// The controller's share of a turn.
+    pub(super) fn turn_control(&mut self, now: Now) {
+        let Some(mut control) = self.control.take() else {
+            return;
+        };
+        let mut letters = Vec::new();
+        control.quorum.turn(now);
+        self.settle_control(&mut control, &mut letters);
+        self.control = Some(control);
+        for (shard, mail) in letters {
+            self.send(now, shard, mail);
+        }
+        self.answer_control(now);
+    }
+
+    /// An operation of the quorum ended.
+    pub(super) fn control_disk(&mut self, now: Now, done: DiskDone) {
+        if let Some(control) = &mut self.control {
+            let op = OpId(done.op.0 & !QUORUM_OPS);
+            control.quorum.done(now, DiskDone { op, ..done });
+        }
+    }
+
+    /// A shard asks what only the controller decides.
+    pub(super) fn asked(&mut self, from: ShardIndex, request: RequestId, ask: Ask) {
+        let Some(control) = &mut self.control else {
+            panic!("the controller lives on shard 0");
+        };
+        let mut effects = std::mem::take(&mut control.effects);
+        match ask {
+            Ask::Create { version, request: asked } => {
+                let ask = control.name(Asker::Topics(from, request, version));
+                let plan = api::create_topics::plan(version, &asked);
+                let random = &mut control.random;
+                control.controller.create_topics(ask, &plan, &mut || random(), &mut effects);
+            }
+            Ask::AutoCreate(names) => {
+                for name in names {
+                    let random = &mut control.random;
+                    // Who asked was told about its name already; what is on its way is no error.
+                    let _ = control.controller.auto_create(&name, &mut || random(), &mut effects);
+                }
+            }
+            Ask::Delete { version, request: asked } => {
+                let ask = control.name(Asker::Topics(from, request, version));
+                let plan = api::delete_topics::plan(&asked);
+                control.controller.delete_topics(ask, &plan, &mut effects);
+            }
+        }
+        control.effects = effects;
+    }
+
+    /// A shard wants producer ids.
+    pub(super) fn want_producer_ids(&mut self, from: ShardIndex) {
+        let Some(control) = &mut self.control else {
+            panic!("the controller lives on shard 0");
+        };
+        let ask = control.name(Asker::ProducerIds(from));
+        control.controller.producer_ids(ask, &mut control.effects);
+    }
+
+    /// A shard acts by an image.
+    pub(super) fn applied(&mut self, from: ShardIndex, index: MetadataIndex) {
+        if let Some(control) = &mut self.control {
+            control.applied[usize::from(from.0)] = index;
+        }
+    }
+
+    /// Carries out what the controller and the quorum effected, until they effect nothing more.
+    fn settle_control(&mut self, control: &mut Control, letters: &mut Vec<(ShardIndex, Mail)>) {
+        let mut quorum = Vec::new();
+        loop {
+            for effect in std::mem::take(&mut control.effects) {
+                match effect {
+                    Effect::Propose { index, records } => control.quorum.propose(index, records),
+                    Effect::Answer { ask, answer } => letters.extend(self.controller_says(control, ask, answer)),
+                }
+            }
+            control.quorum.drain(&mut quorum);
+            if quorum.is_empty() && control.effects.is_empty() {
+                break;
+            }
+            for effect in quorum.drain(..) {
+                match effect {
+                    QuorumEffect::Op(op, disk) => {
+                        let op = OpId(op.0 | QUORUM_OPS);
+                        self.out.push(ShardEffect::Disk { op, disk });
+                    }
+                    QuorumEffect::Applied(entry) => {
+                        if let Err(reason) = control.apply(&self.settings, &entry) {
+                            self.fatal(FatalReason::Quorum(reason));
+                        }
+                    }
+                    QuorumEffect::SnapshotDue => control.quorum.snapshot(control.image.snapshot()),
+                    QuorumEffect::Lost => panic!("a quorum of one is not lost"),
+                    QuorumEffect::Fatal { reason } => self.fatal(FatalReason::Quorum(reason)),
+                }
+            }
+        }
+        if let Some(published) = control.publication() {
+            for shard in (0..self.shard_count).map(ShardIndex) {
+                letters.push((shard, Mail::Published(published.clone())));
+            }
+        }
+    }
+
+    fn controller_says(
+        &self,
+        control: &mut Control,
+        ask: controller::Ask,
+        answer: controller::Answer,
+    ) -> Option<(ShardIndex, Mail)> {
+        let asker = control.asks.remove(&ask).expect("an ask is answered once");
+        match (asker, answer) {
+            (Asker::Topics(shard, request, version), answer) => {
+                let answer = match answer {
+                    controller::Answer::Created(topics) => {
+                        Answer::Created(api::create_topics::answer(&self.settings, topics))
+                    }
+                    controller::Answer::Deleted(topics) => {
+                        Answer::Deleted(api::delete_topics::answer(version, topics))
+                    }
+                    _ => panic!("an answer about topics belongs to a request about topics"),
+                };
+                control.waiting.push_back(Waiting {
+                    index: control.image.index(),
+                    shard,
+                    request,
+                    answer,
+                });
+                None
+            }
+            (Asker::ProducerIds(shard), controller::Answer::ProducerIds { first, count }) => {
+                Some((shard, Mail::ProducerIds(first..first + count)))
+            }
+            (Asker::ProducerIds(shard), _) => Some((shard, Mail::ProducerIds(0..0))),
+        }
+    }
+
+    /// Answers what every shard acts by.
+    fn answer_control(&mut self, now: Now) {
+        while let Some(waiting) = self.control.as_mut().and_then(|one| one.next_answer()) {
+            let answered = Mail::Answered {
+                request: waiting.request,
+                answer: Box::new(waiting.answer),
+            };
+            self.send(now, waiting.shard, answered);
+        }
+    }
+}

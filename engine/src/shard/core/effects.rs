@@ -1,0 +1,93 @@
+//! What partition machines and the store effect, carried out.
+//!
+//! Always: (1) effects of one machine are carried out in their order; (2) what the store tells reaches the machine of its
+//! log, or nobody where the log is gone.
+
+use super::Core;
+use crate::machine::partition::{Effect, Refusal, Verdict};
+use crate::shard::event::{FatalReason, ShardEffect};
+use crate::shard::mail::Urgency;
+use millstream_storage::ids::{LogNumber, Now, Offset};
+use millstream_storage::store::StoreEffect;
+
+impl Core {
+    /// Carries out what the machine of a log effected, and what follows from it.
+    pub(super) fn carry_out(&mut self, now: Now, log: LogNumber, effects: &mut Vec<Effect>) {
+        let mut at = 0;
+        while at < effects.len() {
+            match effects[at].clone() {
+                Effect::Store { ticket, assigned } => self.store_batch(now, ticket, assigned),
+                Effect::Reply { ticket, result } => self.reply(ticket, result),
+                Effect::Visible { high_watermark, .. } => self.visible(log, high_watermark),
+                Effect::RoleChanged => self.note_watches(log, 0, Urgency::Now),
+                Effect::Truncate { to } => self.store.truncate(now, log, to),
+                Effect::MoveStart { log_start } => self.store.set_log_start(now, log, log_start),
+                Effect::Ask(question) => {
+                    // There is no transaction coordinator, so nobody is part of a transaction.
+                    let verdict = Verdict::Refused(Refusal::InvalidTransactionState);
+                    if let Some(host) = self.hosts.find_mut(log) {
+                        host.machine.answered(now, question, verdict, effects);
+                    }
+                }
+                Effect::NewLog { .. } | Effect::Ack { .. } => {
+                    panic!("a single node follows nobody")
+                }
+                Effect::Aborted { .. } => {}
+            }
+            at += 1;
+        }
+        effects.clear();
+    }
+
+    fn visible(&mut self, log: LogNumber, high_watermark: Offset) {
+        self.store.set_high_watermark(log, high_watermark);
+        let Some(host) = self.hosts.find_mut(log) else {
+            return;
+        };
+        let bytes = host.seen(high_watermark);
+        if !host.watches.is_empty() {
+            self.note_watches(log, bytes, Urgency::Normal);
+        }
+    }
+
+    /// Carries out what the store effected, until it effects nothing more.
+    pub(super) fn settle_store(&mut self, now: Now) {
+        let mut effects = std::mem::take(&mut self.store_effects);
+        loop {
+            self.store.drain(&mut effects);
+            if effects.is_empty() {
+                break;
+            }
+            for effect in effects.drain(..) {
+                self.store_effect(now, effect);
+            }
+        }
+        self.store_effects = effects;
+    }
+
+    fn store_effect(&mut self, now: Now, effect: StoreEffect) {
+        match effect {
+            StoreEffect::Op(op, disk) => self.out.push(ShardEffect::Disk { op, disk }),
+            StoreEffect::Durable { log, end } => {
+                self.with_host(now, log, |machine, effects| machine.durable(end, effects));
+            }
+            StoreEffect::ReadReady { ticket, read } => self.read_ready(now, ticket, read),
+            StoreEffect::FindReady { ticket, found } => self.find_ready(now, ticket, found),
+            StoreEffect::StartMoved { log, log_start } => {
+                if let Some(host) = self.hosts.find_mut(log) {
+                    host.machine.start_moved(log_start);
+                }
+            }
+            StoreEffect::Fatal { reason } => self.fatal(FatalReason::Disk(reason)),
+        }
+    }
+
+    /// The end of a turn for the store: it gathers windows, picks flushes, takes a due checkpoint.
+    pub(super) fn turn_store(&mut self, now: Now) {
+        let hosts = &self.hosts;
+        self.store.turn(now, &mut |log, into| {
+            let host = hosts.find(log)?;
+            Some(host.machine.encode_producers(into))
+        });
+    }
+}

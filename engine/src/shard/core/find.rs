@@ -1,0 +1,286 @@
+//! ListOffsets: splitting and joining at the shard of the connection, looking up at the owner.
+//!
+//! Always: nothing is told of an offset that the reader's isolation hides (rules O1, O2).
+
+use super::Core;
+use super::requests::{Request, Work};
+use super::slots::{SlotId, Slots};
+use crate::api::errors;
+use crate::api::fetch::isolation_of;
+use crate::api::list_offsets::{
+    FindPart, ListOffsetsAnswer, PartFound, Spec, repeated, spec_of,
+};
+use crate::machine::partition::Isolation;
+use crate::shard::mail::{FindMail, FoundMail, Hop, Mail, RequestId};
+use millstream_net::conn::RequestSlot;
+use millstream_net::wire::api::{ListOffsetsPartition, ListOffsetsRequest};
+use millstream_net::wire::{ErrorCode, RequestHeader};
+use millstream_storage::ids::{LeaderEpoch, Now, PartitionIndex, ShardIndex};
+use millstream_storage::store::{Found, ReadTicket};
+use std::collections::BTreeMap;
+
+/// One request's look-ups at this shard.
+struct Finding {
+    home: ShardIndex,
+    request: RequestId,
+    done: Vec<PartFound>,
+    open: usize,
+}
+
+/// All look-ups of a shard that wait for the disk.
+#[derive(Default)]
+pub(super) struct Findings {
+    table: Slots<Finding>,
+    waiting: BTreeMap<ReadTicket, (SlotId, usize)>,
+}
+
+impl Findings {
+    /// Look-ups that are not answered.
+    pub(super) fn count(&self) -> usize {
+        self.table.count()
+    }
+}
+
+impl Core {
+    /// A ListOffsets request arrived.
+    pub(super) fn list_offsets(
+        &mut self,
+        now: Now,
+        slot: RequestSlot,
+        header: RequestHeader,
+        request: ListOffsetsRequest,
+    ) {
+        let version = header.api_version;
+        let mut answer = ListOffsetsAnswer::new(version, &request);
+        let twice = repeated(&request);
+        let mut groups: Vec<(ShardIndex, Vec<FindPart>)> = Vec::new();
+        let mut part = 0;
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                let name = (topic.name.as_str(), partition.partition_index);
+                let routed = match twice.contains(&name) {
+                    true => Err(ErrorCode::InvalidRequest),
+                    false => self.route_find(part, version, &topic.name, partition),
+                };
+                match routed {
+                    Ok((shard, find)) => match groups.iter_mut().find(|group| group.0 == shard) {
+                        Some(group) => group.1.push(find),
+                        None => groups.push((shard, vec![find])),
+                    },
+                    Err(code) => answer.take(PartFound::nothing(part, code)),
+                }
+                part += 1;
+            }
+        }
+        if answer.is_complete() {
+            return self.respond(slot, &header, answer.finish());
+        }
+        let id = self.requests.insert(Request {
+            slot,
+            version,
+            correlation_id: header.correlation_id,
+            work: Work::ListOffsets(answer),
+        });
+        for (shard, parts) in groups {
+            let mail = FindMail {
+                home: self.me,
+                request: id,
+                index: self.meta.image.index(),
+                hop: Hop::First,
+                isolation: isolation_of(request.isolation_level),
+                parts,
+            };
+            self.send(now, shard, Mail::Find(Box::new(mail)));
+        }
+    }
+
+    fn route_find(
+        &self,
+        part: u32,
+        version: i16,
+        topic: &str,
+        partition: &ListOffsetsPartition,
+    ) -> Result<(ShardIndex, FindPart), ErrorCode> {
+        let topic = self.meta.image.topic_named(topic);
+        let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let index = PartitionIndex(partition.partition_index);
+        let route = self.meta.routes.find(topic.id, index);
+        let route = route.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let find = FindPart {
+            part,
+            topic: topic.id,
+            partition: index,
+            log: route.log,
+            leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+            spec: spec_of(version, partition.timestamp)?,
+        };
+        Ok((route.shard, find))
+    }
+
+    /// Another shard, or this one, wants offsets looked up.
+    pub(super) fn find(&mut self, now: Now, mail: FindMail) {
+        let id = self.findings.table.insert(Finding {
+            home: mail.home,
+            request: mail.request,
+            done: Vec::with_capacity(mail.parts.len()),
+            open: 0,
+        });
+        let mut elsewhere: Vec<(ShardIndex, Vec<FindPart>)> = Vec::new();
+        for part in &mail.parts {
+            if self.hosts.find(part.log).is_none()
+                && let Ok(shard) = self.forward(part.topic, part.partition, mail.hop)
+            {
+                match elsewhere.iter_mut().find(|group| group.0 == shard) {
+                    Some(group) => group.1.push(*part),
+                    None => elsewhere.push((shard, vec![*part])),
+                }
+                continue;
+            }
+            let found = self.find_part(now, part, mail.isolation);
+            self.keep_find(id, part.part, found);
+        }
+        for (shard, parts) in elsewhere {
+            let mail = FindMail {
+                hop: Hop::Forwarded,
+                index: self.meta.image.index(),
+                parts,
+                ..mail
+            };
+            self.send(now, shard, Mail::Find(Box::new(mail)));
+        }
+        self.finish_find(now, id);
+    }
+
+    fn find_part(
+        &mut self,
+        now: Now,
+        part: &FindPart,
+        isolation: Isolation,
+    ) -> Result<(PartFound, Option<ReadTicket>), ErrorCode> {
+        let Some(host) = self.hosts.find(part.log) else {
+            return Err(self.absent(part.topic, part.partition));
+        };
+        let machine = &host.machine;
+        let nothing = PartFound::nothing(part.part, ErrorCode::None);
+        let refused = errors::of_read_refusal;
+        let (offset, timestamp) = match part.spec {
+            Spec::Earliest => {
+                machine.judge_reader(part.leader_epoch).map_err(refused)?;
+                (machine.log_start(), None)
+            }
+            Spec::Latest => {
+                let latest = machine.latest(part.leader_epoch, isolation);
+                (latest.map_err(refused)?, None)
+            }
+            Spec::Timestamp(timestamp) => {
+                let latest = machine.latest(part.leader_epoch, isolation);
+                (latest.map_err(refused)?, Some(timestamp))
+            }
+        };
+        let Some(timestamp) = timestamp else {
+            let found = PartFound {
+                offset,
+                leader_epoch: self.epoch_at(part, offset),
+                ..nothing
+            };
+            return Ok((found, None));
+        };
+        match self.store.find_timestamp(now, part.log, timestamp, offset) {
+            Found::Wait(ticket) => Ok((nothing, Some(ticket))),
+            found => Ok((found_part(part.part, found), None)),
+        }
+    }
+
+    /// The epoch a reader at that offset should believe in: that of the batch there, or the leader's own at the end.
+    fn epoch_at(&self, part: &FindPart, _offset: millstream_storage::ids::Offset) -> LeaderEpoch {
+        let host = self.hosts.find(part.log);
+        host.map_or(LeaderEpoch(-1), |host| host.machine.leader_epoch())
+    }
+
+    fn keep_find(
+        &mut self,
+        id: SlotId,
+        part: u32,
+        found: Result<(PartFound, Option<ReadTicket>), ErrorCode>,
+    ) {
+        let finding = self.findings.table.find_mut(id);
+        let finding = finding.expect("it was made for these parts");
+        let (found, ticket) = found.unwrap_or_else(|code| (PartFound::nothing(part, code), None));
+        if let Some(ticket) = ticket {
+            finding.open += 1;
+            let at = finding.done.len();
+            self.findings.waiting.insert(ticket, (id, at));
+        }
+        finding.done.push(found);
+    }
+
+    /// The store has found what was not in memory.
+    pub(super) fn find_ready(&mut self, now: Now, ticket: ReadTicket, found: Found) {
+        let Some((id, at)) = self.findings.waiting.remove(&ticket) else {
+            return;
+        };
+        let Some(finding) = self.findings.table.find_mut(id) else {
+            return;
+        };
+        let part = finding.done[at].part;
+        finding.done[at] = found_part(part, found);
+        finding.open -= 1;
+        self.finish_find(now, id);
+    }
+
+    fn finish_find(&mut self, now: Now, id: SlotId) {
+        if self.findings.table.find(id).is_none_or(|finding| finding.open > 0) {
+            return;
+        }
+        let Some(finding) = self.findings.table.remove(id) else {
+            return;
+        };
+        if !finding.done.is_empty() {
+            let found = FoundMail {
+                request: finding.request,
+                parts: finding.done,
+            };
+            self.send(now, finding.home, Mail::Found(Box::new(found)));
+        }
+    }
+
+    /// A shard has looked up its part.
+    pub(super) fn take_found(&mut self, found: FoundMail) {
+        let Some(request) = self.requests.find_mut(found.request) else {
+            return;
+        };
+        let Work::ListOffsets(answer) = &mut request.work else {
+            return;
+        };
+        for part in found.parts {
+            answer.take(part);
+        }
+        if !answer.is_complete() {
+            return;
+        }
+        if let Some(request) = self.requests.remove(found.request)
+            && let Work::ListOffsets(answer) = request.work
+        {
+            let response = answer.finish();
+            self.answer(request.slot, request.version, request.correlation_id, response);
+        }
+    }
+}
+
+fn found_part(part: u32, found: Found) -> PartFound {
+    match found {
+        Found::At {
+            offset,
+            timestamp,
+            epoch,
+        } => PartFound {
+            part,
+            error: ErrorCode::None,
+            timestamp,
+            offset,
+            leader_epoch: epoch,
+        },
+        Found::None => PartFound::nothing(part, ErrorCode::None),
+        Found::Damaged | Found::Wait(_) => PartFound::nothing(part, ErrorCode::KafkaStorageError),
+    }
+}

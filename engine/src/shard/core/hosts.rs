@@ -1,0 +1,89 @@
+//! The replicas a shard owns: each a partition machine beside its log in the store, and who waits for news of it.
+//!
+//! Always: (1) a host and its log in the store begin and end together; (2) what the machine has effected is carried out
+//! before the next event reaches it.
+
+use super::slots::SlotId;
+use super::timers::TimerId;
+use crate::machine::partition::{Effect, Partition};
+use millstream_storage::ids::{LogNumber, Offset, Tick, TopicId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// One replica.
+pub(super) struct Host {
+    pub(super) topic: TopicId,
+    pub(super) log: LogNumber,
+    pub(super) machine: Partition,
+    /// Reads that want to hear of it.
+    pub(super) watches: BTreeSet<SlotId>,
+    /// Ends and sizes of batches above the high watermark: what a reader gains when it moves.
+    unseen: VecDeque<(Offset, usize)>,
+    /// When the machine wants its next tick.
+    pub(super) timer: Option<(Tick, TimerId)>,
+}
+
+impl Host {
+    pub(super) fn new(
+        topic: TopicId,
+        log: LogNumber,
+        machine: Partition,
+    ) -> Host {
+        Host {
+            topic,
+            log,
+            machine,
+            watches: BTreeSet::new(),
+            unseen: VecDeque::new(),
+            timer: None,
+        }
+    }
+
+    /// A batch went into the log.
+    pub(super) fn appended(&mut self, end: Offset, bytes: usize) {
+        self.unseen.push_back((end, bytes));
+    }
+
+    /// The high watermark moved: the bytes that readers gain.
+    pub(super) fn seen(&mut self, high_watermark: Offset) -> usize {
+        let mut bytes = 0;
+        while let Some((_, size)) = self.unseen.pop_front_if(|(end, _)| *end <= high_watermark) {
+            bytes += size;
+        }
+        bytes
+    }
+}
+
+/// All replicas of a shard.
+#[derive(Default)]
+pub(super) struct Hosts {
+    by_log: BTreeMap<LogNumber, Host>,
+    /// Reused between events.
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Hosts {
+    pub(super) fn insert(&mut self, host: Host) {
+        let former = self.by_log.insert(host.log, host);
+        assert!(former.is_none(), "a log number is used once");
+    }
+
+    pub(super) fn remove(&mut self, log: LogNumber) -> Option<Host> {
+        self.by_log.remove(&log)
+    }
+
+    pub(super) fn find(&self, log: LogNumber) -> Option<&Host> {
+        self.by_log.get(&log)
+    }
+
+    pub(super) fn find_mut(&mut self, log: LogNumber) -> Option<&mut Host> {
+        self.by_log.get_mut(&log)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Host> {
+        self.by_log.values()
+    }
+
+    pub(super) fn logs(&self) -> Vec<LogNumber> {
+        self.by_log.keys().copied().collect()
+    }
+}

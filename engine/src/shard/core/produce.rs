@@ -1,0 +1,281 @@
+//! Produce: checking and splitting at the shard of the connection, appending at the owner, joining the outcomes.
+//!
+//! Always: (1) batches of one connection and partition are appended in the order in which they arrived (rule C6): the local
+//! ones at once, the others by mail, which keeps its order; (2) a batch is appended only after the store has said that it
+//! will take its bytes, so a refusal [56] assigns nothing.
+
+use super::Core;
+use super::requests::{Request, Work};
+use super::slots::SlotId;
+use super::stall::Arrival;
+use crate::api::produce::{
+    AppendPart, BatchRefused, Outcome, PartAppended, ProduceAnswer, refuse_all,
+};
+use crate::api::{batches, errors, topics};
+use crate::machine::partition::{self, Acks, Append, Appended, Refusal, Ticket};
+use crate::shard::mail::{AppendMail, AppendedMail, Hop, Mail, RequestId};
+use bytes::Bytes;
+use millstream_net::conn::RequestSlot;
+use millstream_net::wire::api::{ProducePartition, ProduceRequest};
+use millstream_net::wire::{ErrorCode, RequestHeader};
+use millstream_storage::batch::validate;
+use millstream_storage::ids::{LogNumber, Now, Offset, PartitionIndex, ShardIndex, WallMs};
+use millstream_storage::store::Stamp;
+
+/// An append at its owner, from its arrival to its answer.
+pub(super) struct Origin {
+    home: ShardIndex,
+    request: RequestId,
+    part: u32,
+    log: LogNumber,
+    /// The handle stays until the answer: what a shard has not made durable is thereby charged to its transport memory.
+    batch: Bytes,
+    records: i64,
+}
+
+/// The ticket of an origin in the machine.
+fn ticket_of(id: SlotId) -> Ticket {
+    Ticket(u64::from(id.generation) << 32 | u64::from(id.index))
+}
+
+/// The origin of a ticket.
+pub(super) fn origin_of(ticket: Ticket) -> SlotId {
+    SlotId {
+        index: ticket.0 as u32,
+        generation: (ticket.0 >> 32) as u32,
+    }
+}
+
+impl Core {
+    /// A Produce request arrived.
+    pub(super) fn produce(
+        &mut self,
+        now: Now,
+        slot: RequestSlot,
+        header: RequestHeader,
+        request: ProduceRequest,
+    ) {
+        let Some(acks) = Acks::from_wire(request.acks) else {
+            let response = refuse_all(&request, ErrorCode::InvalidRequiredAcks);
+            return self.respond(slot, &header, response);
+        };
+        let mut answer = ProduceAnswer::new(acks, &request);
+        let mut groups: Vec<(ShardIndex, Vec<AppendPart>)> = Vec::new();
+        let mut part = 0;
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                match self.check_part(now, &header, &request, &topic.name, partition, part) {
+                    Ok((shard, append)) => match groups.iter_mut().find(|group| group.0 == shard) {
+                        Some(group) => group.1.push(append),
+                        None => groups.push((shard, vec![append])),
+                    },
+                    Err(refused) => answer.refuse(part, refused),
+                }
+                part += 1;
+            }
+        }
+        let id = self.requests.insert(Request {
+            slot,
+            version: header.api_version,
+            correlation_id: header.correlation_id,
+            work: Work::Produce(answer),
+        });
+        for (shard, parts) in groups {
+            let mail = AppendMail {
+                home: self.me,
+                request: id,
+                index: self.meta.image.index(),
+                hop: Hop::First,
+                acks,
+                timeout_ms: u32::try_from(request.timeout_ms).unwrap_or(0),
+                parts,
+            };
+            self.send(now, shard, Mail::Append(Box::new(mail)));
+        }
+        self.finish_produce(id);
+    }
+
+    /// Everything that can be said of a batch without its partition, and where it goes.
+    fn check_part(
+        &self,
+        now: Now,
+        header: &RequestHeader,
+        request: &ProduceRequest,
+        topic: &str,
+        partition: &ProducePartition,
+        part: u32,
+    ) -> Result<(ShardIndex, AppendPart), BatchRefused> {
+        let topic = match self.meta.image.topic_named(topic) {
+            Some(topic) => topic,
+            None => return Err(ErrorCode::UnknownTopicOrPartition.into()),
+        };
+        let index = PartitionIndex(partition.index);
+        let Some(route) = self.meta.routes.find(topic.id, index) else {
+            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        };
+        let by_admin = header.client_id.as_deref() == Some(topics::ADMIN_CLIENT);
+        if topic.is_internal() && !by_admin {
+            return Err(ErrorCode::InvalidTopicException.into());
+        }
+        let batch = partition.records.clone().unwrap_or_default();
+        let Some(config) = self.meta.routes.config(topic.id) else {
+            return Err(ErrorCode::UnknownTopicOrPartition.into());
+        };
+        let rules = topics::batch_rules(config, header.api_version, now.wall);
+        let head = validate(&batch, &rules).map_err(batches::refused)?;
+        if head.attributes.is_transactional() != request.transactional_id.is_some() {
+            return Err(ErrorCode::InvalidTxnState.into());
+        }
+        let append = AppendPart {
+            part,
+            topic: topic.id,
+            partition: index,
+            log: route.log,
+            head: batches::head_of(&head),
+            batch,
+        };
+        Ok((route.shard, append))
+    }
+
+    /// Batches for partitions of this shard.
+    pub(super) fn append(&mut self, now: Now, mut mail: AppendMail) {
+        let mut elsewhere: Vec<(ShardIndex, Vec<AppendPart>)> = Vec::new();
+        for part in std::mem::take(&mut mail.parts) {
+            if self.hosts.find(part.log).is_some() {
+                let arrival = Arrival {
+                    home: mail.home,
+                    request: mail.request,
+                    acks: mail.acks,
+                    timeout_ms: mail.timeout_ms,
+                    part,
+                };
+                self.arrive(now, arrival);
+                continue;
+            }
+            match self.forward(part.topic, part.partition, mail.hop) {
+                Ok(shard) => match elsewhere.iter_mut().find(|group| group.0 == shard) {
+                    Some(group) => group.1.push(part),
+                    None => elsewhere.push((shard, vec![part])),
+                },
+                Err(code) => self.appended(mail.home, mail.request, part.part, Err(code)),
+            }
+        }
+        for (shard, parts) in elsewhere {
+            let mail = AppendMail {
+                hop: Hop::Forwarded,
+                index: self.meta.image.index(),
+                parts,
+                ..mail
+            };
+            self.send(now, shard, Mail::Append(Box::new(mail)));
+        }
+    }
+
+    /// Hands a batch that the store admits to its partition.
+    pub(super) fn append_part(&mut self, now: Now, arrival: Arrival) {
+        let part = arrival.part;
+        let origin = self.origins.insert(Origin {
+            home: arrival.home,
+            request: arrival.request,
+            part: part.part,
+            log: part.log,
+            batch: part.batch,
+            records: i64::from(part.head.last_offset_delta) + 1,
+        });
+        let append = Append {
+            ticket: ticket_of(origin),
+            head: part.head,
+            acks: arrival.acks,
+            timeout_ms: arrival.timeout_ms,
+        };
+        self.with_host(now, part.log, |machine, effects| {
+            machine.append(now, append, effects);
+        });
+    }
+
+    /// The machine gave a batch its offsets: its bytes go into the store, stamped.
+    pub(super) fn store_batch(&mut self, now: Now, ticket: Ticket, assigned: partition::Assigned) {
+        let origin = self.origins.find(origin_of(ticket));
+        let origin = origin.expect("a batch is stored before it is answered");
+        let stamp = Stamp {
+            base_offset: assigned.base_offset,
+            leader_epoch: assigned.leader_epoch,
+            log_append_time: assigned.log_append_time_ms.map(WallMs),
+        };
+        let stored = self.store.append(now, origin.log, &origin.batch, stamp);
+        assert!(stored.is_ok(), "the store has admitted the batch");
+        let end = Offset(assigned.base_offset.0 + origin.records);
+        let bytes = origin.batch.len();
+        if let Some(host) = self.hosts.find_mut(origin.log) {
+            host.appended(end, bytes);
+        }
+    }
+
+    /// The machine answered an append.
+    pub(super) fn reply(&mut self, ticket: Ticket, result: Result<Appended, Refusal>) {
+        let origin = self.origins.remove(origin_of(ticket));
+        let origin = origin.expect("an append is answered once");
+        let result = result.map_err(errors::of_refusal);
+        self.appended(origin.home, origin.request, origin.part, result);
+    }
+
+    /// Brings an outcome home: here at once, elsewhere with the letters of this turn.
+    pub(super) fn appended(
+        &mut self,
+        home: ShardIndex,
+        request: RequestId,
+        part: u32,
+        result: Result<Appended, ErrorCode>,
+    ) {
+        let appended = AppendedMail {
+            request,
+            part: PartAppended { part, result },
+        };
+        if home == self.me {
+            return self.take_appended(appended);
+        }
+        self.outbox.appended(home, appended);
+    }
+
+    /// An outcome came home.
+    pub(super) fn take_appended(&mut self, appended: AppendedMail) {
+        let Some(request) = self.requests.find_mut(appended.request) else {
+            panic!("a request stays until all its appends are answered");
+        };
+        let Work::Produce(answer) = &mut request.work else {
+            panic!("an append belongs to a Produce request");
+        };
+        answer.take(appended.part);
+        if answer.is_complete() {
+            self.complete(appended.request);
+        }
+    }
+
+    /// Answers if nothing is open any more.
+    fn finish_produce(&mut self, id: RequestId) {
+        let Some(request) = self.requests.find_mut(id) else {
+            return;
+        };
+        if let Work::Produce(answer) = &request.work
+            && answer.is_complete()
+        {
+            self.complete(id);
+        }
+    }
+
+    fn complete(&mut self, id: RequestId) {
+        let Some(request) = self.requests.remove(id) else {
+            return;
+        };
+        let Work::Produce(answer) = request.work else {
+            return;
+        };
+        match answer.finish() {
+            Outcome::Answer(response) => {
+                self.answer(request.slot, request.version, request.correlation_id, response)
+            }
+            Outcome::Silence => self.conns.no_answer(request.slot, &mut self.conn_effects),
+            Outcome::Close => self.conns.close_at(request.slot, &mut self.conn_effects),
+        }
+    }
+}

@@ -1,0 +1,304 @@
+//! Reads at the owner of partitions: judged by the machine, taken from the store, watched where the reader waits.
+//!
+//! Always: (1) a reader sees nothing above what its isolation allows at the moment of the read (rule F4); (2) a watch counts
+//! every byte that became visible behind that moment, so nothing is missed between a read and the wait; (3) one partition's
+//! damage [56] is that partition's error alone.
+//! Leaves to others: what a reader does with it (`fetch`).
+
+use super::Core;
+use super::slots::SlotId;
+use crate::api::errors;
+use crate::api::fetch::{PartRead, ReadPart};
+use crate::machine::partition::Isolation;
+use crate::shard::mail::{FetchMail, FetchedMail, GrownMail, Hop, Mail, RequestId, Urgency, Watch};
+use bytes::Bytes;
+use millstream_net::wire::ErrorCode;
+use millstream_storage::ids::{LogNumber, Now, ShardIndex};
+use millstream_storage::store::{Read, ReadTicket};
+use std::collections::BTreeMap;
+
+/// One request's reads at this shard.
+pub(super) struct Reading {
+    home: ShardIndex,
+    request: RequestId,
+    round: u32,
+    /// What has been read, in the order asked; without records while those wait for the disk.
+    done: Vec<PartRead>,
+    /// Parts that wait for the disk.
+    open: usize,
+    /// Logs it watches.
+    watched: Vec<LogNumber>,
+    watching: bool,
+    grown_bytes: usize,
+    urgency: Urgency,
+    /// Whether it stands in the list of news.
+    noted: bool,
+}
+
+/// All reads of a shard.
+#[derive(Default)]
+pub(super) struct Readings {
+    table: super::slots::Slots<Reading>,
+    /// Which part of which reading waits for the store.
+    waiting: BTreeMap<ReadTicket, (SlotId, usize)>,
+    /// The reading that watches for a request.
+    watching: BTreeMap<(ShardIndex, RequestId), SlotId>,
+    /// Readings with news.
+    noted: Vec<SlotId>,
+}
+
+impl Readings {
+    /// Reads that are not answered and watches that stand.
+    pub(super) fn count(&self) -> usize {
+        self.table.count()
+    }
+}
+
+impl Core {
+    /// Another shard, or this one, wants partitions read.
+    pub(super) fn read(&mut self, now: Now, mail: FetchMail) {
+        let id = self.readings.table.insert(Reading {
+            home: mail.home,
+            request: mail.request,
+            round: mail.round,
+            done: Vec::with_capacity(mail.parts.len()),
+            open: 0,
+            watched: Vec::new(),
+            watching: mail.watch == Watch::Yes,
+            grown_bytes: 0,
+            urgency: Urgency::Normal,
+            noted: false,
+        });
+        if mail.watch == Watch::Yes {
+            self.watch(&mail, id);
+        }
+        let mut budget = Budget {
+            left: mail.max_bytes,
+            first: true,
+        };
+        let mut elsewhere: Vec<(ShardIndex, Vec<ReadPart>)> = Vec::new();
+        for part in &mail.parts {
+            if self.hosts.find(part.log).is_none()
+                && let Ok(shard) = self.forward(part.topic, part.partition, mail.hop)
+            {
+                match elsewhere.iter_mut().find(|group| group.0 == shard) {
+                    Some(group) => group.1.push(*part),
+                    None => elsewhere.push((shard, vec![*part])),
+                }
+                continue;
+            }
+            let read = self.read_part(now, part, mail.isolation, &mut budget);
+            self.keep_read(id, part.part, read);
+        }
+        for (shard, parts) in elsewhere {
+            let mail = FetchMail {
+                hop: Hop::Forwarded,
+                index: self.meta.image.index(),
+                // Nobody would end a watch there; the reader looks again when its time is up.
+                watch: Watch::No,
+                parts,
+                ..mail
+            };
+            self.send(now, shard, Mail::Fetch(Box::new(mail)));
+        }
+        self.finish_read(now, id);
+    }
+
+    fn watch(&mut self, mail: &FetchMail, id: SlotId) {
+        for part in &mail.parts {
+            if let Some(host) = self.hosts.find_mut(part.log) {
+                host.watches.insert(id);
+            }
+        }
+        let watched = mail.parts.iter().map(|part| part.log).collect();
+        if let Some(reading) = self.readings.table.find_mut(id) {
+            reading.watched = watched;
+        }
+        let name = (mail.home, mail.request);
+        let former = self.readings.watching.insert(name, id);
+        assert!(former.is_none(), "a request watches once");
+    }
+
+    fn read_part(
+        &mut self,
+        now: Now,
+        part: &ReadPart,
+        isolation: Isolation,
+        budget: &mut Budget,
+    ) -> Result<(PartRead, Option<ReadTicket>), ErrorCode> {
+        let Some(host) = self.hosts.find(part.log) else {
+            return Err(self.absent(part.topic, part.partition));
+        };
+        let machine = &host.machine;
+        let up_to = machine.readable(part.leader_epoch, part.offset, isolation);
+        let up_to = up_to.map_err(errors::of_read_refusal)?;
+        let mut read = PartRead {
+            part: part.part,
+            error: ErrorCode::None,
+            high_watermark: machine.high_watermark(),
+            last_stable_offset: machine.last_stable_offset(),
+            log_start: machine.log_start(),
+            records: Vec::new(),
+        };
+        let max_bytes = part.max_bytes.min(budget.left);
+        if part.offset >= up_to || (max_bytes == 0 && !budget.first) {
+            return Ok((read, None));
+        }
+        let first = budget.first;
+        match self.store.read(now, part.log, part.offset, max_bytes, up_to, first) {
+            Read::Ready { data, .. } => {
+                budget.take(data.iter().map(Bytes::len).sum());
+                read.records = data;
+                Ok((read, None))
+            }
+            Read::Wait(ticket) => {
+                // How much it will be is not known: it may be all it asked for.
+                budget.take(max_bytes.max(1));
+                Ok((read, Some(ticket)))
+            }
+            Read::Damaged => Err(ErrorCode::KafkaStorageError),
+            Read::OutOfRange => Err(ErrorCode::OffsetOutOfRange),
+        }
+    }
+
+    fn keep_read(
+        &mut self,
+        id: SlotId,
+        part: u32,
+        read: Result<(PartRead, Option<ReadTicket>), ErrorCode>,
+    ) {
+        let reading = self.readings.table.find_mut(id);
+        let reading = reading.expect("it was made for these parts");
+        let (read, ticket) = read.unwrap_or_else(|code| (PartRead::refused(part, code), None));
+        if let Some(ticket) = ticket {
+            reading.open += 1;
+            let at = reading.done.len();
+            self.readings.waiting.insert(ticket, (id, at));
+        }
+        reading.done.push(read);
+    }
+
+    /// The store has read what was not in memory.
+    pub(super) fn read_ready(&mut self, now: Now, ticket: ReadTicket, read: Read) {
+        let Some((id, at)) = self.readings.waiting.remove(&ticket) else {
+            return;
+        };
+        let Some(reading) = self.readings.table.find_mut(id) else {
+            return;
+        };
+        let part = &mut reading.done[at];
+        match read {
+            Read::Ready { data, .. } => part.records = data,
+            Read::OutOfRange => *part = PartRead::refused(part.part, ErrorCode::OffsetOutOfRange),
+            Read::Damaged | Read::Wait(_) => {
+                *part = PartRead::refused(part.part, ErrorCode::KafkaStorageError)
+            }
+        }
+        reading.open -= 1;
+        self.finish_read(now, id);
+    }
+
+    fn finish_read(&mut self, now: Now, id: SlotId) {
+        let Some(reading) = self.readings.table.find_mut(id) else {
+            return;
+        };
+        if reading.open > 0 {
+            return;
+        }
+        let fetched = FetchedMail {
+            request: reading.request,
+            round: reading.round,
+            parts: std::mem::take(&mut reading.done),
+        };
+        let home = reading.home;
+        if !reading.watching {
+            self.readings.table.remove(id);
+        }
+        if !fetched.parts.is_empty() {
+            self.send(now, home, Mail::Fetched(Box::new(fetched)));
+        }
+    }
+
+    /// A reader no longer waits.
+    pub(super) fn unwatch(&mut self, home: ShardIndex, request: RequestId) {
+        let Some(id) = self.readings.watching.remove(&(home, request)) else {
+            return;
+        };
+        let Some(reading) = self.readings.table.find_mut(id) else {
+            return;
+        };
+        reading.watching = false;
+        for log in std::mem::take(&mut reading.watched) {
+            if let Some(host) = self.hosts.find_mut(log) {
+                host.watches.remove(&id);
+            }
+        }
+        if reading.open == 0 {
+            self.readings.table.remove(id);
+        }
+    }
+
+    /// Readers of a partition have news.
+    pub(super) fn note_watches(&mut self, log: LogNumber, bytes: usize, urgency: Urgency) {
+        let Some(host) = self.hosts.find(log) else {
+            return;
+        };
+        for id in &host.watches {
+            if let Some(reading) = self.readings.table.find_mut(*id) {
+                reading.note(*id, bytes, urgency, &mut self.readings.noted);
+            }
+        }
+    }
+
+    /// Tells the readers that have news, once per turn.
+    pub(super) fn tell_watches(&mut self, now: Now) {
+        let mut here = Vec::new();
+        for id in std::mem::take(&mut self.readings.noted) {
+            let Some(reading) = self.readings.table.find_mut(id) else {
+                continue;
+            };
+            reading.noted = false;
+            if !reading.watching {
+                continue;
+            }
+            let grown = GrownMail {
+                request: reading.request,
+                round: reading.round,
+                bytes: std::mem::take(&mut reading.grown_bytes),
+                urgency: reading.urgency,
+            };
+            match reading.home {
+                home if home == self.me => here.push(grown),
+                home => self.outbox.grown(home, grown),
+            }
+        }
+        for grown in here {
+            self.take_grown(now, grown);
+        }
+    }
+}
+
+impl Reading {
+    fn note(&mut self, id: SlotId, bytes: usize, urgency: Urgency, noted: &mut Vec<SlotId>) {
+        self.grown_bytes += bytes;
+        self.urgency = self.urgency.max(urgency);
+        if !self.noted {
+            self.noted = true;
+            noted.push(id);
+        }
+    }
+}
+
+/// What one request may still read here.
+struct Budget {
+    left: usize,
+    /// Whether nothing was read yet: then one batch is, however large (rule F1).
+    first: bool,
+}
+
+impl Budget {
+    fn take(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes);
+        self.first &= bytes == 0;
+    }
+}

@@ -1,0 +1,94 @@
+//! The end of a node: what is under way is answered, then the log is made clean.
+//!
+//! Always: (1) a shard closes its log only after every shard has said that it asks nothing any more: an append never meets a
+//! closed log; (2) fetches that wait are answered with what there is.
+
+use super::Core;
+use crate::shard::event::ShardEffect;
+use crate::shard::mail::Mail;
+use millstream_storage::ids::{Now, ShardIndex};
+
+/// How far the end has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    Running,
+    /// Requests are under way.
+    Draining,
+    /// This shard asks nothing any more; others may.
+    Drained,
+    /// The log is made clean.
+    Closing,
+    Stopped,
+}
+
+/// The end of a shard.
+pub(super) struct Stopping {
+    phase: Phase,
+    /// Shards that may still ask something.
+    asking: usize,
+}
+
+impl Stopping {
+    pub(super) fn new(shard_count: u16) -> Stopping {
+        Stopping {
+            phase: Phase::Running,
+            asking: usize::from(shard_count),
+        }
+    }
+
+    /// Whether the node stops.
+    pub(super) fn has_begun(&self) -> bool {
+        self.phase != Phase::Running
+    }
+}
+
+impl Core {
+    /// The node stops.
+    pub(super) fn stop(&mut self, now: Now) {
+        if self.stopping.has_begun() {
+            return;
+        }
+        self.stopping.phase = Phase::Draining;
+        for id in self.requests.fetches() {
+            self.fetch_due(now, id);
+        }
+        self.conns.close_all(&mut self.conn_effects);
+    }
+
+    /// A shard asks nothing any more.
+    pub(super) fn take_drained(&mut self) {
+        self.stopping.asking -= 1;
+    }
+
+    /// Takes the next step of the end, if it is due.
+    pub(super) fn step_stop(&mut self, now: Now, effects: &mut Vec<ShardEffect>) {
+        if self.stopping.phase == Phase::Draining && self.requests.count() == 0 {
+            self.stopping.phase = Phase::Drained;
+            for shard in 0..self.shard_count {
+                self.send(now, ShardIndex(shard), Mail::Drained);
+            }
+        }
+        if self.stopping.phase == Phase::Drained && self.stopping.asking == 0 {
+            self.stopping.phase = Phase::Closing;
+            self.store.stop(now);
+            self.turn_store(now);
+        }
+        let idle = self.store.idle() && self.control.as_ref().is_none_or(|one| one.is_idle());
+        if self.stopping.phase == Phase::Closing && idle {
+            self.stopping.phase = Phase::Stopped;
+            effects.push(ShardEffect::Stopped);
+        }
+    }
+
+    /// How much is under way: requests, appends, reads, look-ups and what waits for room. Nothing is, on a node at rest.
+    pub fn in_flight(&self) -> usize {
+        let waiting = self.origins.count() + self.stalled.count() + self.awaiting.held.len();
+        let reading = self.readings.count() + self.findings.count();
+        self.requests.count() + waiting + reading
+    }
+
+    /// Whether the last effect was given.
+    pub fn is_stopped(&self) -> bool {
+        self.stopping.phase == Phase::Stopped
+    }
+}
