@@ -2,9 +2,7 @@
 
 use super::errors;
 use super::settings::Settings;
-use crate::machine::controller::{
-    CreateTopics, Created, Intent, NewTopic, PerTopic, Unspecified,
-};
+use crate::machine::controller::{CreateTopics, Created, Intent, NewTopic, PerTopic, Unspecified};
 use crate::machine::topic_config::{KEYS, Source, Values, effective};
 use millstream_net::wire::api::{
     CreatableTopic, CreatableTopicConfigEntry, CreatableTopicResult, CreateTopicsRequest,
@@ -49,7 +47,9 @@ fn new_topic(topic: &CreatableTopic) -> NewTopic {
         name: topic.name.to_string(),
         partitions: topic.num_partitions,
         replication_factor: topic.replication_factor,
-        assignments: assignments.map(|one| (one.partition_index, nodes(&one.broker_ids))).collect(),
+        assignments: assignments
+            .map(|one| (one.partition_index, nodes(&one.broker_ids)))
+            .collect(),
         configs: configs
             .map(|one| (one.name.to_string(), one.value.as_ref().map(Str::to_string)))
             .collect(),

@@ -2,9 +2,7 @@
 
 use super::errors;
 use crate::machine::controller::{Deleted, PerTopic, TopicName};
-use millstream_net::wire::api::{
-    DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse,
-};
+use millstream_net::wire::api::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
 use millstream_net::wire::{ErrorCode, Str};
 
 /// The answer where every topic has the same error.
@@ -23,7 +21,9 @@ pub fn refuse_all(request: &DeleteTopicsRequest, code: ErrorCode) -> DeleteTopic
 /// What the controller is asked.
 pub fn plan(request: &DeleteTopicsRequest) -> Vec<TopicName> {
     let names = request.topic_names.iter();
-    names.map(|name| TopicName::Name(name.to_string())).collect()
+    names
+        .map(|name| TopicName::Name(name.to_string()))
+        .collect()
 }
 
 /// The answer to what the controller says.

@@ -49,7 +49,10 @@ pub fn answer(
                 None => unknown(None, ErrorCode::UnknownTopicId),
             })
             .collect(),
-        _ => image.topics_by_name().map(|topic| describe(image, topic)).collect(),
+        _ => image
+            .topics_by_name()
+            .map(|topic| describe(image, topic))
+            .collect(),
     };
     Answered {
         response: MetadataResponse {
@@ -101,7 +104,9 @@ fn describe(image: &Image, topic: &Topic) -> MetadataTopic {
         name: Some(Str::from(&*topic.name)),
         topic_id: Uuid(topic.id.0.to_be_bytes()),
         is_internal: topic.is_internal(),
-        partitions: partitions.map(|one| describe_partition(image, one)).collect(),
+        partitions: partitions
+            .map(|one| describe_partition(image, one))
+            .collect(),
         ..MetadataTopic::default()
     }
 }
@@ -121,6 +126,9 @@ fn describe_partition(image: &Image, partition: &PartitionRecord) -> MetadataPar
         leader_epoch: partition.leader_epoch.0,
         replica_nodes: replicas().map(|node| node.0).collect(),
         isr_nodes: partition.isr.iter().map(|node| node.0).collect(),
-        offline_replicas: replicas().filter(|node| !is_live(*node)).map(|node| node.0).collect(),
+        offline_replicas: replicas()
+            .filter(|node| !is_live(*node))
+            .map(|node| node.0)
+            .collect(),
     }
 }

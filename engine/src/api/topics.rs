@@ -16,9 +16,7 @@ const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 /// Whether a topic may have this name (rule M3).
 pub fn is_valid_name(name: &str) -> bool {
     let lawful = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=249).contains(&name.len())
-        && !matches!(name, "." | "..")
-        && name.bytes().all(lawful)
+    (1..=249).contains(&name.len()) && !matches!(name, "." | "..") && name.bytes().all(lawful)
 }
 
 /// What a batch in a Produce request of this version must keep.

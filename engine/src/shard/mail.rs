@@ -233,4 +233,3 @@ pub struct Published {
     /// What has changed since the one before; of no use in the first.
     pub delta: Arc<Delta>,
 }
-

@@ -152,7 +152,8 @@ impl Control {
             let mut replicas = partition.replicas.iter();
             replicas.any(|replica| replica.node == self.node)
         });
-        self.placer.place(topic.id, here.map(|partition| partition.index));
+        self.placer
+            .place(topic.id, here.map(|partition| partition.index));
         let defaults = defaults_of(settings, &self.image, self.node);
         let config = TopicConfig::resolve(&topic.configs, &defaults);
         self.placer.configure(topic.id, config);
@@ -168,7 +169,9 @@ impl Control {
             true => self.image.topics().cloned().collect(),
             false => {
                 let topics = delta.topics.iter();
-                topics.filter_map(|topic| self.image.topic(*topic).cloned()).collect()
+                topics
+                    .filter_map(|topic| self.image.topic(*topic).cloned())
+                    .collect()
             }
         };
         for topic in changed {
@@ -201,7 +204,8 @@ impl Control {
     /// The next answer that every shard acts by.
     fn next_answer(&mut self) -> Option<Waiting> {
         let everywhere = self.applied.iter().min().copied().unwrap_or_default();
-        self.waiting.pop_front_if(|waiting| waiting.index <= everywhere)
+        self.waiting
+            .pop_front_if(|waiting| waiting.index <= everywhere)
     }
 }
 
@@ -212,7 +216,10 @@ const QUORUM_OPS: u64 = 1 << 63;
 fn defaults_of(settings: &Settings, image: &Image, node: NodeId) -> Values {
     let mut defaults = settings.topic_defaults.clone();
     let of_node = image.broker_configs(node);
-    for configs in [Some(image.default_configs()), of_node].into_iter().flatten() {
+    for configs in [Some(image.default_configs()), of_node]
+        .into_iter()
+        .flatten()
+    {
         for key in KEYS {
             if let Some(value) = configs.get(key.broker_key) {
                 defaults.insert(key.name.to_owned(), value.clone());
@@ -253,20 +260,30 @@ impl Core {
         };
         let mut effects = std::mem::take(&mut control.effects);
         match ask {
-            Ask::Create { version, request: asked } => {
+            Ask::Create {
+                version,
+                request: asked,
+            } => {
                 let ask = control.name(Asker::Topics(from, request, version));
                 let plan = api::create_topics::plan(version, &asked);
                 let random = &mut control.random;
-                control.controller.create_topics(ask, &plan, &mut || random(), &mut effects);
+                control
+                    .controller
+                    .create_topics(ask, &plan, &mut || random(), &mut effects);
             }
             Ask::AutoCreate(names) => {
                 for name in names {
                     let random = &mut control.random;
                     // Who asked was told about its name already; what is on its way is no error.
-                    let _ = control.controller.auto_create(&name, &mut || random(), &mut effects);
+                    let _ = control
+                        .controller
+                        .auto_create(&name, &mut || random(), &mut effects);
                 }
             }
-            Ask::Delete { version, request: asked } => {
+            Ask::Delete {
+                version,
+                request: asked,
+            } => {
                 let ask = control.name(Asker::Topics(from, request, version));
                 let plan = api::delete_topics::plan(&asked);
                 control.controller.delete_topics(ask, &plan, &mut effects);
@@ -298,7 +315,9 @@ impl Core {
             for effect in std::mem::take(&mut control.effects) {
                 match effect {
                     Effect::Propose { index, records } => control.quorum.propose(index, records),
-                    Effect::Answer { ask, answer } => letters.extend(self.controller_says(control, ask, answer)),
+                    Effect::Answer { ask, answer } => {
+                        letters.extend(self.controller_says(control, ask, answer))
+                    }
                 }
             }
             control.quorum.drain(&mut quorum);

@@ -237,7 +237,12 @@ impl Core {
             return;
         };
         let response = fetching.answer.finish(fetching.max_bytes);
-        self.answer(request.slot, request.version, request.correlation_id, response);
+        self.answer(
+            request.slot,
+            request.version,
+            request.correlation_id,
+            response,
+        );
     }
 
     fn forget_fetch(&mut self, id: RequestId) -> Option<Request> {

@@ -7,9 +7,7 @@ use super::requests::{Request, Work};
 use super::slots::{SlotId, Slots};
 use crate::api::errors;
 use crate::api::fetch::isolation_of;
-use crate::api::list_offsets::{
-    FindPart, ListOffsetsAnswer, PartFound, Spec, repeated, spec_of,
-};
+use crate::api::list_offsets::{FindPart, ListOffsetsAnswer, PartFound, Spec, repeated, spec_of};
 use crate::machine::partition::Isolation;
 use crate::shard::mail::{FindMail, FoundMail, Hop, Mail, RequestId};
 use millstream_net::conn::RequestSlot;
@@ -229,7 +227,12 @@ impl Core {
     }
 
     fn finish_find(&mut self, now: Now, id: SlotId) {
-        if self.findings.table.find(id).is_none_or(|finding| finding.open > 0) {
+        if self
+            .findings
+            .table
+            .find(id)
+            .is_none_or(|finding| finding.open > 0)
+        {
             return;
         }
         let Some(finding) = self.findings.table.remove(id) else {
@@ -262,7 +265,12 @@ impl Core {
             && let Work::ListOffsets(answer) = request.work
         {
             let response = answer.finish();
-            self.answer(request.slot, request.version, request.correlation_id, response);
+            self.answer(
+                request.slot,
+                request.version,
+                request.correlation_id,
+                response,
+            );
         }
     }
 }

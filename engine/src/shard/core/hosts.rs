@@ -23,11 +23,7 @@ pub(super) struct Host {
 }
 
 impl Host {
-    pub(super) fn new(
-        topic: TopicId,
-        log: LogNumber,
-        machine: Partition,
-    ) -> Host {
+    pub(super) fn new(topic: TopicId, log: LogNumber, machine: Partition) -> Host {
         Host {
             topic,
             log,

@@ -90,7 +90,9 @@ impl Core {
     fn drop_host(&mut self, now: Now, log: LogNumber) {
         self.awaiting.unopened.remove(&log);
         self.note_watches(log, 0, Urgency::Now);
-        self.with_host(now, log, |machine, effects| machine.role(Role::Offline, effects));
+        self.with_host(now, log, |machine, effects| {
+            machine.role(Role::Offline, effects)
+        });
         let Some(host) = self.hosts.remove(log) else {
             return;
         };
@@ -187,7 +189,11 @@ impl Core {
                 recovering: partition.recovering,
             });
         }
-        match partition.replicas.iter().any(|replica| replica.node == node) {
+        match partition
+            .replicas
+            .iter()
+            .any(|replica| replica.node == node)
+        {
             true => Role::Follower(Following {
                 leader_epoch: partition.leader_epoch,
                 partition_epoch: partition.partition_epoch,

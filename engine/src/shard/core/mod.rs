@@ -42,9 +42,7 @@ use millstream_net::wire::{
     encode_response, encode_unsupported_api_versions,
 };
 use millstream_storage::disk::DiskDone;
-use millstream_storage::ids::{
-    LogNumber, Now, PartitionIndex, ShardIndex, Tick, TopicId,
-};
+use millstream_storage::ids::{LogNumber, Now, PartitionIndex, ShardIndex, Tick, TopicId};
 use millstream_storage::store::{Store, StoreEffect};
 use outbox::Outbox;
 use produce::Origin;
@@ -52,9 +50,9 @@ use reads::Readings;
 use requests::Requests;
 use slots::Slots;
 use stall::Stalled;
-use stop::Stopping;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use stop::Stopping;
 use timers::Timers;
 
 /// What a timer is for.
@@ -202,7 +200,12 @@ impl Core {
     }
 
     /// Answers a request that is not in the table.
-    fn respond(&mut self, slot: RequestSlot, header: &RequestHeader, response: impl Into<Response>) {
+    fn respond(
+        &mut self,
+        slot: RequestSlot,
+        header: &RequestHeader,
+        response: impl Into<Response>,
+    ) {
         self.answer(slot, header.api_version, header.correlation_id, response);
     }
 

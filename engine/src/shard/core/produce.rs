@@ -271,9 +271,12 @@ impl Core {
             return;
         };
         match answer.finish() {
-            Outcome::Answer(response) => {
-                self.answer(request.slot, request.version, request.correlation_id, response)
-            }
+            Outcome::Answer(response) => self.answer(
+                request.slot,
+                request.version,
+                request.correlation_id,
+                response,
+            ),
             Outcome::Silence => self.conns.no_answer(request.slot, &mut self.conn_effects),
             Outcome::Close => self.conns.close_at(request.slot, &mut self.conn_effects),
         }

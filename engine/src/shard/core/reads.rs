@@ -145,7 +145,10 @@ impl Core {
             return Ok((read, None));
         }
         let first = budget.first;
-        match self.store.read(now, part.log, part.offset, max_bytes, up_to, first) {
+        match self
+            .store
+            .read(now, part.log, part.offset, max_bytes, up_to, first)
+        {
             Read::Ready { data, .. } => {
                 budget.take(data.iter().map(Bytes::len).sum());
                 read.records = data;

@@ -44,7 +44,12 @@ impl Routes {
     /// The route of a partition, if this node has a replica of it.
     pub fn find(&self, topic: TopicId, partition: PartitionIndex) -> Option<Route> {
         let index = usize::try_from(partition.0).ok()?;
-        self.topics.value(&topic)?.routes.get(index).copied().flatten()
+        self.topics
+            .value(&topic)?
+            .routes
+            .get(index)
+            .copied()
+            .flatten()
     }
 
     /// The routes of a topic.
@@ -145,7 +150,10 @@ impl Placer {
 
     /// Forgets the replicas of topics that an image does not have.
     pub fn forget_absent(&mut self, image: &Image) {
-        let absent = self.routes.topics().filter(|topic| image.topic(*topic).is_none());
+        let absent = self
+            .routes
+            .topics()
+            .filter(|topic| image.topic(*topic).is_none());
         for topic in absent.collect::<Vec<_>>() {
             self.forget(topic);
         }
@@ -165,7 +173,9 @@ mod tests {
     use super::*;
 
     fn shard_of(placer: &Placer, topic: u128, partition: i32) -> Option<u16> {
-        let route = placer.routes().find(TopicId(topic), PartitionIndex(partition));
+        let route = placer
+            .routes()
+            .find(TopicId(topic), PartitionIndex(partition));
         route.map(|route| route.shard.0)
     }
 

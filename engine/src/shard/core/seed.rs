@@ -97,7 +97,11 @@ fn recovered_machine(settings: &Settings, log: &RecoveredLog, now: Now) -> Parti
         durable: end,
         high_watermark: log.high_watermark.max(log.log_start).min(end),
     };
-    let heads = || log.heads.iter().map(|placed| batches::head_of(&placed.head));
+    let heads = || {
+        log.heads
+            .iter()
+            .map(|placed| batches::head_of(&placed.head))
+    };
     let snapshot = log.producers.as_ref();
     let snapshot = snapshot.map(|(place, bytes): &(Offset, _)| (*place, bytes as &[u8]));
     let node = settings.node;

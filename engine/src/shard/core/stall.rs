@@ -46,7 +46,8 @@ impl Stalled {
     }
 
     fn is_over(&self, now: Now) -> bool {
-        self.since.is_some_and(|since| since.after_ms(STALL_MS) <= now.tick)
+        self.since
+            .is_some_and(|since| since.after_ms(STALL_MS) <= now.tick)
     }
 }
 

@@ -126,7 +126,12 @@ impl Core {
             Answer::Created(response) => response.into(),
             Answer::Deleted(response) => response.into(),
         };
-        self.answer(request.slot, request.version, request.correlation_id, response);
+        self.answer(
+            request.slot,
+            request.version,
+            request.correlation_id,
+            response,
+        );
     }
 
     /// The controller's word did not come in time.
@@ -178,7 +183,8 @@ impl Core {
             return;
         }
         let mut served = Vec::new();
-        self.producer_ids.granted(ids.start, ids.end - ids.start, &mut served);
+        self.producer_ids
+            .granted(ids.start, ids.end - ids.start, &mut served);
         for (id, producer_id) in served {
             self.answer_producer_id(id, Ok(producer_id));
         }
@@ -201,7 +207,12 @@ impl Core {
             producer_epoch: producer_id.map_or(-1, |_| 0),
             ..InitProducerIdResponse::default()
         };
-        self.answer(request.slot, request.version, request.correlation_id, response);
+        self.answer(
+            request.slot,
+            request.version,
+            request.correlation_id,
+            response,
+        );
     }
 }
 
