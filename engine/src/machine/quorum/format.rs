@@ -3,7 +3,8 @@
 //! All numbers are little endian; every CRC is CRC-32C. A payload is a flatbuffer (`fbs/metadata.fbs`).
 //!
 //!     vote              magic "MSQV", version u16, zero u16, term u64, candidate u64, crc u32 of everything before
-//!     log-INDEX         head, frames, zeros. INDEX (20 digits) is that of its first frame
+//!     log-INDEX         head, frames, zeros. INDEX (20 digits) is that of its first frame. The head takes a block (4096 B), every
+//!                       write of frames begins a block, so that a block lost in flight holds nothing that was acknowledged
 //!       head  32 B      magic "MSQL", version u16, zero u16, first index u64, zero u64, previous crc u32 (of the last frame in
 //!                       the file before; 0 without one), crc u32 of everything before
 //!       frame 32 B      magic "MSQE", payload bytes u32, index u64, synced u64, previous crc u32, crc u32 of everything before and
@@ -11,15 +12,16 @@
 //!     snapshot-INDEX    magic "MSQS", version u16, zero u16, index u64, payload bytes u64, crc u32 of everything before and the
 //!                       payload, zero u32; then the payload, a `Snapshot`
 //!
-//! A frame is the next one if its index is and its previous crc is that of the frame (or head) before it. `synced` is the highest
+//! The next frame lies directly behind one, or at the next block. It is the next if its index is and its previous crc is that of the frame (or head) before it. `synced` is the highest
 //! index that was durable when the frame was written: a frame that does not check is torn if no later frame vouches for it (it
 //! was never acknowledged), else it is damage. A frame without payload carries no entry (its index is that of the next one): it
 //! only vouches, and is written when the log has been quiet for a while. In the frames no later one vouches for, torn and rotten
 //! cannot be told apart.
-//! Behind the last frame a file is zero: recovery writes the zeros back over a torn end.
+//! Behind the block of the last frame a file is zero: recovery writes the zeros back over a torn end.
 //! vote and snapshot are written under another name (`.tmp`), synced, renamed, and the directory synced.
 
 use crate::machine::image::Entry;
+use millstream_storage::disk::BLOCK_BYTES;
 use millstream_storage::ids::MetadataIndex;
 use std::path::{Path, PathBuf};
 
@@ -86,9 +88,9 @@ pub struct LogHead {
 }
 
 impl LogHead {
-    /// Its bytes and its crc.
+    /// Its bytes, a block of them, and its crc.
     pub fn encode(&self) -> (Vec<u8>, u32) {
-        let mut bytes = Vec::with_capacity(HEAD_BYTES);
+        let mut bytes = Vec::with_capacity(BLOCK_BYTES);
         bytes.extend(LOG_MAGIC);
         bytes.extend(VERSION.to_le_bytes());
         bytes.extend([0; 2]);
@@ -96,6 +98,7 @@ impl LogHead {
         bytes.extend([0; 8]);
         bytes.extend(self.previous_crc.to_le_bytes());
         let crc = seal(&mut bytes);
+        pad(&mut bytes);
         (bytes, crc)
     }
 
@@ -276,6 +279,11 @@ pub fn log_path(directory: &Path, first: MetadataIndex) -> PathBuf {
 /// The path of a snapshot.
 pub fn snapshot_path(directory: &Path, index: MetadataIndex) -> PathBuf {
     directory.join(format!("snapshot-{:020}", index.0))
+}
+
+/// Fills up to a whole number of blocks.
+pub fn pad(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(BLOCK_BYTES), 0);
 }
 
 /// Appends the crc of everything so far.

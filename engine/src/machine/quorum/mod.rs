@@ -13,7 +13,7 @@ mod single;
 #[cfg(test)]
 mod tests;
 
-pub use recover::{RecoverError, Recovery, recover};
+pub use recover::{Limits, RecoverError, Recovery, recover};
 pub use single::SingleNode;
 
 use super::image::{Entry, Image, Record, Snapshot};

@@ -8,17 +8,17 @@
 
 use super::format::{
     Bad, FileKind, Frame, HEAD_BYTES, LogHead, VOTE_BYTES, Vote, decode_snapshot, encode_frame,
-    log_path, snapshot_path,
+    log_path, pad, snapshot_path,
 };
 use super::single::{LogEnd, SingleNode};
 use crate::machine::image::{Entry, Image, Member, Payload, Snapshot};
-use millstream_storage::disk::BlockingDisk;
+use millstream_storage::disk::{BLOCK_BYTES, BlockingDisk};
 use millstream_storage::ids::MetadataIndex;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The log file is kept this much longer than its frames, in written blocks, so that a full disk takes deletions.
-pub(super) const ROOM_BYTES: u64 = 1 << 20;
+/// What an unreadable block is taken for.
+const UNREADABLE: u8 = 0xA5;
 
 /// Why the quorum's files do not serve.
 #[derive(Debug)]
@@ -67,6 +67,24 @@ impl std::fmt::Display for RecoverError {
 
 impl std::error::Error for RecoverError {}
 
+/// How the quorum's files grow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// The log file is kept so much longer than its frames, so that a full disk takes deletions.
+    pub room_bytes: u64,
+    /// A snapshot is due after so many bytes of frames, or twice the size of the last one.
+    pub snapshot_after_bytes: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            room_bytes: 1 << 20,
+            snapshot_after_bytes: 4 << 20,
+        }
+    }
+}
+
 /// What recovery found and did, for the banner and the log.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Recovery {
@@ -85,10 +103,12 @@ pub fn recover(
     disk: &dyn BlockingDisk,
     directory: &Path,
     me: Member,
+    limits: Limits,
 ) -> Result<(SingleNode, Recovery), RecoverError> {
     let mut recoverer = Recoverer {
         disk,
         directory,
+        limits,
         recovery: Recovery::default(),
     };
     recoverer.run(me)
@@ -97,6 +117,7 @@ pub fn recover(
 struct Recoverer<'a> {
     disk: &'a dyn BlockingDisk,
     directory: &'a Path,
+    limits: Limits,
     recovery: Recovery,
 }
 
@@ -198,7 +219,8 @@ impl Recoverer<'_> {
         snapshots: Vec<MetadataIndex>,
     ) -> SingleNode {
         let directory = self.directory.to_path_buf();
-        SingleNode::new(directory, me, image, end, logs, snapshots)
+        let files = (logs, snapshots);
+        SingleNode::new(directory, me, self.limits, image, end, files)
     }
 
     fn files(&self) -> Result<Files, RecoverError> {
@@ -334,22 +356,21 @@ impl Recoverer<'_> {
         let mut end = LogEnd {
             first,
             next: first,
-            position: HEAD_BYTES as u64,
+            position: BLOCK_BYTES as u64,
             crc: head_crc,
             bytes: bytes.len() as u64,
         };
-        while let Some(frame) = Frame::decode(&bytes[end.position as usize..]) {
-            if frame.index != end.next || frame.previous_crc != end.crc {
-                break;
-            }
+        let mut behind = end.position;
+        while let Some((at, frame)) = next_frame(&bytes, behind, &end) {
             if !frame.payload.is_empty() {
-                self.replay_frame(&path, &frame, end.position, image)?;
+                self.replay_frame(&path, &frame, at, image)?;
                 end.next = MetadataIndex(frame.index.0 + 1);
             }
-            end.position += frame.bytes() as u64;
+            behind = at + frame.bytes() as u64;
             end.crc = frame.crc;
         }
-        self.judge_rest(&path, &bytes, &end, is_last)?;
+        end.position = behind.next_multiple_of(BLOCK_BYTES as u64);
+        self.judge_rest(&path, &bytes, behind, &end, is_last)?;
         Ok(Some(end))
     }
 
@@ -376,38 +397,37 @@ impl Recoverer<'_> {
         Ok(())
     }
 
-    /// What lies behind the last good frame is zeros, a torn end, or damage. A torn end is zeroed.
+    /// What lies behind the last good frame is zeros, a torn end, or damage. A torn end is zeroed, from the next block on.
     fn judge_rest(
         &mut self,
         path: &Path,
         bytes: &[u8],
+        behind: u64,
         end: &LogEnd,
         is_last: bool,
     ) -> Result<(), RecoverError> {
-        let rest = &bytes[end.position as usize..];
-        let Some(last) = rest.iter().rposition(|byte| *byte != 0) else {
-            return Ok(());
-        };
-        if !is_last {
-            return Err(damaged(
-                path,
-                end.position,
-                "a frame does not check, and other files follow",
-            ));
-        }
+        let rest = bytes.get(behind as usize..).unwrap_or_default();
         let mut later = Frame::decode(rest).map(|frame| (0, frame));
         let mut searched = 0;
         while let Some((at, frame)) = later.or_else(|| Frame::find(&rest[searched..])) {
             if frame.synced >= end.next {
                 let reason = "an entry that was acknowledged does not check";
-                return Err(damaged(path, end.position, reason));
+                return Err(damaged(path, behind, reason));
             }
             searched += at;
             later = None;
         }
-        let torn = last + 1;
-        self.recovery.torn_bytes += torn as u64;
-        self.io(path, self.disk.write(path, end.position, &vec![0; torn]))?;
+        let torn = bytes.get(end.position as usize..).unwrap_or_default();
+        let Some(last) = torn.iter().rposition(|byte| *byte != 0) else {
+            return Ok(());
+        };
+        if !is_last {
+            let reason = "a frame does not check, and other files follow";
+            return Err(damaged(path, behind, reason));
+        }
+        let zeros = vec![0; (last + 1).next_multiple_of(BLOCK_BYTES)];
+        self.recovery.torn_bytes += last as u64 + 1;
+        self.io(path, self.disk.write(path, end.position, &zeros))?;
         self.io(path, self.disk.sync_data(path))
     }
 
@@ -429,11 +449,12 @@ impl Recoverer<'_> {
         let synced = MetadataIndex(entry.index.0 - 1);
         let mut frame = Vec::new();
         end.crc = encode_frame(entry, synced, end.crc, &mut frame);
+        pad(&mut frame);
         self.io(&path, self.disk.write(&path, end.position, &frame))?;
         end.position += frame.len() as u64;
         end.next = MetadataIndex(entry.index.0 + 1);
         end.bytes = end.bytes.max(end.position);
-        let wanted = end.position + ROOM_BYTES;
+        let wanted = end.position + self.limits.room_bytes;
         if end.bytes < wanted {
             let zeros = vec![0; (wanted - end.bytes) as usize];
             // A full disk gives no room; appends then wait for it, and the node starts.
@@ -458,23 +479,41 @@ impl Recoverer<'_> {
         Ok(LogEnd {
             first,
             next: first,
-            position: HEAD_BYTES as u64,
+            position: bytes.len() as u64,
             crc,
-            bytes: HEAD_BYTES as u64,
+            bytes: bytes.len() as u64,
         })
     }
 
+    /// A whole file. A block the device cannot read (one that was in flight when the power failed) reads as bytes that do not
+    /// check.
     fn read(&self, path: &Path) -> Result<Vec<u8>, RecoverError> {
         let length = self.io(path, self.disk.length(path))?.unwrap_or(0);
         let mut bytes = vec![0; length as usize];
-        let count = self.io(path, self.disk.read(path, 0, &mut bytes))?;
-        bytes.truncate(count);
+        if let Ok(count) = self.disk.read(path, 0, &mut bytes) {
+            bytes.truncate(count);
+            return Ok(bytes);
+        }
+        for (at, block) in bytes.chunks_mut(BLOCK_BYTES).enumerate() {
+            let position = (at * BLOCK_BYTES) as u64;
+            if self.disk.read(path, position, block).is_err() {
+                block.fill(UNREADABLE);
+            }
+        }
         Ok(bytes)
     }
 
     fn io<T>(&self, path: &Path, result: io::Result<T>) -> Result<T, RecoverError> {
         result.map_err(|error| RecoverError::Io(path.to_path_buf(), error))
     }
+}
+
+/// The frame that follows: directly behind the last one, or at the next block.
+fn next_frame<'a>(bytes: &'a [u8], behind: u64, end: &LogEnd) -> Option<(u64, Frame<'a>)> {
+    [behind, behind.next_multiple_of(BLOCK_BYTES as u64)]
+        .into_iter()
+        .filter_map(|at| Some((at, Frame::decode(bytes.get(at as usize..)?)?)))
+        .find(|(_, frame)| frame.index == end.next && frame.previous_crc == end.crc)
 }
 
 fn damaged(file: &Path, position: u64, reason: &str) -> RecoverError {

@@ -2,19 +2,20 @@
 //!
 //! Always: (1) one operation of the log is in flight at a time, and what is proposed meanwhile leaves together behind it;
 //! (2) ORDER: frames written -> synced -> applied; a new log file and its name synced -> frames in it; snapshot synced under its
-//! name -> files it covers unlinked; (3) bytes go only into reserved room, so that a full disk makes proposals wait and breaks
+//! name -> files it covers unlinked; every write begins a block; (3) bytes go only into reserved room, so that a full disk makes proposals wait and breaks
 //! nothing; (4) a failed write or sync is never retried.
 //! The chores (snapshots, closing, unlinking) go beside the log, one operation at a time.
 
 use super::format::{
-    HEAD_BYTES, LogHead, encode_frame, encode_snapshot, encode_vouch, log_path, snapshot_path,
+    LogHead, encode_frame, encode_snapshot, encode_vouch, log_path, pad, snapshot_path,
 };
-use super::recover::ROOM_BYTES;
+use super::recover::Limits;
 use super::{Quorum, QuorumEffect};
 use crate::machine::image::{Entry, Image, Member, Payload, Record, Snapshot};
 use bytes::Bytes;
 use millstream_storage::disk::{
-    Caching, DiskDone, DiskOp, DiskResult, FileSlot, OpId, OpenMode, Reservation, WriteSync,
+    BLOCK_BYTES, Caching, DiskDone, DiskOp, DiskResult, FileSlot, OpId, OpenMode, Reservation,
+    WriteSync,
 };
 use millstream_storage::ids::{MetadataIndex, NodeId, Now, Tick};
 use std::collections::VecDeque;
@@ -27,10 +28,6 @@ const SLOT_BASE: u32 = 1 << 30;
 const QUIET_MS: u64 = 100;
 /// How long to wait before room is asked for again.
 const ROOM_RETRY_MS: u64 = 1000;
-/// Room kept for what frees space: deletions, registrations.
-const KEPT_BYTES: u64 = 256 << 10;
-/// Frames behind the last snapshot before the next is due, unless the last one was larger than half of this.
-const SNAPSHOT_AFTER_BYTES: u64 = 4 << 20;
 
 const ENOSPC: i32 = 28;
 const EDQUOT: i32 = 122;
@@ -74,7 +71,7 @@ pub struct SingleNode {
     me: Member,
     term: u64,
     recovered: Image,
-    snapshot_after_bytes: u64,
+    limits: Limits,
 
     stage: Stage,
     slot: FileSlot,
@@ -108,16 +105,16 @@ impl SingleNode {
     pub(super) fn new(
         directory: PathBuf,
         me: Member,
+        limits: Limits,
         image: Image,
         end: LogEnd,
-        logs: Vec<MetadataIndex>,
-        snapshots: Vec<MetadataIndex>,
+        (logs, snapshots): (Vec<MetadataIndex>, Vec<MetadataIndex>),
     ) -> Self {
         Self {
             directory,
             me,
             term: image.term(),
-            snapshot_after_bytes: SNAPSHOT_AFTER_BYTES,
+            limits,
             stage: Stage::Closed,
             slot: FileSlot(SLOT_BASE),
             next_slot: SLOT_BASE + 1,
@@ -144,11 +141,6 @@ impl SingleNode {
             chore_op: None,
             effects: Vec::new(),
         }
-    }
-
-    /// Takes snapshots after so many bytes of frames.
-    pub fn snapshot_after(&mut self, bytes: u64) {
-        self.snapshot_after_bytes = bytes;
     }
 
     fn op(&mut self, op: DiskOp) -> OpId {
@@ -187,7 +179,9 @@ impl SingleNode {
             Stage::Idle if self.full_until.is_some() => {}
             Stage::Idle if !self.queue.is_empty() => self.write(),
             Stage::Idle if self.snapshot.is_some() && self.chores.is_empty() => self.begin_roll(),
-            Stage::Idle if self.room() < ROOM_BYTES / 2 => self.reserve(ROOM_BYTES),
+            Stage::Idle if self.room() < self.limits.room_bytes / 2 => {
+                self.reserve(self.limits.room_bytes)
+            }
             Stage::Idle if self.vouch_due(now) => self.vouch(),
             _ => {}
         }
@@ -214,9 +208,10 @@ impl SingleNode {
         for entry in &self.queue {
             crc = encode_frame(entry, self.synced, crc, &mut frames);
         }
+        pad(&mut frames);
         let bytes = frames.len() as u64;
         if bytes > self.room() {
-            self.reserve(bytes + ROOM_BYTES - self.room().min(ROOM_BYTES));
+            self.reserve(bytes + self.limits.room_bytes - self.room().min(self.limits.room_bytes));
             return;
         }
         let last = self.queue.last().expect("it was asked before");
@@ -228,12 +223,13 @@ impl SingleNode {
 
     fn vouch_due(&self, now: Now) -> bool {
         let quiet = now.tick >= self.quiet_since.after_ms(QUIET_MS);
-        !self.vouched && quiet && self.room() >= HEAD_BYTES as u64
+        !self.vouched && quiet && self.room() >= BLOCK_BYTES as u64
     }
 
     fn vouch(&mut self) {
         let mut frame = Vec::new();
         let crc = encode_vouch(self.synced, self.end.crc, &mut frame);
+        pad(&mut frame);
         self.vouched = true;
         self.submit(frame, crc);
     }
@@ -295,7 +291,10 @@ impl SingleNode {
             self.synced = entry.index;
             self.effects.push(QuorumEffect::Applied(entry));
         }
-        let due = self.snapshot_after_bytes.max(self.snapshot_bytes * 2);
+        let due = self
+            .limits
+            .snapshot_after_bytes
+            .max(self.snapshot_bytes * 2);
         let may_retry = self.snapshot_retry.is_none_or(|retry| now.tick >= retry);
         if self.unsnapshot_bytes > due && !self.snapshot_told && may_retry {
             self.snapshot_told = true;
@@ -319,7 +318,7 @@ impl SingleNode {
             next: first,
             position: bytes.len() as u64,
             crc,
-            bytes: ROOM_BYTES,
+            bytes: self.limits.room_bytes,
         };
         self.rolled = Some((slot, end));
         self.roll = VecDeque::from([
@@ -332,7 +331,7 @@ impl SingleNode {
             DiskOp::Reserve {
                 slot,
                 position: 0,
-                bytes: ROOM_BYTES,
+                bytes: self.limits.room_bytes,
                 reservation: Reservation::Unwritten,
             },
             DiskOp::Write {
@@ -480,7 +479,7 @@ impl SingleNode {
         self.chores.push_back(DiskOp::Close { slot });
         let unlink = temporary.map(|path| DiskOp::Unlink { path });
         self.chores.extend(unlink);
-        self.unsnapshot_bytes = self.snapshot_bytes.max(self.snapshot_after_bytes) * 2;
+        self.unsnapshot_bytes = self.snapshot_bytes.max(self.limits.snapshot_after_bytes) * 2;
         self.give_up_snapshot(now);
     }
 }
@@ -499,7 +498,8 @@ impl Quorum for SingleNode {
     }
 
     fn admits(&self, bytes: u64) -> bool {
-        self.full_until.is_none() || bytes + KEPT_BYTES <= self.room()
+        // A quarter stays for what frees space: deletions, registrations.
+        self.full_until.is_none() || bytes + self.limits.room_bytes / 4 <= self.room()
     }
 
     fn propose(&mut self, index: MetadataIndex, records: Vec<Record>) {
@@ -548,7 +548,7 @@ impl Quorum for SingleNode {
             return None;
         }
         let vouch = self.quiet_since.after_ms(QUIET_MS);
-        let vouch = (!self.vouched && self.room() >= HEAD_BYTES as u64).then_some(vouch);
+        let vouch = (!self.vouched && self.room() >= BLOCK_BYTES as u64).then_some(vouch);
         match self.full_until {
             Some(retry) => Some(retry),
             None => vouch,
