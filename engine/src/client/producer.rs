@@ -378,15 +378,18 @@ impl ProducerCore {
                     message: None,
                 });
             }
-            Some(topic) if lanes.partition_count == 0 && !lanes.parked.is_empty() => {
-                if now.tick.ms_since(lanes.parked_since) >= self.config.missing_topic_ms_max {
-                    let code = topic.error;
-                    self.fail(ClientError::Refused {
-                        doing,
-                        code,
-                        message: None,
-                    });
-                }
+            Some(topic)
+                if lanes.partition_count == 0
+                    && !lanes.parked.is_empty()
+                    && now.tick.ms_since(lanes.parked_since)
+                        >= self.config.missing_topic_ms_max =>
+            {
+                let code = topic.error;
+                self.fail(ClientError::Refused {
+                    doing,
+                    code,
+                    message: None,
+                });
             }
             _ => {}
         }
