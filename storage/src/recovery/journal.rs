@@ -143,7 +143,7 @@ impl<'a> Journal<'a> {
     }
 
     /// The valid window of this shard that lies here.
-    fn window(
+    pub(super) fn window(
         &mut self,
         file: u32,
         position: u64,
@@ -209,14 +209,20 @@ impl<'a> Journal<'a> {
             let step = self.note_later(cursor, cursor.file, position, &mut found)?;
             position += step.unwrap_or(BLOCK_BYTES as u64);
         }
-        let later = |(file, front): (&u32, &WindowFront)| {
-            (*file != cursor.file && front.header.sequence > cursor.sequence).then_some(*file)
-        };
-        let later: Vec<u32> = self.heads.iter().filter_map(later).collect();
-        for file in later {
+        let files: Vec<(u32, u64)> = self.files.iter().map(|(f, r)| (*f, r.length())).collect();
+        for (file, bytes) in files {
+            let head = self.heads.get(&file).map(|front| front.header.sequence);
+            if file == cursor.file || head.is_some_and(|head| head <= cursor.sequence) {
+                continue;
+            }
+            // Behind a head that is later windows lie without a break; a head that does not check may hide some.
             let mut position = 0;
-            while let Some(step) = self.note_later(cursor, file, position, &mut found)? {
-                position += step;
+            while position < bytes {
+                match self.note_later(cursor, file, position, &mut found)? {
+                    Some(step) => position += step,
+                    None if head.is_none() => position += BLOCK_BYTES as u64,
+                    None => break,
+                }
             }
         }
         Ok(found)

@@ -13,8 +13,8 @@ use super::verdict::write_zeros;
 use crate::disk::{BLOCK_BYTES, BlockingDisk};
 use crate::format::{
     Checkpoint, CheckpointSlot, JournalFileState, Life, LogState, NODE_META, NodeMeta, Place,
-    Producers, ProducersFile, SegmentFile, WindowAt, checkpoint_path, log_dir, parse_journal,
-    parse_shard_dir, segment_file, shard_dir, temporary,
+    Producers, ProducersFile, SegmentFile, WindowAt, WindowBuilder, WindowHeader, checkpoint_path,
+    journal_path, log_dir, parse_journal, parse_shard_dir, segment_file, shard_dir, temporary,
 };
 use crate::ids::{LeaderEpoch, LogNumber, ShardIndex};
 use std::path::{Path, PathBuf};
@@ -220,11 +220,7 @@ impl Layout<'_> {
             layout: meta.layout,
             run: old.run,
             sequence: old.checkpoint.sequence + 1,
-            from: WindowAt {
-                file: last.file,
-                position: old.journal.position,
-                sequence: last.sequence + 1,
-            },
+            from: last,
             at: last,
             at_crc: old.journal.last_crc,
             next_log,
@@ -258,19 +254,16 @@ impl Layout<'_> {
         for file in files.clone() {
             write_zeros(self.disk, shard, file, 0, bytes)?;
         }
+        let (first, first_crc) = self.first_window(meta, shard)?;
         let checkpoint = Checkpoint {
             node: meta.node,
             shard,
             layout: meta.layout,
             run: 0,
             sequence: 1,
-            from: WindowAt {
-                file: 0,
-                position: 0,
-                sequence: 1,
-            },
-            at: WindowAt::default(),
-            at_crc: 0,
+            from: first,
+            at: first,
+            at_crc: first_crc,
             next_log,
             journal: files.map(|file| JournalFileState { file, bytes }).collect(),
             logs,
@@ -278,6 +271,36 @@ impl Layout<'_> {
         self.write_slot(shard, CheckpointSlot::A, &checkpoint)?;
         let root = Path::new("");
         self.disk.sync_dir(root).map_err(|error| io_at(root, error))
+    }
+
+    /// The window that the first checkpoint is taken at: without it, a journal that was wiped would look like a new one.
+    fn first_window(
+        &self,
+        meta: &NodeMeta,
+        shard: ShardIndex,
+    ) -> Result<(WindowAt, u32), RecoveryError> {
+        let mut buffer = vec![0; BLOCK_BYTES];
+        let sealed = WindowBuilder::new(&mut buffer).finish(&WindowHeader {
+            node: meta.node,
+            shard,
+            run: 0,
+            sequence: 1,
+            known_synced: 0,
+            checkpoint: 0,
+            previous_crc: 0,
+        });
+        let path = journal_path(shard, 0);
+        let write = || {
+            self.disk.write(&path, 0, &buffer)?;
+            self.disk.sync_data(&path)
+        };
+        write().map_err(|error| io_at(&path, error))?;
+        let first = WindowAt {
+            file: 0,
+            position: 0,
+            sequence: 1,
+        };
+        Ok((first, sealed.crc))
     }
 
     fn write_slot(

@@ -4,6 +4,7 @@
 //! below a synced end is ever cut; (3) what is handed over is durable.
 //! Leaves to others: the lock, which is held before the first file of a log is read.
 
+mod dump;
 mod journal;
 mod layout;
 mod node;
@@ -17,10 +18,12 @@ mod shard;
 mod tests;
 mod types;
 mod verdict;
+mod verify;
 
+pub use dump::{Item, dump};
 pub use node::recover;
-
 pub use types::{
     Finding, PlacedHead, Recovered, RecoveredCheckpoint, RecoveredJournal, RecoveredLog,
     RecoveredNode, RecoveryConfig, RecoveryError, Report, Severity, Unflushed,
 };
+pub use verify::{Verification, verify};

@@ -264,7 +264,7 @@ impl<'a> Replay<'a> {
 }
 
 /// Every directory of a log, in all shards there ever were.
-fn directories(disk: &dyn BlockingDisk) -> Result<BTreeSet<LogPath>, RecoveryError> {
+pub(super) fn directories(disk: &dyn BlockingDisk) -> Result<BTreeSet<LogPath>, RecoveryError> {
     let mut found = BTreeSet::new();
     for (home, dir) in layout::shard_dirs(disk)? {
         for topic in sub_directories(disk, &dir)? {

@@ -1,5 +1,7 @@
 //! Recovery of journals, checkpoints and segments that are written byte by byte.
 
+mod damage;
+
 use super::{RecoveredNode, RecoveryConfig, Severity, recover};
 use crate::batch::{BatchBuilder, BatchHead, BatchHeader};
 use crate::disk::BlockingDisk;
@@ -22,7 +24,7 @@ const TOPIC: TopicId = TopicId(0xabc);
 fn config(shards: u16) -> RecoveryConfig {
     RecoveryConfig {
         shards,
-        journal_file_bytes: 64 << 10,
+        journal_file_bytes: 256 << 10,
         journal_files_min: 2,
     }
 }
@@ -237,11 +239,11 @@ fn a_blank_directory_becomes_a_node() {
     assert_eq!(meta_of(&disk), node.meta);
     assert!(node.report.findings.is_empty(), "{:?}", node.report);
     let journal = &node.shards[2].journal;
-    assert_eq!(journal.last.sequence, 1);
+    assert_eq!(journal.last.sequence, 2);
     assert_eq!(journal.in_use.len(), 1);
     assert_eq!(journal.free, [1]);
     let again = recovered(&disk, 3);
-    assert_eq!(again.shards[2].journal.last.sequence, 2);
+    assert_eq!(again.shards[2].journal.last.sequence, 3);
     assert_eq!(again.shards[2].run, 2);
 }
 
