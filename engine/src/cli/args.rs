@@ -1,6 +1,6 @@
 //! What can be typed, with the help that teaches it.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// A Kafka-compatible log that has every acknowledged record on disk.
@@ -25,6 +25,12 @@ pub struct Millstream {
 pub enum Command {
     /// Run a broker.
     Serve(ServeArgs),
+    /// Create, list and delete topics.
+    Topic(TopicArgs),
+    /// Send lines of standard input or of a file as records.
+    Produce(ProduceArgs),
+    /// Print the records of a topic.
+    Consume(ConsumeArgs),
     /// Look at this machine: kernel, limits, file system, disk, clock.
     Doctor(DoctorArgs),
 }
@@ -71,4 +77,142 @@ pub struct DoctorArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// How a command that is a client reaches a cluster.
+#[derive(Args, Debug)]
+pub struct ClientArgs {
+    /// Brokers to begin with, between commas; any Kafka broker will do.
+    #[arg(
+        long,
+        short,
+        value_name = "HOST:PORT",
+        default_value = "localhost:9092",
+        env = "MILLSTREAM_BROKER",
+        global = true
+    )]
+    pub broker: String,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct TopicArgs {
+    #[command(subcommand)]
+    pub command: TopicCommand,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum TopicCommand {
+    /// Create a topic.
+    #[command(
+        after_help = "Example:\n  millstream topic create orders --partitions 12 --config retention.ms=86400000"
+    )]
+    Create {
+        /// Its name: letters, digits, `.`, `_` and `-`.
+        name: String,
+        /// How many partitions [default: the broker's num.partitions].
+        #[arg(long, short, value_name = "N")]
+        partitions: Option<i32>,
+        /// How many replicas of each [default: the broker's default.replication.factor].
+        #[arg(long, value_name = "N")]
+        replicas: Option<i16>,
+        /// A topic key; may be given many times.
+        #[arg(long = "config", value_name = "KEY=VALUE")]
+        configs: Vec<String>,
+    },
+    /// List topics.
+    List,
+    /// Delete a topic and all its records.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// When a record counts as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AcksArg {
+    /// When it is sent.
+    #[value(name = "0")]
+    None,
+    /// When the leader has it on disk.
+    #[value(name = "1")]
+    Leader,
+    /// When all in-sync replicas have it on disk.
+    All,
+}
+
+/// The codec of batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CodecArg {
+    None,
+    Gzip,
+    Snappy,
+    Lz4,
+    Zstd,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    echo hello | millstream produce words\n  \
+    millstream produce users --key-separator : --file users.txt\n  \
+    seq 1000000 | millstream produce numbers --compression zstd")]
+pub struct ProduceArgs {
+    /// The topic; the broker may create it.
+    pub topic: String,
+    /// What stands between key and value; a line without it has no key.
+    #[arg(long, value_name = "TEXT")]
+    pub key_separator: Option<String>,
+    /// Read lines from here instead of standard input.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The partition [default: by the key, or in turn].
+    #[arg(long, value_name = "N")]
+    pub partition: Option<i32>,
+    /// When a record counts as written.
+    #[arg(long, value_enum, default_value = "all")]
+    pub acks: AcksArg,
+    /// The codec of batches.
+    #[arg(long, value_enum, default_value = "none")]
+    pub compression: CodecArg,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    millstream consume words\n  \
+    millstream consume words --from end --count 1\n  \
+    millstream consume words --from 2026-01-31T12:00:00Z --partition 0 --until-end --json\n  \
+    millstream consume users --format '%p %o %T %k=%s\\n'\n\n\
+    In a format: %t topic, %p partition, %o offset, %T timestamp in ms, %k key, %s value, %% percent, \\n \\t \\\\.")]
+pub struct ConsumeArgs {
+    /// The topic; it may come into being later.
+    pub topic: String,
+    /// `beginning`, `end`, an OFFSET, or a TIMESTAMP such as 2026-01-31T12:00:00Z.
+    #[arg(long, value_name = "WHERE", default_value = "beginning")]
+    pub from: String,
+    /// Only this partition; may be given many times.
+    #[arg(long, value_name = "N")]
+    pub partition: Vec<i32>,
+    /// Stop after so many records.
+    #[arg(long, short = 'n', value_name = "N")]
+    pub count: Option<u64>,
+    /// Stop at the end instead of waiting for more.
+    #[arg(long)]
+    pub until_end: bool,
+    /// How to print a record.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        default_value = "%s\\n",
+        conflicts_with = "json"
+    )]
+    pub format: String,
+    #[command(flatten)]
+    pub client: ClientArgs,
 }

@@ -5,11 +5,16 @@
 //! Leaves to others: running a node (`node`), speaking Kafka's protocol (`client`).
 
 mod args;
+mod consume;
 mod doctor;
+mod format;
 mod outcome;
+mod produce;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod timestamp;
+mod topic;
 
 use args::{Command, Millstream};
 use clap::Parser;
@@ -20,6 +25,9 @@ use std::process::ExitCode;
 pub fn main() -> ExitCode {
     let outcome = match Millstream::parse().command {
         Command::Serve(args) => serve::run(args),
+        Command::Topic(args) => topic::run(args),
+        Command::Produce(args) => produce::run(args),
+        Command::Consume(args) => consume::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match outcome {

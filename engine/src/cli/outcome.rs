@@ -1,5 +1,6 @@
 //! How a command ends.
 
+use crate::client::ClientError;
 use std::fmt;
 use std::process::ExitCode;
 
@@ -38,6 +39,12 @@ impl Failure {
     /// The exit code.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        Failure::new(error.to_string()).next(error.remedy())
     }
 }
 

@@ -1,0 +1,115 @@
+//! `millstream consume`: prints records as they come.
+
+use super::args::ConsumeArgs;
+use super::format::{Format, write_json};
+use super::outcome::{Failure, Outcome};
+use super::timestamp;
+use crate::client::{Consumer, ConsumerConfig, StartAt, parse_addresses};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::time::Duration;
+
+/// How long one look for records may take.
+const WAIT: Duration = Duration::from_millis(500);
+
+pub fn run(args: &ConsumeArgs) -> Outcome {
+    let start = start(&args.from)?;
+    let format = Format::parse(&args.format).map_err(|problem| {
+        Failure::new(format!("--format: {problem}"))
+            .next("`millstream consume --help` lists the parts")
+            .code(2)
+    })?;
+    let config = ConsumerConfig {
+        // Without a reason to end, a topic may come into being later.
+        missing_topic_ms_max: (args.count.is_some() || args.until_end).then_some(10_000),
+        ..ConsumerConfig::default()
+    };
+    let mut consumer = Consumer::new(&parse_addresses(&args.client.broker)?, config);
+    let partitions = (!args.partition.is_empty()).then_some(&args.partition[..]);
+    consumer.assign(&args.topic, partitions, start);
+    match print(args, &mut consumer, &format) {
+        // Whoever reads our output has seen enough.
+        Err(Stopped::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(Stopped::Output(error)) => {
+            Err(Failure::new(format!("cannot write the records: {error}")))
+        }
+        Err(Stopped::Failed(failure)) => Err(failure),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Why printing ended early.
+enum Stopped {
+    Output(io::Error),
+    Failed(Failure),
+}
+
+fn print(args: &ConsumeArgs, consumer: &mut Consumer, format: &Format) -> Result<(), Stopped> {
+    let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut told = None;
+    while left > 0 {
+        let records = consumer
+            .poll(WAIT)
+            .map_err(|error| Stopped::Failed(error.into()))?;
+        for record in records
+            .iter()
+            .take(usize::try_from(left).unwrap_or(usize::MAX))
+        {
+            let written = if args.client.json {
+                write_json(record, &mut output)
+            } else {
+                format.write(record, &mut output)
+            };
+            written.map_err(Stopped::Output)?;
+            left -= 1;
+        }
+        output.flush().map_err(Stopped::Output)?;
+        if records.is_empty() {
+            if args.until_end && consumer.is_at_end() {
+                return Ok(());
+            }
+            let trouble = consumer.trouble();
+            if trouble.is_some() && trouble != told && io::stderr().is_terminal() {
+                eprintln!("waiting: {}", trouble.as_deref().unwrap_or_default());
+            }
+            told = trouble;
+        }
+    }
+    Ok(())
+}
+
+/// Where `--from` begins.
+fn start(from: &str) -> Result<StartAt, Failure> {
+    match from {
+        "beginning" => Ok(StartAt::Beginning),
+        "end" => Ok(StartAt::End),
+        number if number.parse::<i64>().is_ok_and(|number| number >= 0) => {
+            Ok(StartAt::Offset(number.parse().unwrap_or_default()))
+        }
+        time => timestamp::parse(time).map(StartAt::Timestamp).ok_or_else(|| {
+            Failure::new(format!("`--from {from}` is no place in a topic"))
+                .next("use beginning, end, an OFFSET such as 42, or a TIMESTAMP such as 2026-01-31T12:00:00Z")
+                .code(2)
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_is_a_word_an_offset_or_a_time() {
+        let cases = [
+            ("beginning", Some(StartAt::Beginning)),
+            ("end", Some(StartAt::End)),
+            ("42", Some(StartAt::Offset(42))),
+            ("1970-01-02", Some(StartAt::Timestamp(86_400_000))),
+            ("-1", None),
+            ("soon", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(start(text).ok(), expected, "{text}");
+        }
+    }
+}
