@@ -2,5 +2,13 @@
 //!
 //! Leaves to others: the loop of a shard (`shard`), what is decided (`machine`, `storage::commit`).
 
+mod banner;
 pub mod checks;
 pub mod config;
+mod directory;
+mod random;
+mod refusal;
+mod signals;
+mod sockets;
+
+pub use refusal::Refusal;
