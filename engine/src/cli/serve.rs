@@ -2,6 +2,7 @@
 
 use super::args::ServeArgs;
 use super::outcome::{Failure, Outcome};
+use crate::node;
 use crate::node::config::keys::{self, Standing};
 use crate::node::config::settings::{Settings, Source, range};
 use crate::node::config::{Config, ConfigError, Machine, listener};
@@ -15,8 +16,14 @@ pub fn run(args: ServeArgs) -> Outcome {
     for key in settings.inert() {
         eprintln!("millstream: `{key}` is accepted and has no effect in this version");
     }
-    let _config = Config::new(settings, &Machine::this()).map_err(refused)?;
-    Ok(())
+    let config = Config::new(settings, &Machine::this()).map_err(refused)?;
+    node::serve(config).map_err(|refusal| {
+        let failure = Failure::new(refusal.problem).code(refusal.code);
+        match refusal.remedy {
+            Some(remedy) => failure.next(remedy),
+            None => failure,
+        }
+    })
 }
 
 fn refused(error: ConfigError) -> Failure {

@@ -117,7 +117,8 @@ fn make(
     let node = NodeMeta {
         cluster_id: random::text_id().map_err(unavailable)?,
         node,
-        layout: 1,
+        // No shard was made yet: recovery does it.
+        layout: 0,
         shards,
         directories: vec![directory.directory],
     };

@@ -8,7 +8,10 @@ pub mod config;
 mod directory;
 mod random;
 mod refusal;
+mod seeds;
 mod signals;
 mod sockets;
+mod start;
 
 pub use refusal::Refusal;
+pub use start::serve;

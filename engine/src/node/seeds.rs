@@ -1,0 +1,185 @@
+//! What each shard begins with, from configuration, identity and recovery.
+//!
+//! Always: a number of the configuration is divided among shards here and nowhere else.
+
+use super::config::Config;
+use super::directory::Identity;
+use super::random;
+use super::refusal::{Refusal, code};
+use crate::api::settings::Settings;
+use crate::machine::controller::ControllerConfig;
+use crate::machine::image::{Directory, Endpoint, Registration};
+use crate::machine::quorum::SingleNode;
+use crate::shard::core::routes::Route;
+use crate::shard::core::{ControlSeed, Core, CoreSeed};
+use crate::shard::mail::Mail;
+use crate::shard::rings::Mailbox;
+use crate::shard::run::ShardSeed;
+use crate::shard::shell::read_clocks;
+use millstream_net::conn::{ConnLimits, ListenerIndex};
+use millstream_net::io::SocketLimits;
+use millstream_storage::cache::SlabPool;
+use millstream_storage::ids::ShardIndex;
+use millstream_storage::io::{DirectIo, DiskExecutor};
+use millstream_storage::recovery::RecoveredNode;
+use millstream_storage::store::StoreConfig;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
+
+/// Plain TCP, by Kafka's number.
+const PLAINTEXT: i16 = 0;
+/// Memory that executors may keep free for reuse, per shard.
+const FREE_SLABS_BYTES: usize = 16 << 20;
+/// Descriptors that are left for sockets, of those the process may have.
+const FILES_SHARE: u64 = 2;
+
+/// What a node is made of before its shards are.
+pub struct Parts<'a> {
+    /// What it is told.
+    pub config: &'a Config,
+    /// Who it is.
+    pub identity: &'a Identity,
+    /// Its logs.
+    pub recovered: RecoveredNode,
+    /// Its metadata log.
+    pub quorum: SingleNode,
+    /// Descriptors it may have.
+    pub files_max: u64,
+}
+
+/// The seeds of all cores, by shard.
+pub fn cores(parts: Parts<'_>) -> Result<Vec<CoreSeed>, Refusal> {
+    let Parts { config, identity, recovered, quorum, files_max } = parts;
+    let shards = config.shard_cpus.len();
+    let settings = Arc::new(settings(config));
+    let mut control = Some(control(config, identity, &recovered, quorum)?);
+    let seeds = recovered.shards.into_iter().map(|recovered| CoreSeed {
+        shard: recovered.shard,
+        shard_count: shards as u16,
+        settings: settings.clone(),
+        conn_limits: ConnLimits { idle_ms: config.limits.idle_ms_max, ..ConnLimits::default() },
+        store: store(config, recovered.shard, files_max / FILES_SHARE / shards as u64),
+        // Shard 0 comes first and takes it.
+        control: control.take(),
+        recovered,
+    });
+    Ok(seeds.collect())
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        node: config.node_id,
+        listeners: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
+        fetch_max_bytes: config.limits.fetch_bytes_max,
+        auto_create_topics: config.topics.auto_create,
+        delete_topics: config.topics.deletion,
+        num_partitions: config.topics.partitions,
+        default_replication_factor: config.topics.replication_factor,
+        producer_expiration_ms: config.producer_expiration_ms as i64,
+        topic_defaults: config
+            .topics
+            .configs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
+    }
+}
+
+fn store(config: &Config, shard: ShardIndex, files_max: u64) -> StoreConfig {
+    StoreConfig {
+        journal_file_bytes: config.journal_file_bytes,
+        journal_files_max: config.journal_files_max as usize,
+        unflushed_bytes_max: config.shard_memory_bytes / 2,
+        clean_bytes_max: config.shard_memory_bytes / 2,
+        open_files_max: files_max.clamp(64, 1 << 20) as usize,
+        ..StoreConfig::new(config.node_id, shard)
+    }
+}
+
+fn control(
+    config: &Config,
+    identity: &Identity,
+    recovered: &RecoveredNode,
+    quorum: SingleNode,
+) -> Result<ControlSeed, Refusal> {
+    let unavailable = |error| Refusal::new(format!("no random numbers: {error}")).code(code::SYSTEM);
+    random::bits().map_err(unavailable)?;
+    let logs = || {
+        recovered
+            .shards
+            .iter()
+            .flat_map(|shard| shard.logs.iter().map(move |log| (shard.shard, log)))
+    };
+    let suspects = logs().filter(|(_, log)| log.suspect || !log.damage.is_empty());
+    Ok(ControlSeed {
+        quorum: Box::new(quorum),
+        controller: ControllerConfig {
+            partitions: config.topics.partitions,
+            replication_factor: config.topics.replication_factor,
+            deletion: config.topics.deletion,
+            ..ControllerConfig::default()
+        },
+        registration: Registration {
+            node: config.node_id,
+            directories: vec![Directory {
+                id: identity.directory.directory,
+                start: identity.directory.start_number,
+            }],
+            endpoints: config
+                .listeners
+                .iter()
+                .map(|listener| Endpoint {
+                    listener: listener.name.clone(),
+                    host: listener.advertised.host.clone(),
+                    port: listener.advertised.port,
+                    protocol: PLAINTEXT,
+                })
+                .collect(),
+            rack: config.rack.clone(),
+            suspects: suspects.map(|(_, log)| (log.topic, log.partition)).collect(),
+            epoch: None,
+            former: Vec::new(),
+        },
+        cluster_id: identity.node.cluster_id.clone(),
+        found: logs()
+            .map(|(shard, log)| (log.topic, log.partition, Route { shard, log: log.log }))
+            .collect(),
+        first_log: recovered.next_log,
+        random: Box::new(|| random::bits().expect("the kernel gave random numbers at the start and does not stop to")),
+    })
+}
+
+/// What a shard's thread is made of.
+pub fn thread(
+    config: &Config,
+    shard: ShardIndex,
+    listeners: Vec<(ListenerIndex, OwnedFd)>,
+    lock: RawFd,
+    mailbox: Mailbox<Mail>,
+) -> ShardSeed {
+    let shards = config.shard_cpus.len();
+    ShardSeed {
+        index: shard,
+        cpu: config.shard_cpus.get(usize::from(shard.0)).copied(),
+        worker_cpus: Vec::new(),
+        listeners,
+        sockets: SocketLimits {
+            connections_max: (config.limits.connections_max / shards).clamp(1, SocketLimits::default().connections_max),
+            frame_bytes_max: config.limits.request_bytes_max,
+        },
+        transport_bytes: (config.shard_memory_bytes / 4) as usize,
+        lock: Some(lock),
+        mailbox,
+    }
+}
+
+/// What builds core and disk on the shard's thread.
+pub fn maker(config: &Config, seed: CoreSeed) -> impl FnOnce() -> (Core, DiskExecutor) + Send + 'static {
+    let root = config.data_dir.clone();
+    let direct_io = if config.direct_io { DirectIo::On } else { DirectIo::Off };
+    move || {
+        let disk = DiskExecutor::new(&root, direct_io, SlabPool::new(FREE_SLABS_BYTES))
+            .unwrap_or_else(|error| panic!("the data directory was there a moment ago: {error}"));
+        (Core::new(seed, read_clocks()), disk)
+    }
+}
