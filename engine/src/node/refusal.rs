@@ -23,8 +23,6 @@ pub mod code {
     pub const SYSTEM: u8 = 71;
     /// The disk failed.
     pub const DISK: u8 = 74;
-    /// The metadata log failed.
-    pub const QUORUM: u8 = 75;
 }
 
 impl Refusal {

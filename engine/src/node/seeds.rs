@@ -49,7 +49,13 @@ pub struct Parts<'a> {
 
 /// The seeds of all cores, by shard.
 pub fn cores(parts: Parts<'_>) -> Result<Vec<CoreSeed>, Refusal> {
-    let Parts { config, identity, recovered, quorum, files_max } = parts;
+    let Parts {
+        config,
+        identity,
+        recovered,
+        quorum,
+        files_max,
+    } = parts;
     let shards = config.shard_cpus.len();
     let settings = Arc::new(settings(config));
     let mut control = Some(control(config, identity, &recovered, quorum)?);
@@ -57,8 +63,15 @@ pub fn cores(parts: Parts<'_>) -> Result<Vec<CoreSeed>, Refusal> {
         shard: recovered.shard,
         shard_count: shards as u16,
         settings: settings.clone(),
-        conn_limits: ConnLimits { idle_ms: config.limits.idle_ms_max, ..ConnLimits::default() },
-        store: store(config, recovered.shard, files_max / FILES_SHARE / shards as u64),
+        conn_limits: ConnLimits {
+            idle_ms: config.limits.idle_ms_max,
+            ..ConnLimits::default()
+        },
+        store: store(
+            config,
+            recovered.shard,
+            files_max / FILES_SHARE / shards as u64,
+        ),
         // Shard 0 comes first and takes it.
         control: control.take(),
         recovered,
@@ -69,7 +82,11 @@ pub fn cores(parts: Parts<'_>) -> Result<Vec<CoreSeed>, Refusal> {
 fn settings(config: &Config) -> Settings {
     Settings {
         node: config.node_id,
-        listeners: config.listeners.iter().map(|listener| listener.name.clone()).collect(),
+        listeners: config
+            .listeners
+            .iter()
+            .map(|listener| listener.name.clone())
+            .collect(),
         fetch_max_bytes: config.limits.fetch_bytes_max,
         auto_create_topics: config.topics.auto_create,
         delete_topics: config.topics.deletion,
@@ -102,7 +119,8 @@ fn control(
     recovered: &RecoveredNode,
     quorum: SingleNode,
 ) -> Result<ControlSeed, Refusal> {
-    let unavailable = |error| Refusal::new(format!("no random numbers: {error}")).code(code::SYSTEM);
+    let unavailable =
+        |error| Refusal::new(format!("no random numbers: {error}")).code(code::SYSTEM);
     random::bits().map_err(unavailable)?;
     let logs = || {
         recovered
@@ -136,16 +154,30 @@ fn control(
                 })
                 .collect(),
             rack: config.rack.clone(),
-            suspects: suspects.map(|(_, log)| (log.topic, log.partition)).collect(),
+            suspects: suspects
+                .map(|(_, log)| (log.topic, log.partition))
+                .collect(),
             epoch: None,
             former: Vec::new(),
         },
         cluster_id: identity.node.cluster_id.clone(),
         found: logs()
-            .map(|(shard, log)| (log.topic, log.partition, Route { shard, log: log.log }))
+            .map(|(shard, log)| {
+                (
+                    log.topic,
+                    log.partition,
+                    Route {
+                        shard,
+                        log: log.log,
+                    },
+                )
+            })
             .collect(),
         first_log: recovered.next_log,
-        random: Box::new(|| random::bits().expect("the kernel gave random numbers at the start and does not stop to")),
+        random: Box::new(|| {
+            random::bits()
+                .expect("the kernel gave random numbers at the start and does not stop to")
+        }),
     })
 }
 
@@ -164,7 +196,8 @@ pub fn thread(
         worker_cpus: Vec::new(),
         listeners,
         sockets: SocketLimits {
-            connections_max: (config.limits.connections_max / shards).clamp(1, SocketLimits::default().connections_max),
+            connections_max: (config.limits.connections_max / shards)
+                .clamp(1, SocketLimits::default().connections_max),
             frame_bytes_max: config.limits.request_bytes_max,
         },
         transport_bytes: (config.shard_memory_bytes / 4) as usize,
@@ -174,9 +207,16 @@ pub fn thread(
 }
 
 /// What builds core and disk on the shard's thread.
-pub fn maker(config: &Config, seed: CoreSeed) -> impl FnOnce() -> (Core, DiskExecutor) + Send + 'static {
+pub fn maker(
+    config: &Config,
+    seed: CoreSeed,
+) -> impl FnOnce() -> (Core, DiskExecutor) + Send + 'static {
     let root = config.data_dir.clone();
-    let direct_io = if config.direct_io { DirectIo::On } else { DirectIo::Off };
+    let direct_io = if config.direct_io {
+        DirectIo::On
+    } else {
+        DirectIo::Off
+    };
     move || {
         let disk = DiskExecutor::new(&root, direct_io, SlabPool::new(FREE_SLABS_BYTES))
             .unwrap_or_else(|error| panic!("the data directory was there a moment ago: {error}"));

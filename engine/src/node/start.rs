@@ -13,7 +13,7 @@ use super::seeds::{self, Parts};
 use super::signals::Signals;
 use super::sockets;
 use crate::machine::image::Member;
-use crate::machine::quorum::{self, RecoverError, SingleNode};
+use crate::machine::quorum::{self, Limits, RecoverError, SingleNode};
 use crate::shard::event::FatalReason;
 use crate::shard::rings::mailboxes;
 use crate::shard::run::{self, ShardThread};
@@ -53,15 +53,32 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
     let recovered = recover_log(&disk, &config, &identity)?;
     let quorum = recover_quorum(&disk, &identity)?;
     let cluster_id = identity.node.cluster_id.clone();
-    let parts = Parts { config: &config, identity: &identity, recovered, quorum, files_max };
+    let parts = Parts {
+        config: &config,
+        identity: &identity,
+        recovered,
+        quorum,
+        files_max,
+    };
     let cores = seeds::cores(parts)?;
     let mailboxes = mailboxes(shards).map_err(system("no mail between shards"))?;
-    let wakers: Vec<_> = mailboxes.iter().map(|mailbox| mailbox.waker().clone()).collect();
+    let wakers: Vec<_> = mailboxes
+        .iter()
+        .map(|mailbox| mailbox.waker().clone())
+        .collect();
     let mut threads = Vec::new();
     for ((core, sockets), mailbox) in cores.into_iter().zip(opened.sockets).zip(mailboxes) {
-        let seed = seeds::thread(&config, core.shard, sockets, lock.as_fd().as_raw_fd(), mailbox);
+        let seed = seeds::thread(
+            &config,
+            core.shard,
+            sockets,
+            lock.as_fd().as_raw_fd(),
+            mailbox,
+        );
         let make = seeds::maker(&config, core);
-        threads.push(run::start(seed, make, die).map_err(system("a shard's thread cannot be started"))?);
+        threads.push(
+            run::start(seed, make, die).map_err(system("a shard's thread cannot be started"))?,
+        );
     }
     signals
         .on_first(move || {
@@ -70,7 +87,15 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
         })
         .map_err(system("signals cannot be waited for"))?;
     let start_ms = began.elapsed().as_millis();
-    print!("{}", banner(&Ready { config: &config, addresses: &opened.addresses, cluster_id: &cluster_id, start_ms }));
+    print!(
+        "{}",
+        banner(&Ready {
+            config: &config,
+            addresses: &opened.addresses,
+            cluster_id: &cluster_id,
+            start_ms
+        })
+    );
     wait(threads)?;
     eprintln!("millstream: stopped");
     Ok(())
@@ -84,16 +109,22 @@ fn die(reason: &FatalReason) {
 
 fn wait(threads: Vec<ShardThread>) -> Result<(), Refusal> {
     for thread in threads {
-        thread.join().map_err(|reason| Refusal::new(reason.to_string()).code(reason.exit_code() as u8))?;
+        thread
+            .join()
+            .map_err(|reason| Refusal::new(reason.to_string()).code(reason.exit_code() as u8))?;
     }
     Ok(())
 }
 
 fn check_kernel() -> Result<(), Refusal> {
-    match checks::examine_kernel().into_iter().find(|finding| finding.grade == Grade::Failure) {
+    match checks::examine_kernel()
+        .into_iter()
+        .find(|finding| finding.grade == Grade::Failure)
+    {
         None => Ok(()),
         Some(finding) => {
-            let refusal = Refusal::new(format!("{}: {}", finding.check, finding.found)).code(code::SYSTEM);
+            let refusal =
+                Refusal::new(format!("{}: {}", finding.check, finding.found)).code(code::SYSTEM);
             Err(match finding.remedy {
                 Some(remedy) => refusal.remedy(remedy),
                 None => refusal,
@@ -105,15 +136,24 @@ fn check_kernel() -> Result<(), Refusal> {
 fn lock(config: &Config) -> Result<DataLock, Refusal> {
     let data = &config.data_dir;
     std::fs::create_dir_all(data).map_err(|error| {
-        Refusal::new(format!("the data directory {} cannot be made: {error}", data.display()))
-            .remedy("choose one with --data DIR that this user may write to")
+        Refusal::new(format!(
+            "the data directory {} cannot be made: {error}",
+            data.display()
+        ))
+        .remedy("choose one with --data DIR that this user may write to")
     })?;
     let waiting = |owner: &str| {
-        eprintln!("millstream: {} is still in use ({owner}); waiting up to {} s", data.display(), DataLock::PATIENCE.as_secs());
+        eprintln!(
+            "millstream: {} is still in use ({owner}); waiting up to {} s",
+            data.display(),
+            DataLock::PATIENCE.as_secs()
+        );
     };
     DataLock::acquire(data, DataLock::PATIENCE, waiting).map_err(|refused| {
         let remedy = match &refused {
-            LockRefused::Held { .. } => "stop that process, or choose another directory with --data DIR",
+            LockRefused::Held { .. } => {
+                "stop that process, or choose another directory with --data DIR"
+            }
             LockRefused::Failed { .. } => "let this user write to the data directory",
         };
         Refusal::new(refused.to_string()).remedy(remedy)
@@ -123,7 +163,9 @@ fn lock(config: &Config) -> Result<DataLock, Refusal> {
 /// Direct IO must work where it is asked for.
 fn check_disk(config: &Config) -> Result<(), Refusal> {
     if !config.direct_io {
-        eprintln!("millstream: storage.direct-io=false: the log goes through the page cache, which is slower");
+        eprintln!(
+            "millstream: storage.direct-io=false: the log goes through the page cache, which is slower"
+        );
         return Ok(());
     }
     check_direct_io(&config.data_dir).map_err(|refused| {
@@ -135,7 +177,11 @@ fn check_disk(config: &Config) -> Result<(), Refusal> {
     })
 }
 
-fn recover_log(disk: &SystemDisk, config: &Config, identity: &Identity) -> Result<RecoveredNode, Refusal> {
+fn recover_log(
+    disk: &SystemDisk,
+    config: &Config,
+    identity: &Identity,
+) -> Result<RecoveredNode, Refusal> {
     let plan = RecoveryConfig {
         shards: config.shard_cpus.len() as u16,
         journal_file_bytes: config.journal_file_bytes,
@@ -158,17 +204,29 @@ fn recover_log(disk: &SystemDisk, config: &Config, identity: &Identity) -> Resul
         eprintln!("millstream: {finding}");
     }
     if findings.len() > FINDINGS_TOLD_MAX {
-        eprintln!("millstream: and {} more", findings.len() - FINDINGS_TOLD_MAX);
+        eprintln!(
+            "millstream: and {} more",
+            findings.len() - FINDINGS_TOLD_MAX
+        );
     }
-    if findings.iter().any(|finding| finding.severity == Severity::Damage) {
-        eprintln!("millstream: reads of what is damaged answer KAFKA_STORAGE_ERROR, everything else is served");
+    if findings
+        .iter()
+        .any(|finding| finding.severity == Severity::Damage)
+    {
+        eprintln!(
+            "millstream: reads of what is damaged answer KAFKA_STORAGE_ERROR, everything else is served"
+        );
     }
     Ok(node)
 }
 
 fn recover_quorum(disk: &dyn BlockingDisk, identity: &Identity) -> Result<SingleNode, Refusal> {
-    let me = Member { id: member_id(identity), node: identity.node.node, voter: true };
-    let (quorum, found) = quorum::recover(disk, Path::new(QUORUM), me).map_err(|error| {
+    let me = Member {
+        id: member_id(identity),
+        node: identity.node.node,
+        voter: true,
+    };
+    let (quorum, found) = quorum::recover(disk, Path::new(QUORUM), me, Limits::default()).map_err(|error| {
         let refusal = Refusal::new(error.to_string());
         match error {
             RecoverError::Io(..) => refusal.remedy("look at the disk (`dmesg`)").code(code::DISK),
@@ -179,7 +237,10 @@ fn recover_quorum(disk: &dyn BlockingDisk, identity: &Identity) -> Result<Single
         }
     })?;
     if found.torn_bytes > 0 {
-        eprintln!("millstream: torn: {} bytes behind the end of the metadata log, never acknowledged", found.torn_bytes);
+        eprintln!(
+            "millstream: torn: {} bytes behind the end of the metadata log, never acknowledged",
+            found.torn_bytes
+        );
     }
     Ok(quorum)
 }
@@ -197,7 +258,10 @@ fn with_progress<T: Send>(doing: &str, work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         scope.spawn(move || {
             while waits.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("millstream: {doing}, {} s so far", began.elapsed().as_secs());
+                eprintln!(
+                    "millstream: {doing}, {} s so far",
+                    began.elapsed().as_secs()
+                );
             }
         });
         let result = work();

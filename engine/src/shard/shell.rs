@@ -318,7 +318,7 @@ fn ms(tick: Tick) -> u64 {
 }
 
 /// Both clocks. The clock of timers is the machine's monotonic one, the same for all shards.
-fn read_clocks() -> Now {
+pub(crate) fn read_clocks() -> Now {
     let read = |clock| {
         let mut at = libc::timespec {
             tv_sec: 0,

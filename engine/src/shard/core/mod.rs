@@ -24,6 +24,7 @@ mod stop;
 mod timers;
 mod topics;
 
+pub use control::ControlSeed;
 pub use seed::CoreSeed;
 
 use crate::api;
