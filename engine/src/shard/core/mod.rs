@@ -189,6 +189,8 @@ impl Core {
             WireRequest::InitProducerId(request) => {
                 self.init_producer_id(now, slot, header, request)
             }
+            // What the table does not serve is refused before its body is read.
+            other => unreachable!("{:?} is served and has no handler", other.key()),
         }
     }
 

@@ -420,3 +420,57 @@ fn error_codes_have_kafkas_numbers_names_and_remedies() {
         (-1..=133).filter(|code| !matches!(ErrorCode::from_code(*code), ErrorCode::Unlisted(_)));
     assert_eq!(listed.count(), 134, "all but 99");
 }
+
+#[test]
+fn offsets_by_topic_id_are_as_kafkas_own_classes_write_them() {
+    let topic_id = Uuid(std::array::from_fn(|index| index as u8 + 1));
+    let commit = OffsetCommitRequest {
+        group_id: "g".into(),
+        generation_id_or_member_epoch: 3,
+        member_id: "m".into(),
+        topics: vec![OffsetCommitTopic {
+            topic_id,
+            partitions: vec![OffsetCommitPartition {
+                partition_index: 1,
+                committed_offset: 5,
+                committed_leader_epoch: 2,
+                committed_metadata: Some("x".into()),
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let fetch = OffsetFetchRequest {
+        groups: vec![OffsetFetchGroup {
+            group_id: "g".into(),
+            member_id: Some("m".into()),
+            member_epoch: 3,
+            topics: Some(vec![OffsetFetchGroupTopic {
+                topic_id,
+                partition_indexes: vec![1],
+                ..Default::default()
+            }]),
+        }],
+        require_stable: true,
+        ..Default::default()
+    };
+    let topic = "02 0102030405060708090a0b0c0d0e0f10 02 00000001";
+    for (key, request, body) in [
+        (
+            8,
+            commit.into(),
+            format!("0267 00000003 026d 00 {topic} 0000000000000005 00000002 0278 00 00 00"),
+        ),
+        (
+            9,
+            fetch.into(),
+            format!("02 0267 026d 00000003 {topic} 00 00 01 00"),
+        ),
+    ] {
+        let frame = joined(&encode_request(10, 0, None, &request));
+        assert_eq!(
+            frame,
+            hex(&format!("{key:04x} 000a 00000000 ffff 00 {body}"))
+        );
+    }
+}
