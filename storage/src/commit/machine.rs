@@ -313,7 +313,8 @@ impl Commit {
         let current = self.log_mut(slot).round == round;
         match entry {
             Planned::Append(run) if current => self.raise_durable(slot, run.end_place()),
-            Planned::Append(_) | Planned::Mark(_) => {}
+            Planned::Append(_) => {}
+            Planned::Mark(place) => self.effects.push_back(Effect::Marked { slot, place }),
             Planned::Open => {
                 self.effects.push_back(Effect::Opened { slot });
                 self.land(slot);

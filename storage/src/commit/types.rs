@@ -211,6 +211,13 @@ pub enum Effect {
         /// Up to here.
         place: Place,
     },
+    /// The journal knows that the log is complete and synced up to this place.
+    Marked {
+        /// The log.
+        slot: LogSlot,
+        /// Up to here.
+        place: Place,
+    },
     /// Everything below `end` survives a power cut.
     Durable {
         /// The log.

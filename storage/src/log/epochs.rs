@@ -25,7 +25,11 @@ impl Epochs {
         match self.starts.last() {
             Some((last, _)) if *last == epoch => {}
             Some((last, at)) => {
-                assert!(*last < epoch && *at < start, "epochs of a log rise");
+                assert!(*last < epoch && *at <= start, "epochs of a log rise");
+                // Where the log start has passed all of the last epoch, nothing of it is left.
+                if *at == start {
+                    self.starts.pop();
+                }
                 self.starts.push((epoch, start));
             }
             None => self.starts.push((epoch, start)),

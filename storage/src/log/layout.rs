@@ -130,10 +130,12 @@ impl Layout {
         self.epochs.start_at(self.log_start);
     }
 
-    /// Forgets the segments that lie wholly below the log start and returns their bases. Never the last one.
-    pub fn drop_below(&mut self) -> Vec<Offset> {
+    /// Forgets the segments that lie wholly below the log start, and before the segment `up_to`, and returns their bases. Never
+    /// the last one.
+    pub fn drop_below(&mut self, up_to: Offset) -> Vec<Offset> {
+        let below = self.log_start.min(up_to);
         let mut gone = Vec::new();
-        while self.segments.len() > 1 && self.segments[1].base <= self.log_start {
+        while self.segments.len() > 1 && self.segments[1].base <= below {
             gone.extend(self.segments.pop_front().map(|held| held.base));
         }
         gone

@@ -346,7 +346,7 @@ impl<'a, 'r> Settling<'a, 'r> {
 
     /// Heads of batches and states of segments, from where they are needed to the end.
     fn survey(&mut self, settled: bool) -> Result<(), RecoveryError> {
-        let known = self.log.known;
+        let known = self.survey_known();
         let mut at = match &self.log.state.producers {
             Producers::Inline { from, .. } | Producers::File { from, .. } if settled => *from,
             _ => self.first_place(),
@@ -373,10 +373,23 @@ impl<'a, 'r> Settling<'a, 'r> {
         Ok(())
     }
 
+    /// Up to where the states of segments are known; below the log start they do not matter, and the files may be gone though
+    /// the checkpoint lists them.
+    fn survey_known(&self) -> Place {
+        let (known, marked) = (self.log.known, self.log.marked);
+        match known.segment < marked.segment && marked.segment <= self.log.state.log_start {
+            true => self.beginning(marked.segment),
+            false => known,
+        }
+    }
+
     /// Where the oldest segment begins that holds something above the log start.
     fn first_place(&self) -> Place {
         let state = &self.log.state;
-        let known = self.log.known;
+        let known = self.survey_known();
+        if known.segment != self.log.known.segment {
+            return known;
+        }
         let listed = state.segments.iter().map(|segment| segment.base);
         let first = listed.rev().find(|base| *base <= state.log_start);
         let first = first.or(state.segments.first().map(|segment| segment.base));
@@ -452,6 +465,11 @@ impl<'a, 'r> Settling<'a, 'r> {
         let (synced, end) = (state.synced_end, state.durable_end);
         self.dropped = self.segments.head(end.segment, end.position)? != Found::Nothing;
         let bases: Vec<Offset> = self.segments.bases().collect();
+        let first = self.survey_known().segment;
+        if first != self.log.known.segment {
+            let listed = &mut self.log.state.segments;
+            listed.retain(|segment| segment.base >= first || bases.contains(&segment.base));
+        }
         for base in bases {
             let path = self.segments.path(base);
             let state = &self.log.state;

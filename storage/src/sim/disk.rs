@@ -62,6 +62,7 @@ pub(super) struct State {
     next_inode: Inode,
     capacity_bytes: Option<u64>,
     pub(super) blocking_left: Option<u64>,
+    rot_percent: u64,
 }
 
 /// A disk. `BlockingDisk` is implemented on it too, for recovery.
@@ -74,6 +75,11 @@ impl SimDisk {
     /// An empty disk.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// How many in a hundred writes in flight leave an unreadable block behind when the power fails; 0 at first.
+    pub fn rot_in_flight(&mut self, percent: u64) {
+        self.state.get_mut().rot_percent = percent;
     }
 
     /// Takes an operation; it completes when `complete` is told so.
@@ -126,8 +132,9 @@ impl SimDisk {
     }
 
     /// The power fails: what was in flight lands in any part, then every unsynced sector, length and name survives or
-    /// vanishes for itself. With a small chance a block in flight cannot be read any more.
+    /// vanishes for itself. Where `rot_in_flight` says so, a block in flight cannot be read any more.
     pub fn power_cut(&mut self, rng: &mut SimRng) {
+        let rot_percent = self.state.get_mut().rot_percent;
         let rotten: Vec<(FileSlot, u64)> = self
             .state
             .get_mut()
@@ -139,7 +146,7 @@ impl SimDisk {
                     position,
                     data,
                     ..
-                } if rng.percent(10) => {
+                } if rng.percent(rot_percent) => {
                     let blocks = data
                         .iter()
                         .map(Bytes::len)

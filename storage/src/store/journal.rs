@@ -386,6 +386,7 @@ fn log_state(log: RecoveredLog, now: Now) -> LogState {
         purged: log.purged,
         durable_told: log.end.offset,
         flushed: log.synced_end,
+        marked: log.synced_end.segment,
         replaces: None,
         files,
         shorten: true,

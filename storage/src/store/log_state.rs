@@ -62,6 +62,8 @@ pub(super) struct LogState {
     pub(super) durable_told: Offset,
     /// Flushed up to here: below it bytes can be read from their segment.
     pub(super) flushed: Place,
+    /// The segment up to which a restart knows that the log is flushed.
+    pub(super) marked: Offset,
     pub(super) replaces: Option<LogNumber>,
     pub(super) files: BTreeMap<Offset, SegmentFile>,
     /// The file that writing goes on in must be cut to the place first: stale bytes may lie behind it.

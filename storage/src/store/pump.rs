@@ -60,6 +60,7 @@ impl Store {
                 },
             ),
             Effect::Flushed { slot, place } => self.flushed(slot, place),
+            Effect::Marked { slot, place } => self.marked(slot, place),
             Effect::Durable { slot, end } => self.durable_moved(slot, end),
             Effect::Opened { slot } => self.opening_durable(slot),
             Effect::Truncated { slot, place } => self.truncation_durable(slot, place),
@@ -143,7 +144,6 @@ impl Store {
         self.cache.clean(number, place.segment, place.position);
         if full {
             self.task(slot, Task::Seal(place.segment));
-            self.unlink_expired(slot);
         }
     }
 
@@ -189,30 +189,25 @@ impl Store {
 
     /// Lets segments below the log start go.
     ///
-    /// ORDER: only a durable log start lets them go, and only when no extent of theirs is still to come.
+    /// ORDER: only a durable log start lets them go, and only when a restart looks for the end of what is flushed behind them.
     fn unlink_expired(&mut self, slot: LogSlot) {
         let log = self.log_mut(slot);
         let log_start = log.log_start_told;
-        if log.layout.log_start() != log_start {
+        if log.dropped || log.layout.log_start() != log_start {
             return;
         }
-        let flushed = (log.flushed.segment, log.flushed.position);
-        let next = log.layout.segments().skip(1).map(|segment| segment.base);
-        let going = log
-            .layout
-            .segments()
-            .zip(next)
-            .take_while(|(_, next)| *next <= log_start);
-        let unflushed = going
-            .into_iter()
-            .any(|(segment, _)| (segment.base, segment.bytes) > flushed);
-        if unflushed {
-            return;
-        }
-        let gone = log.layout.drop_below();
+        let gone = log.layout.drop_below(log.marked);
         if !gone.is_empty() {
             self.forget_segments(slot, &gone);
             self.task(slot, Task::Unlink(gone));
+        }
+    }
+
+    fn marked(&mut self, slot: LogSlot, place: Place) {
+        let log = self.log_mut(slot);
+        if place.segment > log.marked && place.segment <= log.end.segment {
+            log.marked = place.segment;
+            self.unlink_expired(slot);
         }
     }
 

@@ -239,11 +239,12 @@ impl Store {
 
     /// The place in front of the batch that holds an offset, if everything needed to tell it is in memory.
     pub(super) fn boundary_now(&mut self, slot: LogSlot, to: Offset) -> Result<Place, Stop> {
-        let mut from = to.max(self.log(slot).layout.log_start());
+        let from = to.max(self.log(slot).layout.log_start());
+        let Some(mut start) = self.walk_from(slot, from) else {
+            return Ok(self.log(slot).end);
+        };
         loop {
-            let Some(mut walk) = self.walk_from(slot, from) else {
-                return Ok(self.log(slot).end);
-            };
+            let mut walk = start;
             let mut before: Option<BatchHead> = None;
             let head = loop {
                 if walk.position >= walk.bytes {
@@ -263,8 +264,12 @@ impl Store {
             if before.is_some() || walk.position == 0 {
                 return Ok(self.place_before(slot, &walk, before));
             }
-            // The walk began at the batch itself: it begins anew at the one before, to know its end and epoch.
-            from = Offset(head.base_offset.0 - 1).max(walk.segment);
+            // The walk began at the batch itself: it begins anew before it, to know what lies in front.
+            let former = self.walk_from(slot, Offset(head.base_offset.0 - 1));
+            start = match former.filter(|former| former.segment == walk.segment) {
+                Some(former) => former,
+                None => Walk { position: 0, ..walk },
+            };
         }
     }
 

@@ -9,7 +9,7 @@ use super::types::{
     Acknowledge, AppendRefused, LogConfig, OpenLog, OpenRefused, StoreConfig, StoreEffect,
 };
 use crate::batch::{BatchHead, Stamp, stamp};
-use crate::cache::{Budgets, Cache};
+use crate::cache::{Budgets, Cache, SlabPool};
 use crate::commit::{Commit, CommitConfig, LogSlot, Run};
 use crate::disk::DiskDone;
 use crate::format::{LogPath, Place, log_dir};
@@ -111,6 +111,7 @@ impl Store {
             purged: open.start,
             durable_told: open.start,
             flushed: start,
+            marked: start.segment,
             replaces: open.replaces,
             files: BTreeMap::new(),
             shorten: false,
@@ -272,6 +273,7 @@ impl Store {
         if (log.flushed.segment, log.flushed.position) > (place.segment, place.position) {
             log.flushed = place;
         }
+        log.marked = log.marked.min(place.segment);
         log.damage.retain(|range| range.to.offset <= place.offset);
         let number = log.number;
         self.cache.truncate(number, place.segment, place.position);
@@ -334,6 +336,11 @@ impl Store {
     pub fn damage(&self, log: LogNumber) -> Option<(&[crate::format::DamagedRange], bool)> {
         self.state(log)
             .map(|state| (state.damage.as_slice(), state.suspect))
+    }
+
+    /// The pool that chunks and windows come from: reads of the shard go into its buffers too.
+    pub fn pool(&self) -> &SlabPool {
+        self.cache.pool()
     }
 
     /// Every number a log of this shard ever had is smaller.
