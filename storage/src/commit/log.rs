@@ -310,7 +310,11 @@ impl Log {
 
     /// The epochs as of a window that now holds this one.
     pub(super) fn epoch_gathered(&mut self, epoch: EpochStart) {
-        if self.epochs.last().is_none_or(|last| last.epoch < epoch.epoch) {
+        if self
+            .epochs
+            .last()
+            .is_none_or(|last| last.epoch < epoch.epoch)
+        {
             self.epochs.retain(|known| known.start < epoch.start);
             self.epochs.push(epoch);
         }

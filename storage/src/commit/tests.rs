@@ -157,7 +157,10 @@ impl Rig {
                     self.windows += 1;
                     self.waiting.push(effect);
                 }
-                Effect::Marked { .. } | Effect::Flushed { .. } | Effect::Opened { .. } | Effect::Truncated { .. } => {}
+                Effect::Marked { .. }
+                | Effect::Flushed { .. }
+                | Effect::Opened { .. }
+                | Effect::Truncated { .. } => {}
                 Effect::Started { .. } | Effect::Dropped { .. } => {}
                 other => self.waiting.push(other),
             }

@@ -268,7 +268,10 @@ impl Store {
             let former = self.walk_from(slot, Offset(head.base_offset.0 - 1));
             start = match former.filter(|former| former.segment == walk.segment) {
                 Some(former) => former,
-                None => Walk { position: 0, ..walk },
+                None => Walk {
+                    position: 0,
+                    ..walk
+                },
             };
         }
     }
