@@ -144,7 +144,9 @@ fn window(header: &WindowHeader, entries: &[Entry]) -> Vec<u8> {
     buffer
 }
 
-fn read(bytes: &[u8]) -> Result<(WindowHeader, Vec<(Entry, Vec<u8>)>), Malformed> {
+type Pushed = Vec<(Entry, Vec<u8>)>;
+
+fn read(bytes: &[u8]) -> Result<(WindowHeader, Pushed), Malformed> {
     let front = WindowFront::decode(bytes)?;
     let entries = front.verify(bytes)?;
     let entries: Result<Vec<_>, _> = entries
@@ -303,10 +305,9 @@ proptest! {
             let body = used - WINDOW_HEADER_BYTES;
             bytes[WINDOW_HEADER_BYTES + at.index(body)] = byte;
         }
-        for entry in super::entry::Entries::new(&bytes[..used], WINDOW_HEADER_BYTES, count) {
-            if let Ok(at) = entry {
-                prop_assert!(at.payload.len() <= used);
-            }
+        let entries = super::entry::Entries::new(&bytes[..used], WINDOW_HEADER_BYTES, count);
+        for at in entries.flatten() {
+            prop_assert!(at.payload.len() <= used);
         }
     }
 
