@@ -248,7 +248,11 @@ impl<'a, 'r> Settling<'a, 'r> {
         Ok(at)
     }
 
+    /// Below the log start nothing is damage: segments there may be gone.
     fn damage(&mut self, range: DamagedRange) {
+        if range.to.offset <= self.log.state.log_start {
+            return;
+        }
         let known = &mut self.log.state.damage;
         let covered = |old: &DamagedRange| {
             old.from.offset <= range.from.offset && range.to.offset <= old.to.offset

@@ -139,8 +139,10 @@ fn verify_log(
         let path = segments.path(range.from.segment);
         found.damage(&path, range.from.position, number, message);
     }
-    for listed in &state.segments {
-        if segments.length(listed.base).is_none() {
+    let ends = state.segments.iter().skip(1).map(|next| next.base);
+    let ends = ends.chain([log.known.offset]);
+    for (listed, end) in state.segments.iter().zip(ends) {
+        if segments.length(listed.base).is_none() && end > state.log_start {
             let path = segments.path(listed.base);
             found.damage(&path, 0, number, "the segment is missing".into());
         }
