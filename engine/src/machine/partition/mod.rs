@@ -45,7 +45,7 @@ pub struct Partition {
     log_end: Offset,
     durable: Offset,
     high_watermark: Offset,
-    /// The newest high watermark heard from the leader; it may lie above the own end.
+    /// The newest high watermark heard from the leader of this epoch; it may lie above the own end.
     leader_high_watermark: Offset,
     /// What each replica has acknowledged in this epoch.
     acked: BTreeMap<NodeId, Offset>,
@@ -130,6 +130,7 @@ impl Partition {
             self.refuse_all(Refusal::NotLeader, effects);
             self.acked.clear();
             self.epoch_start = self.log_end;
+            self.leader_high_watermark = self.high_watermark;
             effects.push(Effect::RoleChanged);
         }
         self.leader_epoch = epoch;

@@ -1,1 +1,4 @@
-//! Tests of the partition machine.
+//! The partition machine: rules by example, and random events against a naive reference.
+
+mod model;
+mod rules;
