@@ -81,6 +81,8 @@ pub struct FetchAnswer {
     response: FetchResponse,
     /// Topic and partition in the response of each part.
     places: Vec<(u32, u32)>,
+    /// Bytes each part wants at most.
+    limits: Vec<usize>,
     isolation: Isolation,
     open: usize,
     bytes: usize,
@@ -91,11 +93,13 @@ impl FetchAnswer {
     /// An answer in which nothing is known yet.
     pub fn new(request: &FetchRequest) -> FetchAnswer {
         let mut places = Vec::new();
+        let mut limits = Vec::new();
         let mut responses = Vec::with_capacity(request.topics.len());
         for (topic_index, topic) in request.topics.iter().enumerate() {
             let mut partitions = Vec::with_capacity(topic.partitions.len());
             for (index, partition) in topic.partitions.iter().enumerate() {
                 places.push((topic_index as u32, index as u32));
+                limits.push(usize::try_from(partition.partition_max_bytes).unwrap_or(0));
                 partitions.push(FetchPartitionResponse {
                     partition_index: partition.partition,
                     ..FetchPartitionResponse::default()
@@ -114,6 +118,7 @@ impl FetchAnswer {
             },
             open: places.len(),
             places,
+            limits,
             isolation: isolation_of(request.isolation_level),
             bytes: 0,
             refused: false,
@@ -163,18 +168,19 @@ impl FetchAnswer {
         self.refused
     }
 
-    /// The answer, cut to `max_bytes`: partitions on several shards are read side by side and may bring more. The first
-    /// partition that has any bytes keeps them.
+    /// The answer, cut to `max_bytes` and to the limits of its partitions: shards read side by side, and each returns a whole
+    /// batch of its first partition. Only the first partition that has any bytes may exceed its limits.
     pub fn finish(mut self, max_bytes: usize) -> FetchResponse {
         let mut left = max_bytes;
         let mut first = true;
         let topics = self.response.responses.iter_mut();
-        for entry in topics.flat_map(|topic| &mut topic.partitions) {
+        let entries = topics.flat_map(|topic| &mut topic.partitions);
+        for (entry, limit) in entries.zip(self.limits) {
             let Some(records) = &mut entry.records else {
                 continue;
             };
             let bytes = records.total_bytes();
-            if bytes > left && !first {
+            if bytes > left.min(limit) && !first {
                 *records = Records::default();
                 continue;
             }
@@ -193,6 +199,7 @@ mod tests {
     fn request(partitions: i32) -> FetchRequest {
         let partition = |partition| FetchPartition {
             partition,
+            partition_max_bytes: 110,
             ..FetchPartition::default()
         };
         FetchRequest {
@@ -220,6 +227,7 @@ mod tests {
             ([100, 50, 60], 160, [100, 50, 0]),
             ([100, 50, 60], 170, [100, 50, 0]),
             ([100, 70, 60], 165, [100, 0, 60]),
+            ([120, 120, 60], 1000, [120, 0, 60]),
         ];
         for (have, max_bytes, expected) in cases {
             let mut answer = FetchAnswer::new(&request(3));

@@ -236,8 +236,7 @@ impl Core {
             return;
         };
         let mut letters = Vec::new();
-        control.quorum.turn(now);
-        self.settle_control(&mut control, &mut letters);
+        self.settle_control(now, &mut control, &mut letters);
         self.control = Some(control);
         for (shard, mail) in letters {
             self.send(now, shard, mail);
@@ -309,7 +308,12 @@ impl Core {
     }
 
     /// Carries out what the controller and the quorum effected, until they effect nothing more.
-    fn settle_control(&mut self, control: &mut Control, letters: &mut Vec<(ShardIndex, Mail)>) {
+    fn settle_control(
+        &mut self,
+        now: Now,
+        control: &mut Control,
+        letters: &mut Vec<(ShardIndex, Mail)>,
+    ) {
         let mut quorum = Vec::new();
         loop {
             for effect in std::mem::take(&mut control.effects) {
@@ -320,6 +324,8 @@ impl Core {
                     }
                 }
             }
+            // ORDER: behind the proposals, so that those of one turn leave together and in it.
+            control.quorum.turn(now);
             control.quorum.drain(&mut quorum);
             if quorum.is_empty() && control.effects.is_empty() {
                 break;

@@ -1,0 +1,186 @@
+//! A node in which everything happens at once: for tests that are about what is answered, not when.
+
+use super::node::{Conn, Node, NodeConfig};
+use crate::wire;
+use bytes::{Bytes, BytesMut};
+use millstream_net::wire::api::{
+    CreatableTopic, CreatableTopicConfig, CreateTopicsRequest, FetchPartitionResponse,
+    FetchRequest, ListOffsetsPartitionResponse, ListOffsetsRequest, ProducePartitionResponse,
+    ProduceRequest,
+};
+use millstream_net::wire::{Call, ErrorCode};
+use millstream_storage::ids::{Now, ShardIndex, Tick, WallMs};
+use millstream_storage::sim::SimDisk;
+use std::collections::BTreeMap;
+
+/// The wall clock at which simulations begin (ms).
+pub const EPOCH_MS: i64 = 1_700_000_000_000;
+
+/// A running node with some connections.
+pub struct Broker {
+    /// The node.
+    pub node: Node,
+    config: NodeConfig,
+    starts: u64,
+    conn: Conn,
+    streams: BTreeMap<Conn, BytesMut>,
+    correlation_id: i32,
+}
+
+impl Default for Broker {
+    fn default() -> Broker {
+        Broker::new(NodeConfig::default())
+    }
+}
+
+impl Broker {
+    /// A blank node.
+    pub fn new(config: NodeConfig) -> Broker {
+        let now = Now {
+            tick: Tick(1_000_000_000),
+            wall: WallMs(EPOCH_MS),
+        };
+        Broker::on(config, SimDisk::new(), 1, now)
+    }
+
+    fn on(config: NodeConfig, disk: SimDisk, starts: u64, now: Now) -> Broker {
+        let mut node = Node::start(&config, disk, starts, now, starts);
+        node.settle();
+        let conn = node.connect(ShardIndex(0));
+        Broker {
+            node,
+            config,
+            starts,
+            conn,
+            streams: BTreeMap::new(),
+            correlation_id: 0,
+        }
+    }
+
+    /// Stops the process with `kill -9` and starts another one on its disk.
+    pub fn restart(self) -> Broker {
+        let now = self.node.now();
+        let mut rng = millstream_storage::sim::SimRng::new(self.starts);
+        let disk = self.node.kill(&mut rng);
+        Broker::on(self.config, disk, self.starts + 1, now)
+    }
+
+    /// The connection that `call` uses, on shard 0.
+    pub fn conn(&self) -> Conn {
+        self.conn
+    }
+
+    /// Another connection.
+    pub fn connect(&mut self, shard: u16) -> Conn {
+        self.node.connect(ShardIndex(shard))
+    }
+
+    /// Sends a request and lets everything happen.
+    pub fn send<C: Call + Clone>(&mut self, conn: Conn, version: i16, request: &C) -> i32 {
+        self.correlation_id += 1;
+        let frame = wire::frame(version, self.correlation_id, request);
+        self.node.request(conn, frame);
+        self.node.settle();
+        self.correlation_id
+    }
+
+    /// Sends bytes as one frame, without its length prefix.
+    pub fn send_bytes(&mut self, conn: Conn, frame: &[u8]) {
+        self.node.request(conn, Bytes::copy_from_slice(frame));
+        self.node.settle();
+    }
+
+    /// The next whole answer on a connection, without its length prefix.
+    pub fn next(&mut self, conn: Conn) -> Option<Bytes> {
+        let received = self.node.receive(conn);
+        self.node.settle();
+        let stream = self.streams.entry(conn).or_default();
+        stream.extend_from_slice(&received);
+        wire::next_frame(stream)
+    }
+
+    /// Whether the node has closed a connection; what it sent before is taken.
+    pub fn is_closed(&mut self, conn: Conn) -> bool {
+        let received = self.node.receive(conn);
+        self.streams.entry(conn).or_default().extend_from_slice(&received);
+        self.node.settle();
+        !self.node.is_open(conn)
+    }
+
+    /// The next answer, which must be to `correlation_id`.
+    pub fn expect<C: Call + Clone>(&mut self, conn: Conn, version: i16, correlation_id: i32) -> C::Response {
+        let frame = self.next(conn).expect("there is an answer");
+        let (id, response) = wire::answer::<C>(version, &frame);
+        assert_eq!(id, correlation_id, "answers come in the order of requests");
+        response
+    }
+
+    /// A request and its answer.
+    pub fn call<C: Call + Clone>(&mut self, version: i16, request: &C) -> C::Response {
+        let conn = self.conn;
+        let id = self.send(conn, version, request);
+        self.expect::<C>(conn, version, id)
+    }
+
+    /// Creates a topic.
+    pub fn create(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        let request = CreateTopicsRequest {
+            topics: vec![topic(name, partitions, configs)],
+            ..CreateTopicsRequest::default()
+        };
+        let response = self.call(5, &request);
+        let result = &response.topics[0];
+        assert_eq!(result.error_code, ErrorCode::None, "{:?}", result.error_message);
+    }
+
+    /// Produces to one partition.
+    pub fn produce(&mut self, version: i16, request: &ProduceRequest) -> ProducePartitionResponse {
+        let mut response = self.call(version, request);
+        response.responses.remove(0).partitions.remove(0)
+    }
+
+    /// Appends values to a partition with acks=-1 and gives the base offset.
+    pub fn append(&mut self, topic: &str, partition: i32, values: &[&str]) -> i64 {
+        let batch = wire::batch(self.node.now().wall.0, values);
+        let response = self.produce(9, &wire::produce(-1, topic, partition, batch));
+        assert_eq!(response.error_code, ErrorCode::None);
+        response.base_offset
+    }
+
+    /// Fetches from one partition.
+    pub fn fetch(&mut self, version: i16, request: &FetchRequest) -> FetchPartitionResponse {
+        let mut response = self.call(version, request);
+        response.responses.remove(0).partitions.remove(0)
+    }
+
+    /// Looks up an offset in one partition.
+    pub fn list_offsets(
+        &mut self,
+        version: i16,
+        request: &ListOffsetsRequest,
+    ) -> ListOffsetsPartitionResponse {
+        let mut response = self.call(version, request);
+        response.topics.remove(0).partitions.remove(0)
+    }
+}
+
+/// A topic to create.
+pub fn topic(name: &str, partitions: i32, configs: &[(&str, &str)]) -> CreatableTopic {
+    let configs = configs.iter().map(|(name, value)| CreatableTopicConfig {
+        name: (*name).into(),
+        value: Some((*value).into()),
+    });
+    CreatableTopic {
+        name: name.into(),
+        num_partitions: partitions,
+        replication_factor: -1,
+        configs: configs.collect(),
+        ..CreatableTopic::default()
+    }
+}
+
+/// The values of the records in an answer, with their offsets.
+pub fn values(answer: &FetchPartitionResponse) -> Vec<(i64, String)> {
+    let records = answer.records.as_ref().expect("records are empty, never null");
+    wire::values(&records.0)
+}

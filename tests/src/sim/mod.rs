@@ -1,0 +1,7 @@
+//! The simulator: whole nodes of the real machines in virtual time, over a simulated disk and a simulated network.
+//!
+//! `node` is one process: the cores of its shards, the mail between them, one disk. What happens when is up to the driver: tests of rules
+//! let everything happen at once, `world` draws it from a seed.
+
+pub mod broker;
+pub mod node;

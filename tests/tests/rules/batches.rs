@@ -1,0 +1,178 @@
+//! Record batches: rules R1-R8 as a producer meets them.
+
+use bytes::{Bytes, BytesMut};
+use millstream_net::wire::ErrorCode;
+use millstream_storage::batch::{BatchHead, BatchHeader, Compression};
+use millstream_tests::sim::broker::{Broker, EPOCH_MS, values};
+use millstream_tests::wire;
+
+/// A batch with one byte changed and, if asked, its CRC made right again.
+fn changed(at: usize, to: u8, fix_crc: bool) -> Bytes {
+    let mut batch = BytesMut::from(&wire::batch(EPOCH_MS, &["a", "b"])[..]);
+    batch[at] = to;
+    if fix_crc {
+        let crc = crc32c::crc32c(&batch[21..]);
+        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    }
+    batch.freeze()
+}
+
+fn produce_error(broker: &mut Broker, version: i16, records: Bytes) -> ErrorCode {
+    let response = broker.produce(version, &wire::produce(-1, "t", 0, records));
+    if response.error_code != ErrorCode::None {
+        assert_eq!(response.base_offset, -1, "rule P4");
+    }
+    response.error_code
+}
+
+fn broker_with(configs: &[(&str, &str)]) -> Broker {
+    let mut broker = Broker::default();
+    broker.create("t", 1, configs);
+    broker
+}
+
+#[test]
+fn r1_exactly_one_batch_of_magic_2() {
+    let mut broker = broker_with(&[]);
+    let one = wire::batch(EPOCH_MS, &["a"]);
+    let two = Bytes::from([&one[..], &one[..]].concat());
+    assert_eq!(produce_error(&mut broker, 8, two), ErrorCode::InvalidRecord);
+    assert_eq!(produce_error(&mut broker, 8, Bytes::new()), ErrorCode::InvalidRecord);
+    for magic in [0, 1, 3] {
+        let records = changed(16, magic, false);
+        assert_eq!(produce_error(&mut broker, 8, records), ErrorCode::InvalidRecord);
+    }
+    let mut request = wire::produce(-1, "t", 0, one.clone());
+    request.topics[0].partitions[0].records = None;
+    let response = broker.produce(8, &request);
+    assert_eq!(response.error_code, ErrorCode::InvalidRecord);
+    assert_eq!(produce_error(&mut broker, 8, one), ErrorCode::None);
+}
+
+#[test]
+fn r2_the_stored_batch_has_our_offset_and_epoch_and_the_producers_crc() {
+    let mut broker = broker_with(&[]);
+    broker.append("t", 0, &["a"]);
+    let sent = wire::batch(EPOCH_MS, &["b", "c"]);
+    assert_eq!(produce_error(&mut broker, 8, sent.clone()), ErrorCode::None);
+    let answer = broker.fetch(11, &wire::fetch("t", 0, 1));
+    let records = answer.records.clone().expect("records");
+    let stored = records.0.concat();
+    let (sent, stored) = (BatchHead::parse(&sent), BatchHead::parse(&stored));
+    let (sent, stored) = (sent.expect("a head"), stored.expect("a head"));
+    assert_eq!(stored.base_offset.0, 1);
+    assert_eq!(stored.leader_epoch.0, 0);
+    assert_eq!(stored.crc, sent.crc);
+    assert_eq!(values(&answer), [(1, "b".to_owned()), (2, "c".to_owned())]);
+}
+
+#[test]
+fn r3_the_first_broken_rule_gives_the_code() {
+    let mut broker = broker_with(&[("max.message.bytes", "1000")]);
+    let large = "x".repeat(2000);
+    let unnumbered = wire::numbered_batch(7, 0, -1, EPOCH_MS, &["a"]);
+    let cases = [
+        ("base offset", changed(7, 1, false), ErrorCode::InvalidRecord),
+        ("size", wire::batch(EPOCH_MS, &[&large]), ErrorCode::MessageTooLarge),
+        ("crc", changed(70, 0xff, false), ErrorCode::CorruptMessage),
+        ("count", changed(60, 9, true), ErrorCode::InvalidRecord),
+        ("control bit", changed(22, 0x20, true), ErrorCode::InvalidRecord),
+        ("sequence", unnumbered, ErrorCode::InvalidRecord),
+    ];
+    for (what, records, expected) in cases {
+        assert_eq!(produce_error(&mut broker, 8, records), expected, "{what}");
+    }
+}
+
+#[test]
+fn r3_a_batch_larger_than_a_segment_is_refused() {
+    let configs = [("segment.bytes", "1048576"), ("max.message.bytes", "4000000")];
+    let mut broker = broker_with(&configs);
+    let large = wire::batch(EPOCH_MS, &[&"x".repeat(1_100_000)]);
+    assert_eq!(produce_error(&mut broker, 8, large), ErrorCode::RecordListTooLarge);
+}
+
+#[test]
+fn r4_zstd_needs_produce_7() {
+    let mut broker = broker_with(&[]);
+    let header = BatchHeader {
+        compression: Compression::Zstd,
+        ..BatchHeader::default()
+    };
+    let batch = wire::batch_of(header, EPOCH_MS, &["a"]);
+    let refused = produce_error(&mut broker, 6, batch.clone());
+    assert_eq!(refused, ErrorCode::UnsupportedCompressionType);
+    assert_eq!(produce_error(&mut broker, 7, batch), ErrorCode::None);
+}
+
+#[test]
+fn r5_a_compacted_topic_names_the_records_without_a_key() {
+    let mut broker = broker_with(&[("cleanup.policy", "compact")]);
+    let mut builder = millstream_storage::batch::BatchBuilder::new(BatchHeader::default());
+    builder.push(EPOCH_MS, Some(b"k"), Some(b"v"), &[]);
+    builder.push(EPOCH_MS, None, Some(b"v"), &[]);
+    let response = broker.produce(8, &wire::produce(-1, "t", 0, builder.finish()));
+    assert_eq!(response.error_code, ErrorCode::InvalidRecord);
+    let indexes: Vec<_> = response.record_errors.iter().map(|one| one.batch_index).collect();
+    assert_eq!(indexes, [1]);
+    assert!(response.error_message.is_some());
+}
+
+#[test]
+fn r6_timestamps_out_of_bounds_are_refused_and_none_is_allowed() {
+    let mut broker = broker_with(&[("message.timestamp.before.max.ms", "1000")]);
+    let now = broker.node.now().wall.0;
+    let cases = [
+        (now + 3_600_001, ErrorCode::InvalidTimestamp),
+        (now + 3_600_000, ErrorCode::None),
+        (now - 1000, ErrorCode::None),
+        (now - 1001, ErrorCode::InvalidTimestamp),
+        (-1, ErrorCode::None),
+    ];
+    for (timestamp, expected) in cases {
+        let code = produce_error(&mut broker, 8, wire::batch(timestamp, &["a"]));
+        assert_eq!(code, expected, "{}", timestamp - now);
+    }
+    // A client batch with the log-append bit.
+    let bit = changed(22, 0x08, true);
+    assert_eq!(produce_error(&mut broker, 8, bit), ErrorCode::InvalidTimestamp);
+}
+
+#[test]
+fn r7_log_append_time_is_stamped_and_answered() {
+    let mut broker = broker_with(&[("message.timestamp.type", "LogAppendTime")]);
+    broker.node.run_ms(5000);
+    let now = broker.node.now().wall.0;
+    let batch = wire::batch(1_000_000, &["a", "b"]);
+    let response = broker.produce(8, &wire::produce(-1, "t", 0, batch));
+    assert_eq!(response.error_code, ErrorCode::None);
+    assert_eq!(response.log_append_time_ms, now);
+    let answer = broker.fetch(11, &wire::fetch("t", 0, 0));
+    let stored = answer.records.clone().expect("records").0.concat();
+    let head = millstream_storage::batch::check(&stored).expect("the CRC was made right");
+    assert!(head.attributes.is_log_append_time());
+    assert_eq!(head.max_timestamp, now);
+    assert_eq!(head.base_timestamp, 1_000_000);
+}
+
+#[test]
+fn r8_r9_compressed_payload_is_stored_as_it_came() {
+    let mut broker = broker_with(&[]);
+    let codecs = [
+        Compression::Gzip,
+        Compression::Snappy,
+        Compression::Lz4,
+        Compression::Zstd,
+    ];
+    for (index, compression) in codecs.into_iter().enumerate() {
+        let header = BatchHeader {
+            compression,
+            ..BatchHeader::default()
+        };
+        let batch = wire::batch_of(header, EPOCH_MS, &["a", "b"]);
+        assert_eq!(produce_error(&mut broker, 8, batch.clone()), ErrorCode::None);
+        let answer = broker.fetch(11, &wire::fetch("t", 0, 2 * index as i64));
+        let stored = answer.records.expect("records").0.concat();
+        assert_eq!(stored[21..], batch[21..], "{compression:?}");
+    }
+}

@@ -1,0 +1,219 @@
+//! Framing, headers and order: rules C1-C9 and A1-A8.
+
+use bytes::{BufMut, BytesMut};
+use millstream_net::wire::api::{
+    ApiVersionsRequest, FetchRequest, ListOffsetsRequest, MetadataRequest, ProduceRequest,
+};
+use millstream_net::wire::{ApiKey, ErrorCode};
+use millstream_tests::sim::broker::Broker;
+use millstream_tests::wire;
+
+/// A request header of version 1 and nothing behind it.
+fn header(api_key: i16, api_version: i16, correlation_id: i32) -> BytesMut {
+    let mut frame = BytesMut::new();
+    frame.put_i16(api_key);
+    frame.put_i16(api_version);
+    frame.put_i32(correlation_id);
+    frame.put_i16(-1);
+    frame
+}
+
+#[test]
+fn c2_api_versions_above_ours_is_answered_as_version_0_and_the_connection_stays() {
+    let mut broker = Broker::default();
+    let conn = broker.conn();
+    broker.send_bytes(conn, &header(18, 127, 77));
+    let answer = broker.next(conn).expect("an answer");
+    let mut expected = BytesMut::new();
+    expected.put_i32(77);
+    expected.put_i16(35);
+    expected.put_i32(1);
+    expected.put_i16(18);
+    expected.put_i16(0);
+    expected.put_i16(4);
+    assert_eq!(answer, expected.freeze());
+    assert!(!broker.is_closed(conn));
+}
+
+#[test]
+fn c3_api_versions_3_has_the_short_response_header() {
+    let mut broker = Broker::default();
+    let conn = broker.conn();
+    let request = ApiVersionsRequest {
+        client_software_name: "test".into(),
+        client_software_version: "1.0".into(),
+    };
+    broker.send(conn, 3, &request);
+    let answer = broker.next(conn).expect("an answer");
+    // Correlation id, error code, then the compact array at once: no tagged fields in the header.
+    assert_eq!(&answer[4..6], [0, 0]);
+    assert!(answer[6] > 1, "a compact array of APIs follows");
+}
+
+#[test]
+fn c4_a_malformed_software_name_is_an_invalid_request() {
+    let mut broker = Broker::default();
+    for name in ["", "-x", "a b"] {
+        let request = ApiVersionsRequest {
+            client_software_name: name.into(),
+            client_software_version: "1.0".into(),
+        };
+        let response = broker.call(3, &request);
+        assert_eq!(response.error_code, ErrorCode::InvalidRequest, "{name:?}");
+    }
+}
+
+#[test]
+fn a1_a3_a8_the_ranges_are_those_that_are_served_and_produce_begins_at_0() {
+    let mut broker = Broker::default();
+    let response = broker.call(0, &ApiVersionsRequest::default());
+    let ranges: Vec<_> = response
+        .api_keys
+        .iter()
+        .map(|range| (range.api_key, range.min_version, range.max_version))
+        .collect();
+    for expected in [
+        (0, 0, 9),
+        (1, 4, 11),
+        (2, 1, 5),
+        (3, 0, 9),
+        (18, 0, 4),
+        (19, 2, 5),
+        (20, 1, 4),
+        (22, 0, 4),
+    ] {
+        assert!(ranges.contains(&expected), "{expected:?} in {ranges:?}");
+    }
+    let mut keys: Vec<_> = ranges.iter().map(|range| range.0).collect();
+    keys.dedup();
+    assert_eq!(keys.len(), ranges.len(), "no key twice");
+}
+
+#[test]
+fn a1_c5_what_is_not_served_closes_the_connection_without_an_answer() {
+    // (key, version): Produce 0-2 though advertised, versions above ours, keys nobody has.
+    for (key, version) in [(0, 2), (0, 14), (1, 3), (3, 99), (4, 0), (999, 0), (-1, 0)] {
+        let mut broker = Broker::default();
+        let conn = broker.conn();
+        broker.send_bytes(conn, &header(key, version, 1));
+        assert!(broker.next(conn).is_none(), "{key} {version}");
+        assert!(broker.is_closed(conn), "{key} {version}");
+    }
+}
+
+#[test]
+fn c5_a_body_that_is_cut_or_lies_about_its_length_closes_the_connection() {
+    let request = wire::produce(-1, "t", 0, wire::batch(0, &["a"]));
+    let whole = wire::frame(7, 1, &request);
+    for length in 0..whole.len() {
+        let mut broker = Broker::default();
+        let conn = broker.conn();
+        broker.send_bytes(conn, &whole[..length]);
+        assert!(broker.is_closed(conn), "cut to {length} of {}", whole.len());
+    }
+    let mut array = header(3, 1, 1);
+    array.put_i32(i32::MAX);
+    let mut broker = Broker::default();
+    let conn = broker.conn();
+    broker.send_bytes(conn, &array);
+    assert!(broker.is_closed(conn));
+}
+
+#[test]
+fn c5_c6_answers_before_the_closing_request_still_leave() {
+    let mut broker = Broker::default();
+    let conn = broker.conn();
+    let id = broker.send(conn, 1, &MetadataRequest::default());
+    broker.send_bytes(conn, &header(999, 0, 2));
+    broker.expect::<MetadataRequest>(conn, 1, id);
+    assert!(broker.is_closed(conn));
+}
+
+#[test]
+fn c6_answers_leave_in_request_order_and_effects_happen_in_arrival_order() {
+    let mut broker = Broker::default();
+    broker.create("t", 2, &[]);
+    let conn = broker.conn();
+    let now = broker.node.now().wall.0;
+    // Partitions 0 and 1 live on different shards.
+    let mut ids = Vec::new();
+    for round in 0..5 {
+        for partition in 0..2 {
+            let value = format!("{partition}-{round}");
+            let request = wire::produce(-1, "t", partition, wire::batch(now, &[&value]));
+            ids.push((broker.send(conn, 8, &request), i64::from(round)));
+        }
+    }
+    for (id, offset) in ids {
+        let response = broker.expect::<ProduceRequest>(conn, 8, id);
+        assert_eq!(response.responses[0].partitions[0].base_offset, offset);
+    }
+}
+
+#[test]
+fn c6_a_long_poll_fetch_delays_the_answers_behind_it_not_their_effects() {
+    let mut broker = Broker::default();
+    broker.create("t", 2, &[]);
+    let conn = broker.conn();
+    let mut fetch = wire::fetch("t", 0, 0);
+    fetch.max_wait_ms = 500;
+    let fetch_id = broker.send(conn, 11, &fetch);
+    let now = broker.node.now().wall.0;
+    let produce = wire::produce(-1, "t", 1, wire::batch(now, &["a"]));
+    let produce_id = broker.send(conn, 8, &produce);
+    assert!(broker.next(conn).is_none(), "the fetch waits, so nothing leaves");
+    // The append has happened: another connection sees it.
+    let other = broker.connect(1);
+    let id = broker.send(other, 11, &wire::fetch("t", 1, 0));
+    let seen = broker.expect::<FetchRequest>(other, 11, id);
+    assert_eq!(seen.responses[0].partitions[0].high_watermark, 1);
+    broker.node.run_ms(500);
+    broker.expect::<FetchRequest>(conn, 11, fetch_id);
+    broker.expect::<ProduceRequest>(conn, 8, produce_id);
+}
+
+#[test]
+fn c6_a_fetch_behind_an_append_on_one_connection_sees_it() {
+    let mut broker = Broker::default();
+    broker.create("t", 1, &[]);
+    let conn = broker.conn();
+    let now = broker.node.now().wall.0;
+    let produce = wire::produce(-1, "t", 0, wire::batch(now, &["a"]));
+    let first = broker.send(conn, 8, &produce);
+    let second = broker.send(conn, 5, &wire::list_offsets("t", 0, -1));
+    broker.expect::<ProduceRequest>(conn, 8, first);
+    let found = broker.expect::<ListOffsetsRequest>(conn, 5, second);
+    assert_eq!(found.topics[0].partitions[0].offset, 1);
+}
+
+#[test]
+fn c7_an_idle_connection_is_closed_and_a_busy_one_is_not() {
+    let mut broker = Broker::default();
+    let (idle, busy) = (broker.connect(1), broker.conn());
+    for _ in 0..7 {
+        broker.node.run_ms(100_000);
+        let id = broker.send(busy, 0, &ApiVersionsRequest::default());
+        broker.expect::<ApiVersionsRequest>(busy, 0, id);
+    }
+    assert!(broker.is_closed(idle));
+    assert!(!broker.is_closed(busy));
+}
+
+#[test]
+fn c8_unknown_tagged_fields_are_skipped() {
+    let mut broker = Broker::default();
+    let conn = broker.conn();
+    let mut frame = BytesMut::new();
+    frame.put_i16(ApiKey::ApiVersions.code());
+    frame.put_i16(3);
+    frame.put_i32(5);
+    frame.put_i16(-1);
+    // One unknown tagged field in the header: tag 9, 2 bytes.
+    frame.put_slice(&[1, 9, 2, 0xab, 0xcd]);
+    frame.put_slice(&[2, b'x', 2, b'1']);
+    // And one in the body.
+    frame.put_slice(&[1, 7, 1, 0]);
+    broker.send_bytes(conn, &frame);
+    let response = broker.expect::<ApiVersionsRequest>(conn, 3, 5);
+    assert_eq!(response.error_code, ErrorCode::None);
+}

@@ -1,0 +1,131 @@
+//! Metadata: rules M1-M6 and C10.
+
+use millstream_net::wire::ErrorCode;
+use millstream_net::wire::api::MetadataRequest;
+use millstream_tests::sim::broker::Broker;
+use millstream_tests::sim::node::NodeConfig;
+use millstream_tests::wire;
+
+fn names(broker: &mut Broker, version: i16, request: &MetadataRequest) -> Vec<String> {
+    let response = broker.call(version, request);
+    let topics = response.topics.iter();
+    topics.map(|topic| topic.name.clone().unwrap_or_default().to_string()).collect()
+}
+
+#[test]
+fn m1_all_topics_or_none() {
+    let mut broker = Broker::default();
+    broker.create("b", 1, &[]);
+    broker.create("a", 2, &[]);
+    let null = MetadataRequest {
+        topics: None,
+        ..MetadataRequest::default()
+    };
+    let empty = MetadataRequest {
+        topics: Some(Vec::new()),
+        ..MetadataRequest::default()
+    };
+    assert_eq!(names(&mut broker, 0, &empty), ["a", "b"], "version 0: empty is all");
+    for version in 1..=9 {
+        assert_eq!(names(&mut broker, version, &null), ["a", "b"]);
+        assert!(names(&mut broker, version, &empty).is_empty());
+    }
+}
+
+#[test]
+fn m2_an_unknown_topic_is_created_and_found_by_asking_again() {
+    let mut broker = Broker::default();
+    for version in 0..=9 {
+        let name = format!("auto-{version}");
+        let request = wire::metadata(&[&name]);
+        let first = broker.call(version, &request);
+        assert!(matches!(
+            first.topics[0].error_code,
+            ErrorCode::LeaderNotAvailable | ErrorCode::UnknownTopicOrPartition
+        ));
+        let again = broker.call(version, &request);
+        assert_eq!(again.topics[0].error_code, ErrorCode::None);
+        assert_eq!(again.topics[0].partitions.len(), 1);
+        assert_eq!(again.topics[0].partitions[0].leader_id, 1);
+    }
+}
+
+#[test]
+fn m2_nothing_is_created_without_the_flag_or_the_setting_or_a_lawful_name() {
+    let mut broker = Broker::default();
+    let mut request = wire::metadata(&["t"]);
+    request.allow_auto_topic_creation = false;
+    for _ in 0..2 {
+        let response = broker.call(4, &request);
+        assert_eq!(response.topics[0].error_code, ErrorCode::UnknownTopicOrPartition);
+    }
+    let request = wire::metadata(&["not lawful"]);
+    for _ in 0..2 {
+        let response = broker.call(4, &request);
+        assert_eq!(response.topics[0].error_code, ErrorCode::InvalidTopicException);
+    }
+    let mut config = NodeConfig::default();
+    config.settings.auto_create_topics = false;
+    let mut broker = Broker::new(config);
+    for _ in 0..2 {
+        let response = broker.call(4, &wire::metadata(&["t"]));
+        assert_eq!(response.topics[0].error_code, ErrorCode::UnknownTopicOrPartition);
+    }
+}
+
+#[test]
+fn m3_a_name_that_collides_once_dots_are_underscores_is_refused() {
+    let mut broker = Broker::default();
+    broker.create("a.b", 1, &[]);
+    let response = broker.call(9, &wire::metadata(&["a_b"]));
+    assert_eq!(response.topics[0].error_code, ErrorCode::InvalidTopicException);
+}
+
+#[test]
+fn m4_leader_epochs_never_go_back() {
+    let mut broker = Broker::default();
+    broker.create("t", 2, &[]);
+    for expected in 0..3 {
+        let response = broker.call(9, &wire::metadata(&["t"]));
+        for partition in &response.topics[0].partitions {
+            assert_eq!(partition.error_code, ErrorCode::None);
+            assert_eq!(partition.leader_epoch, expected);
+            assert_eq!(partition.isr_nodes, [1]);
+            assert_eq!(partition.replica_nodes, [1]);
+            assert!(partition.offline_replicas.is_empty());
+        }
+        broker = broker.restart();
+    }
+}
+
+#[test]
+fn m5_the_cluster_id_is_stable_and_the_controller_is_a_live_broker() {
+    let mut broker = Broker::default();
+    let first = broker.call(9, &wire::metadata(&[]));
+    assert!(first.cluster_id.as_ref().is_some_and(|id| !id.is_empty()));
+    assert!(first.brokers.iter().any(|one| one.node_id == first.controller_id));
+    let mut broker = broker.restart();
+    let second = broker.call(9, &wire::metadata(&[]));
+    assert_eq!(first.cluster_id, second.cluster_id);
+}
+
+#[test]
+fn m6_authorized_operations_are_marked_as_not_asked_for() {
+    let mut broker = Broker::default();
+    broker.create("t", 1, &[]);
+    let response = broker.call(9, &wire::metadata(&["t"]));
+    assert_eq!(response.cluster_authorized_operations, i32::MIN);
+    assert_eq!(response.topics[0].topic_authorized_operations, i32::MIN);
+}
+
+#[test]
+fn c10_brokers_are_told_with_the_address_of_the_listener() {
+    let mut broker = Broker::default();
+    let response = broker.call(9, &wire::metadata(&[]));
+    let found: Vec<_> = response
+        .brokers
+        .iter()
+        .map(|one| (one.node_id, one.host.to_string(), one.port))
+        .collect();
+    assert_eq!(found, [(1, "node-1".to_owned(), 9092)]);
+}

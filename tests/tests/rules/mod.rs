@@ -1,0 +1,10 @@
+//! One test per rule of the protocol specification: raw frames in, raw frames out, on a node of two shards in which everything happens at
+//! once. Each test names its rule.
+
+mod batches;
+mod fetch;
+mod framing;
+mod metadata;
+mod offsets;
+mod produce;
+mod topics;

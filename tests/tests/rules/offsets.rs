@@ -1,0 +1,127 @@
+//! ListOffsets: rules O1-O3.
+
+use millstream_net::wire::ErrorCode;
+use millstream_net::wire::api::ListOffsetsPartition;
+use millstream_storage::batch::{BatchBuilder, BatchHeader, Compression};
+use millstream_tests::sim::broker::{Broker, EPOCH_MS};
+use millstream_tests::wire;
+
+fn broker() -> Broker {
+    let mut broker = Broker::default();
+    broker.create("t", 2, &[]);
+    broker
+}
+
+#[test]
+fn o1_latest_and_earliest() {
+    let mut broker = broker();
+    for partition in 0..2 {
+        let mut ends = |timestamp| {
+            let found = broker.list_offsets(5, &wire::list_offsets("t", partition, timestamp));
+            assert_eq!((found.error_code, found.timestamp), (ErrorCode::None, -1));
+            found.offset
+        };
+        assert_eq!((ends(-2), ends(-1)), (0, 0));
+        broker.append("t", partition, &["a", "b", "c"]);
+        let mut ends = |timestamp| {
+            let found = broker.list_offsets(5, &wire::list_offsets("t", partition, timestamp));
+            assert_eq!((found.error_code, found.timestamp), (ErrorCode::None, -1));
+            found.offset
+        };
+        assert_eq!((ends(-2), ends(-1)), (0, 3));
+    }
+}
+
+#[test]
+fn o1_special_values_of_newer_versions_are_unsupported() {
+    let mut broker = broker();
+    for timestamp in [-3, -4, -5, -6, -7, i64::MIN] {
+        let found = broker.list_offsets(5, &wire::list_offsets("t", 0, timestamp));
+        assert_eq!(found.error_code, ErrorCode::UnsupportedVersion, "{timestamp}");
+    }
+}
+
+#[test]
+fn o2_the_first_record_at_or_behind_a_timestamp_is_found_inside_its_batch() {
+    let mut broker = broker();
+    for (index, compression) in [Compression::None, Compression::Lz4].into_iter().enumerate() {
+        let partition = index as i32;
+        let header = BatchHeader {
+            compression,
+            ..BatchHeader::default()
+        };
+        for batch in 0..3 {
+            let mut builder = BatchBuilder::new(header);
+            for record in 0..4 {
+                let timestamp = EPOCH_MS + 100 * batch + 10 * record;
+                builder.push(timestamp, None, Some(b"v"), &[]);
+            }
+            let response = broker.produce(8, &wire::produce(-1, "t", partition, builder.finish()));
+            assert_eq!(response.error_code, ErrorCode::None);
+        }
+        // (target, offset, timestamp of the record found)
+        let cases = [
+            (0, 0, 0),
+            (EPOCH_MS, 0, 0),
+            (EPOCH_MS + 1, 1, 10),
+            (EPOCH_MS + 31, 4, 100),
+            (EPOCH_MS + 120, 6, 120),
+            (EPOCH_MS + 225, 11, 230),
+        ];
+        for (target, offset, delta) in cases {
+            let found = broker.list_offsets(5, &wire::list_offsets("t", partition, target));
+            assert_eq!(found.error_code, ErrorCode::None);
+            assert_eq!(
+                (found.offset, found.timestamp, found.leader_epoch),
+                (offset, EPOCH_MS + delta, 0),
+                "{target}"
+            );
+        }
+        let found = broker.list_offsets(5, &wire::list_offsets("t", partition, EPOCH_MS + 231));
+        assert_eq!(
+            (found.error_code, found.offset, found.timestamp),
+            (ErrorCode::None, -1, -1),
+            "there is none"
+        );
+    }
+}
+
+#[test]
+fn o3_the_same_partition_twice_is_an_invalid_request_and_epochs_are_checked() {
+    let mut broker = broker();
+    let mut request = wire::list_offsets("t", 0, -1);
+    let twice = request.topics[0].partitions[0].clone();
+    let other = ListOffsetsPartition {
+        partition_index: 1,
+        ..twice.clone()
+    };
+    request.topics[0].partitions.extend([twice, other]);
+    let response = broker.call(5, &request);
+    let codes: Vec<_> = response.topics[0].partitions.iter().map(|one| one.error_code).collect();
+    let invalid = ErrorCode::InvalidRequest;
+    assert_eq!(codes, [invalid, invalid, ErrorCode::None]);
+
+    broker = broker.restart();
+    for timestamp in [-1, -2, 0] {
+        for (epoch, expected) in [
+            (0, ErrorCode::FencedLeaderEpoch),
+            (1, ErrorCode::None),
+            (2, ErrorCode::UnknownLeaderEpoch),
+        ] {
+            let mut request = wire::list_offsets("t", 1, timestamp);
+            request.topics[0].partitions[0].current_leader_epoch = epoch;
+            let found = broker.list_offsets(5, &request);
+            assert_eq!(found.error_code, expected, "{timestamp} {epoch}");
+        }
+    }
+}
+
+#[test]
+fn unknown_topics_and_partitions_are_3() {
+    let mut broker = broker();
+    for (topic, partition) in [("t", 2), ("t", -1), ("nobody", 0)] {
+        let found = broker.list_offsets(5, &wire::list_offsets(topic, partition, -1));
+        assert_eq!(found.error_code, ErrorCode::UnknownTopicOrPartition);
+        assert_eq!((found.offset, found.timestamp), (-1, -1));
+    }
+}

@@ -1,0 +1,247 @@
+//! Produce and idempotence: rules P1-P9.
+
+use millstream_net::wire::api::{
+    InitProducerIdRequest, ProducePartition, ProducePartitionResponse, ProduceRequest,
+};
+use millstream_net::wire::ErrorCode;
+use millstream_storage::sim::{Fault, OpKind};
+use millstream_tests::sim::broker::{Broker, EPOCH_MS, values};
+use millstream_tests::wire;
+
+fn broker() -> Broker {
+    let mut broker = Broker::default();
+    broker.create("t", 2, &[]);
+    broker
+}
+
+/// Appends one numbered batch and gives the answer.
+fn numbered(broker: &mut Broker, id: i64, epoch: i16, first: i32, count: usize) -> ProducePartitionResponse {
+    let values = vec!["v"; count];
+    let batch = wire::numbered_batch(id, epoch, first, EPOCH_MS, &values);
+    broker.produce(9, &wire::produce(-1, "t", 0, batch))
+}
+
+#[test]
+fn p1_other_acks_than_0_1_and_minus_1_are_refused() {
+    let mut broker = broker();
+    for acks in [2, -2, i16::MAX] {
+        let request = wire::produce(acks, "t", 0, wire::batch(EPOCH_MS, &["a"]));
+        let response = broker.produce(8, &request);
+        assert_eq!(response.error_code, ErrorCode::InvalidRequiredAcks);
+        assert_eq!(response.base_offset, -1);
+    }
+    assert_eq!(broker.append("t", 0, &["a"]), 0, "nothing was appended");
+}
+
+#[test]
+fn p1_acks_0_has_no_answer_at_all() {
+    let mut broker = broker();
+    let conn = broker.conn();
+    for partition in 0..2 {
+        let request = wire::produce(0, "t", partition, wire::batch(EPOCH_MS, &["a"]));
+        broker.send(conn, 8, &request);
+    }
+    assert!(broker.next(conn).is_none());
+    assert!(!broker.is_closed(conn));
+    assert_eq!(broker.append("t", 0, &["b"]), 1);
+    assert_eq!(broker.append("t", 1, &["b"]), 1);
+}
+
+#[test]
+fn p1_acks_0_with_an_error_closes_the_connection() {
+    let mut broker = broker();
+    let conn = broker.connect(1);
+    let request = wire::produce(0, "nobody", 0, wire::batch(EPOCH_MS, &["a"]));
+    broker.send(conn, 8, &request);
+    assert!(broker.next(conn).is_none());
+    assert!(broker.is_closed(conn));
+}
+
+#[test]
+fn p2_errors_are_per_partition_and_the_others_succeed() {
+    let mut broker = broker();
+    let mut request = wire::produce(-1, "t", 0, wire::batch(EPOCH_MS, &["a"]));
+    for (index, records) in [
+        (7, wire::batch(EPOCH_MS, &["a"])),
+        (1, wire::batch(EPOCH_MS, &["b"])),
+        (-1, wire::batch(EPOCH_MS, &["c"])),
+    ] {
+        request.topics[0].partitions.push(ProducePartition {
+            index,
+            records: Some(records),
+        });
+    }
+    let response = broker.call(8, &request);
+    let codes: Vec<_> = response.responses[0]
+        .partitions
+        .iter()
+        .map(|partition| (partition.index, partition.error_code, partition.base_offset))
+        .collect();
+    assert_eq!(
+        codes,
+        [
+            (0, ErrorCode::None, 0),
+            (7, ErrorCode::UnknownTopicOrPartition, -1),
+            (1, ErrorCode::None, 0),
+            (-1, ErrorCode::UnknownTopicOrPartition, -1),
+        ]
+    );
+}
+
+#[test]
+fn p2_internal_topics_are_for_the_admin_client() {
+    let mut broker = broker();
+    broker.create("__consumer_offsets", 1, &[]);
+    let request = wire::produce(-1, "__consumer_offsets", 0, wire::batch(EPOCH_MS, &["a"]));
+    let response = broker.produce(8, &request);
+    assert_eq!(response.error_code, ErrorCode::InvalidTopicException);
+}
+
+#[test]
+fn p3_p4_success_is_durable_and_carries_offset_and_log_start() {
+    let mut broker = broker();
+    assert_eq!(broker.append("t", 0, &["a", "b"]), 0);
+    let request = wire::produce(1, "t", 0, wire::batch(EPOCH_MS, &["c"]));
+    let response = broker.produce(5, &request);
+    assert_eq!(response.base_offset, 2);
+    assert_eq!(response.log_append_time_ms, -1);
+    assert_eq!(response.log_start_offset, 0);
+    let mut broker = broker.restart();
+    let answer = broker.fetch(11, &wire::fetch("t", 0, 0));
+    let expected = ["a", "b", "c"].map(str::to_owned).into_iter();
+    let found: Vec<_> = values(&answer).into_iter().map(|(_, value)| value).collect();
+    assert_eq!(found, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn p3_fewer_in_sync_than_min_insync_replicas_counts_only_up_to_the_replicas() {
+    let mut broker = Broker::default();
+    broker.create("t", 1, &[("min.insync.replicas", "2")]);
+    // min ISR = min(min.insync.replicas, replicas): one replica satisfies itself.
+    assert_eq!(broker.append("t", 0, &["a"]), 0);
+}
+
+#[test]
+fn p6_a_producer_id_without_transactional_id_is_fresh_and_never_given_again() {
+    let mut broker = broker();
+    let mut seen = std::collections::BTreeSet::new();
+    for start in 0..3 {
+        let conns = [broker.conn(), broker.connect(1)];
+        for conn in conns {
+            for version in 0..=4 {
+                let request = InitProducerIdRequest {
+                    // The former id of the producer does not matter.
+                    producer_id: if version >= 3 { 5 } else { -1 },
+                    producer_epoch: if version >= 3 { 3 } else { -1 },
+                    ..InitProducerIdRequest::default()
+                };
+                let id = broker.send(conn, version, &request);
+                let response = broker.expect::<InitProducerIdRequest>(conn, version, id);
+                assert_eq!(response.error_code, ErrorCode::None);
+                assert_eq!(response.producer_epoch, 0);
+                assert!(seen.insert(response.producer_id), "start {start}");
+            }
+        }
+        broker = broker.restart();
+    }
+}
+
+#[test]
+fn p7_a_repeated_batch_is_answered_with_its_first_offset() {
+    let mut broker = broker();
+    for (first, offset) in [(0, 0), (2, 2), (4, 4), (6, 6), (8, 8), (10, 10)] {
+        let response = numbered(&mut broker, 1, 0, first, 2);
+        assert_eq!((response.error_code, response.base_offset), (ErrorCode::None, offset));
+    }
+    // The last five are remembered.
+    for (first, offset) in [(2, 2), (4, 4), (6, 6), (8, 8), (10, 10)] {
+        let response = numbered(&mut broker, 1, 0, first, 2);
+        assert_eq!((response.error_code, response.base_offset), (ErrorCode::None, offset));
+    }
+    let latest = broker.list_offsets(5, &wire::list_offsets("t", 0, -1));
+    assert_eq!(latest.offset, 12, "nothing was appended twice");
+    let older = numbered(&mut broker, 1, 0, 0, 2);
+    assert_eq!(older.error_code, ErrorCode::OutOfOrderSequenceNumber);
+}
+
+#[test]
+fn p8_sequences_follow_each_other_and_epochs_fence() {
+    let mut broker = broker();
+    // (producer, epoch, first sequence, records, code)
+    let cases = [
+        (1, 0, 0, 2, ErrorCode::None),
+        (1, 0, 3, 1, ErrorCode::OutOfOrderSequenceNumber),
+        (1, 0, 2, 1, ErrorCode::None),
+        (1, 1, 5, 1, ErrorCode::OutOfOrderSequenceNumber),
+        (1, 1, 0, 1, ErrorCode::None),
+        (1, 0, 3, 1, ErrorCode::InvalidProducerEpoch),
+        // No state for the id: any sequence.
+        (2, 0, 77, 1, ErrorCode::None),
+        (3, 0, i32::MAX, 1, ErrorCode::None),
+        (3, 0, 0, 1, ErrorCode::None),
+        (4, 0, i32::MAX - 1, 4, ErrorCode::None),
+        (4, 0, 2, 1, ErrorCode::None),
+    ];
+    for (id, epoch, first, count, expected) in cases {
+        let response = numbered(&mut broker, id, epoch, first, count);
+        assert_eq!(response.error_code, expected, "{id} {epoch} {first} {count}");
+    }
+}
+
+#[test]
+fn p9_sequences_survive_a_restart() {
+    let mut broker = broker();
+    for first in 0..8 {
+        numbered(&mut broker, 1, 0, first, 1);
+    }
+    for _ in 0..2 {
+        broker = broker.restart();
+        let repeated = numbered(&mut broker, 1, 0, 7, 1);
+        assert_eq!((repeated.error_code, repeated.base_offset), (ErrorCode::None, 7));
+        let skipped = numbered(&mut broker, 1, 0, 9, 1);
+        assert_eq!(skipped.error_code, ErrorCode::OutOfOrderSequenceNumber);
+    }
+    let next = numbered(&mut broker, 1, 0, 8, 1);
+    assert_eq!((next.error_code, next.base_offset), (ErrorCode::None, 8));
+}
+
+#[test]
+fn p9_what_follows_a_failed_batch_of_its_producer_is_not_appended() {
+    let mut broker = broker();
+    numbered(&mut broker, 1, 0, 0, 1);
+    let conn = broker.conn();
+    // Sequence 1 is refused for its size; 2 and 3 were already on their way.
+    let large = "x".repeat(2_000_000);
+    let batches = [
+        wire::numbered_batch(1, 0, 1, EPOCH_MS, &[&large]),
+        wire::numbered_batch(1, 0, 2, EPOCH_MS, &["c"]),
+        wire::numbered_batch(1, 0, 3, EPOCH_MS, &["d"]),
+    ];
+    let ids = batches.map(|batch| broker.send(conn, 9, &wire::produce(-1, "t", 0, batch)));
+    let expected = [
+        ErrorCode::MessageTooLarge,
+        ErrorCode::OutOfOrderSequenceNumber,
+        ErrorCode::OutOfOrderSequenceNumber,
+    ];
+    for (id, expected) in ids.into_iter().zip(expected) {
+        let response = broker.expect::<ProduceRequest>(conn, 9, id);
+        assert_eq!(response.responses[0].partitions[0].error_code, expected);
+    }
+    let latest = broker.list_offsets(5, &wire::list_offsets("t", 0, -1));
+    assert_eq!(latest.offset, 1);
+}
+
+#[test]
+fn a_failed_write_of_the_log_ends_the_process_and_answers_nothing() {
+    let mut broker = broker();
+    broker.node.disk_mut().inject(Fault {
+        kind: OpKind::Write,
+        after: 0,
+        errno: 5,
+    });
+    let conn = broker.conn();
+    let request = wire::produce(-1, "t", 0, wire::batch(EPOCH_MS, &["a"]));
+    broker.send(conn, 9, &request);
+    assert!(broker.node.fatal().is_some());
+    assert!(broker.next(conn).is_none());
+}

@@ -1,0 +1,212 @@
+//! CreateTopics and DeleteTopics: rules M3, M8-M10.
+
+use millstream_net::wire::ErrorCode;
+use millstream_net::wire::api::{
+    CreatableTopic, CreatableTopicResult, CreateTopicsRequest, DeleteTopicsRequest,
+    MetadataRequest, ReplicaAssignment,
+};
+use millstream_tests::sim::broker::{Broker, EPOCH_MS, topic};
+use millstream_tests::sim::node::NodeConfig;
+use millstream_tests::wire;
+
+fn create(broker: &mut Broker, version: i16, topics: Vec<CreatableTopic>) -> Vec<CreatableTopicResult> {
+    let request = CreateTopicsRequest {
+        topics,
+        timeout_ms: 10_000,
+        ..CreateTopicsRequest::default()
+    };
+    broker.call(version, &request).topics
+}
+
+fn delete(broker: &mut Broker, version: i16, name: &str) -> ErrorCode {
+    let request = DeleteTopicsRequest {
+        topic_names: vec![name.into()],
+        timeout_ms: 10_000,
+        ..DeleteTopicsRequest::default()
+    };
+    broker.call(version, &request).responses[0].error_code
+}
+
+/// A topic with a manual assignment of its partitions.
+fn assigned(name: &str, nodes: &[&[i32]]) -> CreatableTopic {
+    let assignments = nodes.iter().enumerate().map(|(index, nodes)| ReplicaAssignment {
+        partition_index: index as i32,
+        broker_ids: nodes.to_vec(),
+    });
+    CreatableTopic {
+        assignments: assignments.collect(),
+        ..topic(name, -1, &[])
+    }
+}
+
+#[test]
+fn m8_errors_are_per_topic_and_good_topics_are_still_created() {
+    let mut broker = Broker::default();
+    broker.create("old", 1, &[]);
+    let with_factor = |name, replication_factor| CreatableTopic {
+        replication_factor,
+        ..topic(name, 1, &[])
+    };
+    let both = CreatableTopic {
+        num_partitions: 1,
+        ..assigned("both", &[&[1]])
+    };
+    let cases = [
+        (topic("old", 1, &[]), ErrorCode::TopicAlreadyExists),
+        (topic("zero", 0, &[]), ErrorCode::InvalidPartitions),
+        (topic("below", -2, &[]), ErrorCode::InvalidPartitions),
+        (with_factor("rf-0", 0), ErrorCode::InvalidReplicationFactor),
+        (with_factor("rf-below", -2), ErrorCode::InvalidReplicationFactor),
+        (with_factor("rf-2", 2), ErrorCode::InvalidReplicationFactor),
+        (assigned("nobody", &[&[9]]), ErrorCode::InvalidReplicaAssignment),
+        (both, ErrorCode::InvalidRequest),
+        (topic("key", 1, &[("no.such.key", "1")]), ErrorCode::InvalidConfig),
+        (topic("value", 1, &[("retention.ms", "x")]), ErrorCode::InvalidConfig),
+        (topic("bad name", 1, &[]), ErrorCode::InvalidTopicException),
+        (topic("..", 1, &[]), ErrorCode::InvalidTopicException),
+        (topic("good", 3, &[("retention.ms", "1000")]), ErrorCode::None),
+        (assigned("manual", &[&[1], &[1]]), ErrorCode::None),
+        (topic("default", -1, &[]), ErrorCode::None),
+    ];
+    let expected: Vec<_> = cases.iter().map(|case| (case.0.name.to_string(), case.1)).collect();
+    let topics = cases.into_iter().map(|case| case.0).collect();
+    let results = create(&mut broker, 5, topics);
+    let found: Vec<_> = results.iter().map(|one| (one.name.to_string(), one.error_code)).collect();
+    assert_eq!(found, expected);
+    for (name, partitions) in [("good", 3), ("manual", 2), ("default", 1)] {
+        let response = broker.call(9, &wire::metadata(&[name]));
+        assert_eq!(response.topics[0].error_code, ErrorCode::None);
+        assert_eq!(response.topics[0].partitions.len(), partitions);
+    }
+}
+
+#[test]
+fn m8_the_same_topic_twice_is_an_invalid_request_and_defaults_need_version_4() {
+    let mut broker = Broker::default();
+    let results = create(&mut broker, 5, vec![topic("t", 1, &[]), topic("t", 2, &[])]);
+    assert!(results.iter().all(|one| one.error_code == ErrorCode::InvalidRequest));
+    let results = create(&mut broker, 3, vec![topic("t", -1, &[])]);
+    assert_ne!(results[0].error_code, ErrorCode::None);
+    let results = create(&mut broker, 4, vec![topic("t", -1, &[])]);
+    assert_eq!(results[0].error_code, ErrorCode::None);
+}
+
+#[test]
+fn m3_a_collision_of_dots_and_underscores_is_refused() {
+    let mut broker = Broker::default();
+    broker.create("a_b", 1, &[]);
+    let results = create(&mut broker, 5, vec![topic("a.b", 1, &[])]);
+    assert_eq!(results[0].error_code, ErrorCode::InvalidTopicException);
+}
+
+#[test]
+fn m9_validate_only_checks_everything_and_creates_nothing() {
+    let mut broker = Broker::default();
+    broker.create("old", 1, &[]);
+    let request = CreateTopicsRequest {
+        topics: vec![topic("new", 3, &[]), topic("old", 1, &[])],
+        validate_only: true,
+        ..CreateTopicsRequest::default()
+    };
+    for _ in 0..2 {
+        let response = broker.call(5, &request);
+        let codes: Vec<_> = response.topics.iter().map(|one| one.error_code).collect();
+        assert_eq!(codes, [ErrorCode::None, ErrorCode::TopicAlreadyExists]);
+        assert_eq!(response.topics[0].num_partitions, 3);
+    }
+}
+
+#[test]
+fn m9_version_5_tells_counts_and_the_configuration_in_force() {
+    let mut broker = Broker::default();
+    let results = create(&mut broker, 5, vec![topic("t", 2, &[("retention.ms", "1000")])]);
+    let result = &results[0];
+    assert_eq!((result.num_partitions, result.replication_factor), (2, 1));
+    let configs = result.configs.as_ref().expect("they may be shown");
+    let of = |name: &str| {
+        let entry = configs.iter().find(|entry| entry.name == *name);
+        let entry = entry.expect("every topic key is told");
+        (entry.value.clone().unwrap_or_default().to_string(), entry.config_source)
+    };
+    assert_eq!(of("retention.ms"), ("1000".to_owned(), 1));
+    assert_eq!(of("cleanup.policy"), ("delete".to_owned(), 5));
+}
+
+#[test]
+fn m9_success_means_that_every_shard_serves_the_topic() {
+    let mut broker = Broker::default();
+    for round in 0..10 {
+        let name = format!("t-{round}");
+        broker.create(&name, 2, &[]);
+        for shard in 0..2 {
+            let conn = broker.connect(shard);
+            let batch = wire::batch(EPOCH_MS, &["a"]);
+            let request = wire::produce(-1, &name, round % 2, batch);
+            let id = broker.send(conn, 8, &request);
+            let response = broker.expect::<millstream_net::wire::api::ProduceRequest>(conn, 8, id);
+            assert_eq!(response.responses[0].partitions[0].error_code, ErrorCode::None);
+        }
+    }
+}
+
+#[test]
+fn m10_deletion_and_its_errors() {
+    let mut broker = Broker::default();
+    broker.create("t", 2, &[]);
+    assert_eq!(delete(&mut broker, 4, "nobody"), ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(delete(&mut broker, 4, "t"), ErrorCode::None);
+    assert_eq!(delete(&mut broker, 4, "t"), ErrorCode::UnknownTopicOrPartition);
+    let mut request = wire::metadata(&["t"]);
+    request.allow_auto_topic_creation = false;
+    let response = broker.call::<MetadataRequest>(9, &request);
+    assert_eq!(response.topics[0].error_code, ErrorCode::UnknownTopicOrPartition);
+}
+
+#[test]
+fn m10_deletion_can_be_disabled() {
+    let mut config = NodeConfig::default();
+    config.controller.deletion = false;
+    let mut broker = Broker::new(config);
+    broker.create("t", 1, &[]);
+    for (version, expected) in [
+        (1, ErrorCode::InvalidRequest),
+        (2, ErrorCode::InvalidRequest),
+        (3, ErrorCode::TopicDeletionDisabled),
+        (4, ErrorCode::TopicDeletionDisabled),
+    ] {
+        assert_eq!(delete(&mut broker, version, "t"), expected);
+    }
+}
+
+#[test]
+fn m10_a_topic_created_again_right_after_its_deletion_is_empty() {
+    let mut broker = Broker::default();
+    for round in 0..4 {
+        broker.create("t", 2, &[]);
+        for partition in 0..2 {
+            assert_eq!(broker.append("t", partition, &["a", "b"]), 0, "round {round}");
+        }
+        if round % 2 == 1 {
+            broker = broker.restart();
+            let latest = broker.list_offsets(5, &wire::list_offsets("t", 0, -1));
+            assert_eq!(latest.offset, 2);
+        }
+        assert_eq!(delete(&mut broker, 4, "t"), ErrorCode::None);
+    }
+    let mut broker = broker.restart();
+    let latest = broker.list_offsets(5, &wire::list_offsets("t", 0, -1));
+    assert_eq!(latest.error_code, ErrorCode::UnknownTopicOrPartition);
+}
+
+#[test]
+fn m9_a_timeout_that_is_up_answers_7_and_the_topic_comes_all_the_same() {
+    let mut broker = Broker::default();
+    let request = CreateTopicsRequest {
+        topics: vec![topic("t", 1, &[])],
+        timeout_ms: 0,
+        ..CreateTopicsRequest::default()
+    };
+    let response = broker.call(5, &request);
+    assert_eq!(response.topics[0].error_code, ErrorCode::RequestTimedOut);
+    assert_eq!(broker.append("t", 0, &["a"]), 0);
+}
