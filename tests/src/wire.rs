@@ -15,7 +15,12 @@ use millstream_storage::ids::{ProducerEpoch, ProducerId};
 /// The frame of a request without its length prefix, as a shell hands it to a core.
 pub fn frame<C: Call + Clone>(version: i16, correlation_id: i32, request: &C) -> Bytes {
     let client = Str::from_static("test");
-    let parts = encode_request(version, correlation_id, Some(&client), &request.clone().into());
+    let parts = encode_request(
+        version,
+        correlation_id,
+        Some(&client),
+        &request.clone().into(),
+    );
     let mut whole = BytesMut::new();
     for part in parts {
         whole.extend_from_slice(&part);

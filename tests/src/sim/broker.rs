@@ -102,13 +102,21 @@ impl Broker {
     /// Whether the node has closed a connection; what it sent before is taken.
     pub fn is_closed(&mut self, conn: Conn) -> bool {
         let received = self.node.receive(conn);
-        self.streams.entry(conn).or_default().extend_from_slice(&received);
+        self.streams
+            .entry(conn)
+            .or_default()
+            .extend_from_slice(&received);
         self.node.settle();
         !self.node.is_open(conn)
     }
 
     /// The next answer, which must be to `correlation_id`.
-    pub fn expect<C: Call + Clone>(&mut self, conn: Conn, version: i16, correlation_id: i32) -> C::Response {
+    pub fn expect<C: Call + Clone>(
+        &mut self,
+        conn: Conn,
+        version: i16,
+        correlation_id: i32,
+    ) -> C::Response {
         let frame = self.next(conn).expect("there is an answer");
         let (id, response) = wire::answer::<C>(version, &frame);
         assert_eq!(id, correlation_id, "answers come in the order of requests");
@@ -130,7 +138,12 @@ impl Broker {
         };
         let response = self.call(5, &request);
         let result = &response.topics[0];
-        assert_eq!(result.error_code, ErrorCode::None, "{:?}", result.error_message);
+        assert_eq!(
+            result.error_code,
+            ErrorCode::None,
+            "{:?}",
+            result.error_message
+        );
     }
 
     /// Produces to one partition.
@@ -181,6 +194,9 @@ pub fn topic(name: &str, partitions: i32, configs: &[(&str, &str)]) -> Creatable
 
 /// The values of the records in an answer, with their offsets.
 pub fn values(answer: &FetchPartitionResponse) -> Vec<(i64, String)> {
-    let records = answer.records.as_ref().expect("records are empty, never null");
+    let records = answer
+        .records
+        .as_ref()
+        .expect("records are empty, never null");
     wire::values(&records.0)
 }

@@ -104,7 +104,8 @@ impl Node {
         let mut recovery = RecoveryConfig::new(config.shards);
         recovery.journal_file_bytes = config.journal_file_bytes;
         let meta = node_meta(&disk, node);
-        let recovered = recover(&disk, &recovery, meta).expect("recovery takes what a crash leaves");
+        let recovered =
+            recover(&disk, &recovery, meta).expect("recovery takes what a crash leaves");
         // Small, so that snapshots happen.
         let limits = quorum::Limits {
             room_bytes: 64 << 10,
@@ -203,7 +204,11 @@ impl Node {
 
     /// A whole request arrives, without its length prefix. Whatever comes behind an end of the connection is lost.
     pub fn request(&mut self, conn: Conn, bytes: Bytes) {
-        if self.sockets.get(&conn).is_some_and(|socket| !socket.closing) {
+        if self
+            .sockets
+            .get(&conn)
+            .is_some_and(|socket| !socket.closing)
+        {
             let event = ShardEvent::Frame {
                 conn: conn.id,
                 bytes,
@@ -492,7 +497,8 @@ fn node_meta(disk: &SimDisk, node: NodeId) -> NodeMeta {
         };
     };
     let mut bytes = vec![0; length as usize];
-    disk.read(path, 0, &mut bytes).expect("the disk can be read");
+    disk.read(path, 0, &mut bytes)
+        .expect("the disk can be read");
     NodeMeta::decode(&bytes).expect("node.meta is replaced as a whole")
 }
 

@@ -37,10 +37,16 @@ fn r1_exactly_one_batch_of_magic_2() {
     let one = wire::batch(EPOCH_MS, &["a"]);
     let two = Bytes::from([&one[..], &one[..]].concat());
     assert_eq!(produce_error(&mut broker, 8, two), ErrorCode::InvalidRecord);
-    assert_eq!(produce_error(&mut broker, 8, Bytes::new()), ErrorCode::InvalidRecord);
+    assert_eq!(
+        produce_error(&mut broker, 8, Bytes::new()),
+        ErrorCode::InvalidRecord
+    );
     for magic in [0, 1, 3] {
         let records = changed(16, magic, false);
-        assert_eq!(produce_error(&mut broker, 8, records), ErrorCode::InvalidRecord);
+        assert_eq!(
+            produce_error(&mut broker, 8, records),
+            ErrorCode::InvalidRecord
+        );
     }
     let mut request = wire::produce(-1, "t", 0, one.clone());
     request.topics[0].partitions[0].records = None;
@@ -72,11 +78,23 @@ fn r3_the_first_broken_rule_gives_the_code() {
     let large = "x".repeat(2000);
     let unnumbered = wire::numbered_batch(7, 0, -1, EPOCH_MS, &["a"]);
     let cases = [
-        ("base offset", changed(7, 1, false), ErrorCode::InvalidRecord),
-        ("size", wire::batch(EPOCH_MS, &[&large]), ErrorCode::MessageTooLarge),
+        (
+            "base offset",
+            changed(7, 1, false),
+            ErrorCode::InvalidRecord,
+        ),
+        (
+            "size",
+            wire::batch(EPOCH_MS, &[&large]),
+            ErrorCode::MessageTooLarge,
+        ),
         ("crc", changed(70, 0xff, false), ErrorCode::CorruptMessage),
         ("count", changed(60, 9, true), ErrorCode::InvalidRecord),
-        ("control bit", changed(22, 0x20, true), ErrorCode::InvalidRecord),
+        (
+            "control bit",
+            changed(22, 0x20, true),
+            ErrorCode::InvalidRecord,
+        ),
         ("sequence", unnumbered, ErrorCode::InvalidRecord),
     ];
     for (what, records, expected) in cases {
@@ -86,10 +104,16 @@ fn r3_the_first_broken_rule_gives_the_code() {
 
 #[test]
 fn r3_a_batch_larger_than_a_segment_is_refused() {
-    let configs = [("segment.bytes", "1048576"), ("max.message.bytes", "4000000")];
+    let configs = [
+        ("segment.bytes", "1048576"),
+        ("max.message.bytes", "4000000"),
+    ];
     let mut broker = broker_with(&configs);
     let large = wire::batch(EPOCH_MS, &[&"x".repeat(1_100_000)]);
-    assert_eq!(produce_error(&mut broker, 8, large), ErrorCode::RecordListTooLarge);
+    assert_eq!(
+        produce_error(&mut broker, 8, large),
+        ErrorCode::RecordListTooLarge
+    );
 }
 
 #[test]
@@ -113,7 +137,11 @@ fn r5_a_compacted_topic_names_the_records_without_a_key() {
     builder.push(EPOCH_MS, None, Some(b"v"), &[]);
     let response = broker.produce(8, &wire::produce(-1, "t", 0, builder.finish()));
     assert_eq!(response.error_code, ErrorCode::InvalidRecord);
-    let indexes: Vec<_> = response.record_errors.iter().map(|one| one.batch_index).collect();
+    let indexes: Vec<_> = response
+        .record_errors
+        .iter()
+        .map(|one| one.batch_index)
+        .collect();
     assert_eq!(indexes, [1]);
     assert!(response.error_message.is_some());
 }
@@ -135,7 +163,10 @@ fn r6_timestamps_out_of_bounds_are_refused_and_none_is_allowed() {
     }
     // A client batch with the log-append bit.
     let bit = changed(22, 0x08, true);
-    assert_eq!(produce_error(&mut broker, 8, bit), ErrorCode::InvalidTimestamp);
+    assert_eq!(
+        produce_error(&mut broker, 8, bit),
+        ErrorCode::InvalidTimestamp
+    );
 }
 
 #[test]
@@ -170,7 +201,10 @@ fn r8_r9_compressed_payload_is_stored_as_it_came() {
             ..BatchHeader::default()
         };
         let batch = wire::batch_of(header, EPOCH_MS, &["a", "b"]);
-        assert_eq!(produce_error(&mut broker, 8, batch.clone()), ErrorCode::None);
+        assert_eq!(
+            produce_error(&mut broker, 8, batch.clone()),
+            ErrorCode::None
+        );
         let answer = broker.fetch(11, &wire::fetch("t", 0, 2 * index as i64));
         let stored = answer.records.expect("records").0.concat();
         assert_eq!(stored[21..], batch[21..], "{compression:?}");

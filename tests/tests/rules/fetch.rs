@@ -46,10 +46,17 @@ fn f1_the_first_partition_with_data_returns_a_whole_batch_however_large() {
     broker.append("t", 1, &[&value]);
     broker.append("t", 2, &[&value]);
     let small = sizes(&mut broker, &over(&[0, 1, 2], 1, 1));
-    assert!(small[0] == 0 && small[1] > 10_000 && small[2] == 0, "{small:?}");
+    assert!(
+        small[0] == 0 && small[1] > 10_000 && small[2] == 0,
+        "{small:?}"
+    );
     let one = small[1];
     let both = sizes(&mut broker, &over(&[1, 2], 1 << 20, 1));
-    assert_eq!(both, [one, 0], "the second partition keeps to its own limit");
+    assert_eq!(
+        both,
+        [one, 0],
+        "the second partition keeps to its own limit"
+    );
     let both = sizes(&mut broker, &over(&[1, 2], 1 << 20, 1 << 20));
     assert_eq!(both, [one, one]);
     let both = sizes(&mut broker, &over(&[2, 1], one as i32 + 10, 1 << 20));
@@ -63,7 +70,11 @@ fn f1_batches_are_whole_and_fill_the_limit() {
         broker.append("t", 0, &[&format!("{round:0100}")]);
     }
     let mut request = wire::fetch("t", 0, 0);
-    let whole = broker.fetch(11, &request).records.expect("records").total_bytes();
+    let whole = broker
+        .fetch(11, &request)
+        .records
+        .expect("records")
+        .total_bytes();
     let one = whole / 10;
     request.topics[0].partitions[0].partition_max_bytes = (3 * one + one / 2) as i32;
     let answer = broker.fetch(11, &request);
@@ -95,7 +106,10 @@ fn f3_a_fetch_waits_for_min_bytes_and_no_longer_than_max_wait() {
         assert!(broker.next(conn).is_none());
         broker.node.run_ms(1);
         let response = broker.expect::<FetchRequest>(conn, 11, id);
-        assert_eq!(response.responses[0].partitions[0].error_code, ErrorCode::None);
+        assert_eq!(
+            response.responses[0].partitions[0].error_code,
+            ErrorCode::None
+        );
     }
 }
 
@@ -146,7 +160,11 @@ fn f3_a_partition_error_answers_at_once() {
     request.max_wait_ms = 10_000;
     let id = broker.send(conn, 11, &request);
     let response = broker.expect::<FetchRequest>(conn, 11, id);
-    let codes: Vec<_> = response.responses[0].partitions.iter().map(|one| one.error_code).collect();
+    let codes: Vec<_> = response.responses[0]
+        .partitions
+        .iter()
+        .map(|one| one.error_code)
+        .collect();
     assert_eq!(codes, [ErrorCode::None, ErrorCode::UnknownTopicOrPartition]);
     let mut request = over(&[0, 1], 1 << 20, 1 << 20);
     request.max_wait_ms = 10_000;
@@ -194,7 +212,9 @@ fn f4_nothing_above_the_high_watermark_is_shown() {
         broker.node.turn(ShardIndex(1));
     }
     let reader = broker.connect(0);
-    broker.node.request(reader, wire::frame(11, 2, &wire::fetch("t", 0, 0)));
+    broker
+        .node
+        .request(reader, wire::frame(11, 2, &wire::fetch("t", 0, 0)));
     for _ in 0..5 {
         broker.node.turn(ShardIndex(0));
         for (from, to) in broker.node.mail_routes() {
@@ -215,13 +235,21 @@ fn f5_f6_offsets_out_of_range_and_the_fields_of_success_and_error() {
     for offset in [-1, 3, i64::MAX] {
         let answer = broker.fetch(11, &wire::fetch("t", 0, offset));
         assert_eq!(answer.error_code, ErrorCode::OffsetOutOfRange, "{offset}");
-        let fields = (answer.high_watermark, answer.last_stable_offset, answer.log_start_offset);
+        let fields = (
+            answer.high_watermark,
+            answer.last_stable_offset,
+            answer.log_start_offset,
+        );
         assert_eq!(fields, (-1, -1, -1));
         assert_eq!(answer.records, Some(Records::default()), "empty, not null");
     }
     let answer = broker.fetch(11, &wire::fetch("t", 0, 2));
     assert_eq!(answer.error_code, ErrorCode::None);
-    let fields = (answer.high_watermark, answer.last_stable_offset, answer.log_start_offset);
+    let fields = (
+        answer.high_watermark,
+        answer.last_stable_offset,
+        answer.log_start_offset,
+    );
     assert_eq!(fields, (2, 2, 0));
     assert_eq!(answer.records, Some(Records::default()), "empty, not null");
 }
@@ -273,7 +301,10 @@ fn f13_f14_no_session_is_made_and_one_that_is_not_there_is_refused() {
     let mut request = wire::fetch("t", 0, 0);
     request.session_epoch = 0;
     let response = broker.call(7, &request);
-    assert_eq!((response.error_code, response.session_id), (ErrorCode::None, 0));
+    assert_eq!(
+        (response.error_code, response.session_id),
+        (ErrorCode::None, 0)
+    );
     assert_eq!(response.responses.len(), 1);
     request.session_id = 123;
     request.session_epoch = 4;
@@ -300,7 +331,9 @@ fn cold_and_warm_reads_give_the_same_bytes() {
         }
     }
     let read = |broker: &mut Broker| -> Vec<Vec<(i64, String)>> {
-        (0..3).map(|one| values(&broker.fetch(11, &wire::fetch("t", one, 0)))).collect()
+        (0..3)
+            .map(|one| values(&broker.fetch(11, &wire::fetch("t", one, 0))))
+            .collect()
     };
     let warm = read(&mut broker);
     assert_eq!(warm[2].len(), 50);

@@ -161,7 +161,10 @@ fn c6_a_long_poll_fetch_delays_the_answers_behind_it_not_their_effects() {
     let now = broker.node.now().wall.0;
     let produce = wire::produce(-1, "t", 1, wire::batch(now, &["a"]));
     let produce_id = broker.send(conn, 8, &produce);
-    assert!(broker.next(conn).is_none(), "the fetch waits, so nothing leaves");
+    assert!(
+        broker.next(conn).is_none(),
+        "the fetch waits, so nothing leaves"
+    );
     // The append has happened: another connection sees it.
     let other = broker.connect(1);
     let id = broker.send(other, 11, &wire::fetch("t", 1, 0));

@@ -9,7 +9,9 @@ use millstream_tests::wire;
 fn names(broker: &mut Broker, version: i16, request: &MetadataRequest) -> Vec<String> {
     let response = broker.call(version, request);
     let topics = response.topics.iter();
-    topics.map(|topic| topic.name.clone().unwrap_or_default().to_string()).collect()
+    topics
+        .map(|topic| topic.name.clone().unwrap_or_default().to_string())
+        .collect()
 }
 
 #[test]
@@ -25,7 +27,11 @@ fn m1_all_topics_or_none() {
         topics: Some(Vec::new()),
         ..MetadataRequest::default()
     };
-    assert_eq!(names(&mut broker, 0, &empty), ["a", "b"], "version 0: empty is all");
+    assert_eq!(
+        names(&mut broker, 0, &empty),
+        ["a", "b"],
+        "version 0: empty is all"
+    );
     for version in 1..=9 {
         assert_eq!(names(&mut broker, version, &null), ["a", "b"]);
         assert!(names(&mut broker, version, &empty).is_empty());
@@ -57,19 +63,28 @@ fn m2_nothing_is_created_without_the_flag_or_the_setting_or_a_lawful_name() {
     request.allow_auto_topic_creation = false;
     for _ in 0..2 {
         let response = broker.call(4, &request);
-        assert_eq!(response.topics[0].error_code, ErrorCode::UnknownTopicOrPartition);
+        assert_eq!(
+            response.topics[0].error_code,
+            ErrorCode::UnknownTopicOrPartition
+        );
     }
     let request = wire::metadata(&["not lawful"]);
     for _ in 0..2 {
         let response = broker.call(4, &request);
-        assert_eq!(response.topics[0].error_code, ErrorCode::InvalidTopicException);
+        assert_eq!(
+            response.topics[0].error_code,
+            ErrorCode::InvalidTopicException
+        );
     }
     let mut config = NodeConfig::default();
     config.settings.auto_create_topics = false;
     let mut broker = Broker::new(config);
     for _ in 0..2 {
         let response = broker.call(4, &wire::metadata(&["t"]));
-        assert_eq!(response.topics[0].error_code, ErrorCode::UnknownTopicOrPartition);
+        assert_eq!(
+            response.topics[0].error_code,
+            ErrorCode::UnknownTopicOrPartition
+        );
     }
 }
 
@@ -78,7 +93,10 @@ fn m3_a_name_that_collides_once_dots_are_underscores_is_refused() {
     let mut broker = Broker::default();
     broker.create("a.b", 1, &[]);
     let response = broker.call(9, &wire::metadata(&["a_b"]));
-    assert_eq!(response.topics[0].error_code, ErrorCode::InvalidTopicException);
+    assert_eq!(
+        response.topics[0].error_code,
+        ErrorCode::InvalidTopicException
+    );
 }
 
 #[test]
@@ -103,7 +121,12 @@ fn m5_the_cluster_id_is_stable_and_the_controller_is_a_live_broker() {
     let mut broker = Broker::default();
     let first = broker.call(9, &wire::metadata(&[]));
     assert!(first.cluster_id.as_ref().is_some_and(|id| !id.is_empty()));
-    assert!(first.brokers.iter().any(|one| one.node_id == first.controller_id));
+    assert!(
+        first
+            .brokers
+            .iter()
+            .any(|one| one.node_id == first.controller_id)
+    );
     let mut broker = broker.restart();
     let second = broker.call(9, &wire::metadata(&[]));
     assert_eq!(first.cluster_id, second.cluster_id);

@@ -37,14 +37,21 @@ fn o1_special_values_of_newer_versions_are_unsupported() {
     let mut broker = broker();
     for timestamp in [-3, -4, -5, -6, -7, i64::MIN] {
         let found = broker.list_offsets(5, &wire::list_offsets("t", 0, timestamp));
-        assert_eq!(found.error_code, ErrorCode::UnsupportedVersion, "{timestamp}");
+        assert_eq!(
+            found.error_code,
+            ErrorCode::UnsupportedVersion,
+            "{timestamp}"
+        );
     }
 }
 
 #[test]
 fn o2_the_first_record_at_or_behind_a_timestamp_is_found_inside_its_batch() {
     let mut broker = broker();
-    for (index, compression) in [Compression::None, Compression::Lz4].into_iter().enumerate() {
+    for (index, compression) in [Compression::None, Compression::Lz4]
+        .into_iter()
+        .enumerate()
+    {
         let partition = index as i32;
         let header = BatchHeader {
             compression,
@@ -97,7 +104,11 @@ fn o3_the_same_partition_twice_is_an_invalid_request_and_epochs_are_checked() {
     };
     request.topics[0].partitions.extend([twice, other]);
     let response = broker.call(5, &request);
-    let codes: Vec<_> = response.topics[0].partitions.iter().map(|one| one.error_code).collect();
+    let codes: Vec<_> = response.topics[0]
+        .partitions
+        .iter()
+        .map(|one| one.error_code)
+        .collect();
     let invalid = ErrorCode::InvalidRequest;
     assert_eq!(codes, [invalid, invalid, ErrorCode::None]);
 

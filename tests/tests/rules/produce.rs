@@ -1,9 +1,9 @@
 //! Produce and idempotence: rules P1-P9.
 
+use millstream_net::wire::ErrorCode;
 use millstream_net::wire::api::{
     InitProducerIdRequest, ProducePartition, ProducePartitionResponse, ProduceRequest,
 };
-use millstream_net::wire::ErrorCode;
 use millstream_storage::sim::{Fault, OpKind};
 use millstream_tests::sim::broker::{Broker, EPOCH_MS, values};
 use millstream_tests::wire;
@@ -15,7 +15,13 @@ fn broker() -> Broker {
 }
 
 /// Appends one numbered batch and gives the answer.
-fn numbered(broker: &mut Broker, id: i64, epoch: i16, first: i32, count: usize) -> ProducePartitionResponse {
+fn numbered(
+    broker: &mut Broker,
+    id: i64,
+    epoch: i16,
+    first: i32,
+    count: usize,
+) -> ProducePartitionResponse {
     let values = vec!["v"; count];
     let batch = wire::numbered_batch(id, epoch, first, EPOCH_MS, &values);
     broker.produce(9, &wire::produce(-1, "t", 0, batch))
@@ -109,7 +115,10 @@ fn p3_p4_success_is_durable_and_carries_offset_and_log_start() {
     let mut broker = broker.restart();
     let answer = broker.fetch(11, &wire::fetch("t", 0, 0));
     let expected = ["a", "b", "c"].map(str::to_owned).into_iter();
-    let found: Vec<_> = values(&answer).into_iter().map(|(_, value)| value).collect();
+    let found: Vec<_> = values(&answer)
+        .into_iter()
+        .map(|(_, value)| value)
+        .collect();
     assert_eq!(found, expected.collect::<Vec<_>>());
 }
 
@@ -151,12 +160,18 @@ fn p7_a_repeated_batch_is_answered_with_its_first_offset() {
     let mut broker = broker();
     for (first, offset) in [(0, 0), (2, 2), (4, 4), (6, 6), (8, 8), (10, 10)] {
         let response = numbered(&mut broker, 1, 0, first, 2);
-        assert_eq!((response.error_code, response.base_offset), (ErrorCode::None, offset));
+        assert_eq!(
+            (response.error_code, response.base_offset),
+            (ErrorCode::None, offset)
+        );
     }
     // The last five are remembered.
     for (first, offset) in [(2, 2), (4, 4), (6, 6), (8, 8), (10, 10)] {
         let response = numbered(&mut broker, 1, 0, first, 2);
-        assert_eq!((response.error_code, response.base_offset), (ErrorCode::None, offset));
+        assert_eq!(
+            (response.error_code, response.base_offset),
+            (ErrorCode::None, offset)
+        );
     }
     let latest = broker.list_offsets(5, &wire::list_offsets("t", 0, -1));
     assert_eq!(latest.offset, 12, "nothing was appended twice");
@@ -184,7 +199,10 @@ fn p8_sequences_follow_each_other_and_epochs_fence() {
     ];
     for (id, epoch, first, count, expected) in cases {
         let response = numbered(&mut broker, id, epoch, first, count);
-        assert_eq!(response.error_code, expected, "{id} {epoch} {first} {count}");
+        assert_eq!(
+            response.error_code, expected,
+            "{id} {epoch} {first} {count}"
+        );
     }
 }
 
@@ -197,7 +215,10 @@ fn p9_sequences_survive_a_restart() {
     for _ in 0..2 {
         broker = broker.restart();
         let repeated = numbered(&mut broker, 1, 0, 7, 1);
-        assert_eq!((repeated.error_code, repeated.base_offset), (ErrorCode::None, 7));
+        assert_eq!(
+            (repeated.error_code, repeated.base_offset),
+            (ErrorCode::None, 7)
+        );
         let skipped = numbered(&mut broker, 1, 0, 9, 1);
         assert_eq!(skipped.error_code, ErrorCode::OutOfOrderSequenceNumber);
     }

@@ -9,7 +9,11 @@ use millstream_tests::sim::broker::{Broker, EPOCH_MS, topic};
 use millstream_tests::sim::node::NodeConfig;
 use millstream_tests::wire;
 
-fn create(broker: &mut Broker, version: i16, topics: Vec<CreatableTopic>) -> Vec<CreatableTopicResult> {
+fn create(
+    broker: &mut Broker,
+    version: i16,
+    topics: Vec<CreatableTopic>,
+) -> Vec<CreatableTopicResult> {
     let request = CreateTopicsRequest {
         topics,
         timeout_ms: 10_000,
@@ -29,10 +33,13 @@ fn delete(broker: &mut Broker, version: i16, name: &str) -> ErrorCode {
 
 /// A topic with a manual assignment of its partitions.
 fn assigned(name: &str, nodes: &[&[i32]]) -> CreatableTopic {
-    let assignments = nodes.iter().enumerate().map(|(index, nodes)| ReplicaAssignment {
-        partition_index: index as i32,
-        broker_ids: nodes.to_vec(),
-    });
+    let assignments = nodes
+        .iter()
+        .enumerate()
+        .map(|(index, nodes)| ReplicaAssignment {
+            partition_index: index as i32,
+            broker_ids: nodes.to_vec(),
+        });
     CreatableTopic {
         assignments: assignments.collect(),
         ..topic(name, -1, &[])
@@ -56,22 +63,43 @@ fn m8_errors_are_per_topic_and_good_topics_are_still_created() {
         (topic("zero", 0, &[]), ErrorCode::InvalidPartitions),
         (topic("below", -2, &[]), ErrorCode::InvalidPartitions),
         (with_factor("rf-0", 0), ErrorCode::InvalidReplicationFactor),
-        (with_factor("rf-below", -2), ErrorCode::InvalidReplicationFactor),
+        (
+            with_factor("rf-below", -2),
+            ErrorCode::InvalidReplicationFactor,
+        ),
         (with_factor("rf-2", 2), ErrorCode::InvalidReplicationFactor),
-        (assigned("nobody", &[&[9]]), ErrorCode::InvalidReplicaAssignment),
+        (
+            assigned("nobody", &[&[9]]),
+            ErrorCode::InvalidReplicaAssignment,
+        ),
         (both, ErrorCode::InvalidRequest),
-        (topic("key", 1, &[("no.such.key", "1")]), ErrorCode::InvalidConfig),
-        (topic("value", 1, &[("retention.ms", "x")]), ErrorCode::InvalidConfig),
+        (
+            topic("key", 1, &[("no.such.key", "1")]),
+            ErrorCode::InvalidConfig,
+        ),
+        (
+            topic("value", 1, &[("retention.ms", "x")]),
+            ErrorCode::InvalidConfig,
+        ),
         (topic("bad name", 1, &[]), ErrorCode::InvalidTopicException),
         (topic("..", 1, &[]), ErrorCode::InvalidTopicException),
-        (topic("good", 3, &[("retention.ms", "1000")]), ErrorCode::None),
+        (
+            topic("good", 3, &[("retention.ms", "1000")]),
+            ErrorCode::None,
+        ),
         (assigned("manual", &[&[1], &[1]]), ErrorCode::None),
         (topic("default", -1, &[]), ErrorCode::None),
     ];
-    let expected: Vec<_> = cases.iter().map(|case| (case.0.name.to_string(), case.1)).collect();
+    let expected: Vec<_> = cases
+        .iter()
+        .map(|case| (case.0.name.to_string(), case.1))
+        .collect();
     let topics = cases.into_iter().map(|case| case.0).collect();
     let results = create(&mut broker, 5, topics);
-    let found: Vec<_> = results.iter().map(|one| (one.name.to_string(), one.error_code)).collect();
+    let found: Vec<_> = results
+        .iter()
+        .map(|one| (one.name.to_string(), one.error_code))
+        .collect();
     assert_eq!(found, expected);
     for (name, partitions) in [("good", 3), ("manual", 2), ("default", 1)] {
         let response = broker.call(9, &wire::metadata(&[name]));
@@ -84,7 +112,11 @@ fn m8_errors_are_per_topic_and_good_topics_are_still_created() {
 fn m8_the_same_topic_twice_is_an_invalid_request_and_defaults_need_version_4() {
     let mut broker = Broker::default();
     let results = create(&mut broker, 5, vec![topic("t", 1, &[]), topic("t", 2, &[])]);
-    assert!(results.iter().all(|one| one.error_code == ErrorCode::InvalidRequest));
+    assert!(
+        results
+            .iter()
+            .all(|one| one.error_code == ErrorCode::InvalidRequest)
+    );
     let results = create(&mut broker, 3, vec![topic("t", -1, &[])]);
     assert_ne!(results[0].error_code, ErrorCode::None);
     let results = create(&mut broker, 4, vec![topic("t", -1, &[])]);
@@ -119,14 +151,21 @@ fn m9_validate_only_checks_everything_and_creates_nothing() {
 #[test]
 fn m9_version_5_tells_counts_and_the_configuration_in_force() {
     let mut broker = Broker::default();
-    let results = create(&mut broker, 5, vec![topic("t", 2, &[("retention.ms", "1000")])]);
+    let results = create(
+        &mut broker,
+        5,
+        vec![topic("t", 2, &[("retention.ms", "1000")])],
+    );
     let result = &results[0];
     assert_eq!((result.num_partitions, result.replication_factor), (2, 1));
     let configs = result.configs.as_ref().expect("they may be shown");
     let of = |name: &str| {
         let entry = configs.iter().find(|entry| entry.name == *name);
         let entry = entry.expect("every topic key is told");
-        (entry.value.clone().unwrap_or_default().to_string(), entry.config_source)
+        (
+            entry.value.clone().unwrap_or_default().to_string(),
+            entry.config_source,
+        )
     };
     assert_eq!(of("retention.ms"), ("1000".to_owned(), 1));
     assert_eq!(of("cleanup.policy"), ("delete".to_owned(), 5));
@@ -144,7 +183,10 @@ fn m9_success_means_that_every_shard_serves_the_topic() {
             let request = wire::produce(-1, &name, round % 2, batch);
             let id = broker.send(conn, 8, &request);
             let response = broker.expect::<millstream_net::wire::api::ProduceRequest>(conn, 8, id);
-            assert_eq!(response.responses[0].partitions[0].error_code, ErrorCode::None);
+            assert_eq!(
+                response.responses[0].partitions[0].error_code,
+                ErrorCode::None
+            );
         }
     }
 }
@@ -153,13 +195,22 @@ fn m9_success_means_that_every_shard_serves_the_topic() {
 fn m10_deletion_and_its_errors() {
     let mut broker = Broker::default();
     broker.create("t", 2, &[]);
-    assert_eq!(delete(&mut broker, 4, "nobody"), ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(
+        delete(&mut broker, 4, "nobody"),
+        ErrorCode::UnknownTopicOrPartition
+    );
     assert_eq!(delete(&mut broker, 4, "t"), ErrorCode::None);
-    assert_eq!(delete(&mut broker, 4, "t"), ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(
+        delete(&mut broker, 4, "t"),
+        ErrorCode::UnknownTopicOrPartition
+    );
     let mut request = wire::metadata(&["t"]);
     request.allow_auto_topic_creation = false;
     let response = broker.call::<MetadataRequest>(9, &request);
-    assert_eq!(response.topics[0].error_code, ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(
+        response.topics[0].error_code,
+        ErrorCode::UnknownTopicOrPartition
+    );
 }
 
 #[test]
@@ -184,7 +235,11 @@ fn m10_a_topic_created_again_right_after_its_deletion_is_empty() {
     for round in 0..4 {
         broker.create("t", 2, &[]);
         for partition in 0..2 {
-            assert_eq!(broker.append("t", partition, &["a", "b"]), 0, "round {round}");
+            assert_eq!(
+                broker.append("t", partition, &["a", "b"]),
+                0,
+                "round {round}"
+            );
         }
         if round % 2 == 1 {
             broker = broker.restart();
