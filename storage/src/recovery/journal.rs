@@ -4,7 +4,7 @@
 //! which a later one proves that it was synced: then the gap is told; (2) files are read in the order in which the chain
 //! goes through them, whatever their names.
 
-use super::reader::{Absent, FileReader};
+use super::reader::{Absent, FileReader, Pattern};
 use super::types::RecoveryError;
 use crate::disk::{BLOCK_BYTES, BlockingDisk};
 use crate::format::{
@@ -65,7 +65,9 @@ impl<'a> Journal<'a> {
             heads: BTreeMap::new(),
         };
         for file in names.iter().filter_map(|entry| parse_journal(&entry.name)) {
-            if let Some(reader) = FileReader::open(disk, &journal_path(shard, file))? {
+            if let Some(reader) =
+                FileReader::open(disk, &journal_path(shard, file), Pattern::Whole)?
+            {
                 journal.files.insert(file, reader);
             }
         }

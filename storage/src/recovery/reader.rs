@@ -4,8 +4,24 @@ use super::types::RecoveryError;
 use crate::disk::BlockingDisk;
 use std::path::{Path, PathBuf};
 
-/// Bytes read ahead at least, where what was asked for is small.
-const AHEAD_BYTES: usize = 64 << 10;
+/// How a file is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Pattern {
+    /// From front to back, all of it.
+    Whole,
+    /// A little here and there, in ascending order.
+    Parts,
+}
+
+impl Pattern {
+    /// Bytes read at least, where what was asked for is less.
+    fn ahead_bytes(self) -> usize {
+        match self {
+            Pattern::Whole => 1 << 20,
+            Pattern::Parts => 16 << 10,
+        }
+    }
+}
 
 /// Why bytes are not there.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +36,7 @@ pub(super) enum Absent {
 pub(super) struct FileReader<'a> {
     disk: &'a dyn BlockingDisk,
     path: PathBuf,
+    pattern: Pattern,
     length: u64,
     chunk: Vec<u8>,
     chunk_position: u64,
@@ -30,11 +47,13 @@ impl<'a> FileReader<'a> {
     pub(super) fn open(
         disk: &'a dyn BlockingDisk,
         path: &Path,
+        pattern: Pattern,
     ) -> Result<Option<FileReader<'a>>, RecoveryError> {
         let length = disk.length(path).map_err(|error| io_at(path, error))?;
         Ok(length.map(|length| FileReader {
             disk,
             path: path.to_path_buf(),
+            pattern,
             length,
             chunk: Vec::new(),
             chunk_position: 0,
@@ -56,7 +75,7 @@ impl<'a> FileReader<'a> {
             return Ok(Err(Absent::End));
         }
         if !self.holds(position, bytes) {
-            let ahead = bytes.max(AHEAD_BYTES) as u64;
+            let ahead = bytes.max(self.pattern.ahead_bytes()) as u64;
             let ahead = ahead.min(self.length - position) as usize;
             let exact = ahead > bytes;
             let filled = self.fill(position, ahead)? || (exact && self.fill(position, bytes)?);
@@ -107,7 +126,7 @@ pub(super) fn read_small(
     path: &Path,
     bytes_max: u64,
 ) -> Result<Option<Vec<u8>>, RecoveryError> {
-    let Some(mut reader) = FileReader::open(disk, path)? else {
+    let Some(mut reader) = FileReader::open(disk, path, Pattern::Whole)? else {
         return Ok(None);
     };
     let length = reader.length();

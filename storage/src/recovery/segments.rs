@@ -3,7 +3,7 @@
 //! Always: a batch counts only with its magic, size, CRC, an offset at or behind the one before it, and exactly the epoch that
 //! the log has for that offset.
 
-use super::reader::{Absent, FileReader, io_at, read_small};
+use super::reader::{Absent, FileReader, Pattern, io_at, read_small};
 use super::types::RecoveryError;
 use crate::batch::{BatchHead, HEADER_BYTES, check};
 use crate::disk::{BlockingDisk, EntryKind};
@@ -101,7 +101,7 @@ impl<'a> Segments<'a> {
         if self.open.as_ref().is_none_or(|(open, _)| *open != base) {
             self.open = None;
             if self.lengths.contains_key(&base) {
-                let reader = FileReader::open(self.disk, &self.path(base))?;
+                let reader = FileReader::open(self.disk, &self.path(base), Pattern::Parts)?;
                 self.open = reader.map(|reader| (base, reader));
             }
         }

@@ -551,6 +551,11 @@ impl<'a, 'r> Settling<'a, 'r> {
             let place = state.durable_end;
             verdict.push(Entry::Truncate { log, place });
         }
+        // A survey that was led around damage may have come by twice.
+        self.heads
+            .sort_by_key(|placed| (placed.segment, placed.position));
+        self.heads
+            .dedup_by_key(|placed| (placed.segment, placed.position));
         let state = self.log.state;
         let high_watermark = state.high_watermark.min(state.durable_end.offset);
         Settled {

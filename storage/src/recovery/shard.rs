@@ -3,7 +3,7 @@
 //! Always: windows up to C only give bytes, those behind C act, in order.
 
 use super::journal::{Accepted, Cursor, Journal};
-use super::reader::FileReader;
+use super::reader::{FileReader, Pattern};
 use super::replay::{Before, Linked, Replayed};
 use super::types::{Finding, RecoveryError, Report, Severity};
 use crate::disk::BlockingDisk;
@@ -93,7 +93,7 @@ fn read_slot(
     slot: CheckpointSlot,
 ) -> Result<Slot, RecoveryError> {
     let path = checkpoint_path(shard, slot);
-    let Some(mut reader) = FileReader::open(disk, &path)? else {
+    let Some(mut reader) = FileReader::open(disk, &path, Pattern::Whole)? else {
         return Ok(None);
     };
     let length = reader.length() as usize;

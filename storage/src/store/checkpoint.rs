@@ -104,7 +104,7 @@ impl Store {
             producers: match producers {
                 Some(offset) if offset <= view.durable_end.offset => Producers::Inline {
                     offset,
-                    from: self.batch_before(slot, offset),
+                    from: self.batch_before(slot, &view, offset),
                     state: state.into(),
                 },
                 _ => Producers::Unknown,
@@ -114,7 +114,12 @@ impl Store {
     }
 
     /// Where a batch at or below an offset begins, as far as the index knows.
-    fn batch_before(&self, slot: LogSlot, offset: Offset) -> Place {
+    fn batch_before(&self, slot: LogSlot, view: &LogView<'_>, offset: Offset) -> Place {
+        for end in [view.durable_end, view.synced_end] {
+            if offset >= end.offset {
+                return end;
+            }
+        }
         let segments = self.log(slot).layout.segments();
         let below = segments.rev().find(|segment| segment.base <= offset);
         let Some(segment) = below else {

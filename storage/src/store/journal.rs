@@ -7,6 +7,7 @@ use super::ops::{Job, JobEnd, Purpose};
 use super::shard_store::Store;
 use super::tasks::shared;
 use super::types::LogConfig;
+use crate::batch::BatchHead;
 use crate::cache::Cache;
 use crate::commit::{JournalSeed, LogSeed, LogSlot, Planned, Run, WindowPlan};
 use crate::disk::{BLOCK_BYTES, Caching, DiskOp, FileSlot, OpenMode, WriteSync};
@@ -322,6 +323,29 @@ fn control_entry(log: &LogState, planned: &Planned) -> Entry {
     }
 }
 
+/// Indexes what recovery saw. Of a segment that it did not see from its start on only the newest timestamp is known: that goes in front, so
+/// that no time entry says that nothing newer lies before it.
+fn index_heads(log: &RecoveredLog, layout: &mut Layout) {
+    let mut segment = None;
+    for placed in &log.heads {
+        if segment != Some(placed.segment) {
+            segment = Some(placed.segment);
+            let known = log
+                .segments
+                .iter()
+                .find(|state| state.base == placed.segment);
+            let front = BatchHead {
+                max_timestamp: known.map_or(-1, |state| state.max_timestamp),
+                ..placed.head
+            };
+            if placed.position > 0 {
+                layout.reindex(placed.segment, 0, &front);
+            }
+        }
+        layout.reindex(placed.segment, placed.position, &placed.head);
+    }
+}
+
 /// What the store begins with for a recovered log.
 fn log_state(log: RecoveredLog, now: Now) -> LogState {
     let path = log.path();
@@ -370,7 +394,8 @@ fn log_state(log: RecoveredLog, now: Now) -> LogState {
         .map(|epoch| (epoch.epoch, epoch.start));
     let epochs = Epochs::new(starts.collect());
     let config = LogConfig::default();
-    let layout = Layout::restored(log.log_start, segments, epochs, config.index_interval_bytes);
+    let mut layout = Layout::restored(log.log_start, segments, epochs, config.index_interval_bytes);
+    index_heads(&log, &mut layout);
     LogState {
         number: log.log,
         directory: log_dir(&path),
