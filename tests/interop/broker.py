@@ -66,22 +66,21 @@ class Broker:
         command = [binary(), "serve", "--data", str(self.data), "--listen", self.address, "--shards", str(self.shards)]
         for pair in self.settings:
             command += ["--set", pair]
+        before = self.log.stat().st_size if self.log.exists() else 0
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        self.wait(wait_s)
+        self.wait(wait_s, before)
 
-    def wait(self, wait_s):
-        """Until it accepts connections."""
+    def wait(self, wait_s, before):
+        """Until it says that it is ready, in what its log has behind `before`."""
         deadline = time.monotonic() + wait_s
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError(f"the broker ended with {self.process.returncode}: {self.words()[-800:]}")
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            if b"is ready" in self.log.read_bytes()[before:]:
                 return
-            except OSError:
-                time.sleep(0.01)
-        raise AssertionError(f"the broker does not listen after {wait_s} s: {self.words()[-800:]}")
+            time.sleep(0.01)
+        raise AssertionError(f"the broker is not ready after {wait_s} s: {self.words()[-800:]}")
 
     def kill(self):
         """kill -9, by pid."""

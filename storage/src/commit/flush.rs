@@ -25,13 +25,16 @@ impl Commit {
     pub fn deadline(&self) -> Option<Tick> {
         let checkpoint = self
             .changed
-            .then(|| self.checkpoint_at.after_ms(self.config.checkpoint_ms));
+            .then(|| self.checkpoint_at.after_ms(self.config.checkpoint_ms))
+            .map(|at| at.max(self.checkpoint_retry_at));
+        let again = (self.now < self.checkpoint_retry_at).then_some(self.checkpoint_retry_at);
         let retry = self.ring.stunted().then_some(self.retry_at);
         let pressure = (self.pressing() && self.pressure_flights == 0).then_some(self.pressure_at);
         self.gather_deadline()
             .into_iter()
             .chain(checkpoint)
             .chain(retry)
+            .chain(again)
             .chain(pressure)
             .min()
     }
@@ -253,6 +256,7 @@ impl Commit {
         if self.ring.last().sequence == 0
             || self.ring.current().is_none()
             || self.truncates_waiting > 0
+            || self.now < self.checkpoint_retry_at
         {
             return false;
         }

@@ -67,6 +67,8 @@ pub struct Commit {
     pub(super) checkpoint: CheckpointStage,
     pub(super) checkpoint_newest: u64,
     pub(super) checkpoint_at: Tick,
+    /// No checkpoint before this: the last one found no space.
+    pub(super) checkpoint_retry_at: Tick,
     pub(super) changed: bool,
     pub(super) synced_bytes: u64,
     pub(super) stopping: bool,
@@ -111,6 +113,7 @@ impl Commit {
             checkpoint: CheckpointStage::Idle,
             checkpoint_newest: journal.checkpoint,
             checkpoint_at: now,
+            checkpoint_retry_at: now,
             changed: false,
             synced_bytes: 0,
             stopping: false,
@@ -385,6 +388,14 @@ impl Commit {
         self.checkpoint_newest = sequence;
         self.ring.recycle(from);
         self.resume_stalled();
+    }
+
+    /// The checkpoint found no space. The one before it stays the newest; another is taken when space may have returned, but
+    /// a stop does not wait for it.
+    pub fn checkpoint_failed(&mut self) {
+        self.checkpoint = CheckpointStage::Idle;
+        self.changed = !self.stopping;
+        self.checkpoint_retry_at = self.now.after_ms(1000);
     }
 
     fn resume_stalled(&mut self) {

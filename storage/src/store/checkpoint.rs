@@ -7,7 +7,7 @@ use super::ops::{Job, JobEnd};
 use super::shard_store::{SettledProducers, Store};
 use super::tasks::shared;
 use crate::commit::{LogSlot, LogView};
-use crate::disk::{Caching, DiskOp, OpenMode, WriteSync};
+use crate::disk::{Caching, DiskOp, FileSlot, OpenMode, WriteSync};
 use crate::format::{
     Checkpoint, Life, LogPath, LogState, Place, Producers, SegmentState, WindowAt, checkpoint_path,
     shard_dir,
@@ -40,6 +40,7 @@ impl Store {
             journal: self.journal.files.clone(),
             logs: self.log_states(settled),
         };
+        let before = self.journal.checkpoint;
         self.journal.checkpoint = RecoveredCheckpoint { sequence, slot };
         let path = checkpoint_path(self.journal.shard, slot);
         let file = self.files.take();
@@ -63,7 +64,7 @@ impl Store {
             },
             DiskOp::Close { slot: file },
         ]);
-        let end = JobEnd::Checkpoint(file);
+        let end = JobEnd::Checkpoint(file, before);
         self.ops.start(Job { steps, end }, &mut self.effects);
     }
 
@@ -161,6 +162,13 @@ impl Store {
     /// The checkpoint is durable and its file closed.
     pub(super) fn checkpoint_written(&mut self) {
         self.commit.checkpoint_done();
+    }
+
+    /// There was no space for the file: the next one goes to the same slot, `before` stays the newest.
+    pub(super) fn checkpoint_failed(&mut self, file: FileSlot, before: RecoveredCheckpoint) {
+        self.journal.checkpoint = before;
+        self.close(file);
+        self.commit.checkpoint_failed();
     }
 }
 

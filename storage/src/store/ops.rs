@@ -6,6 +6,7 @@ use super::types::StoreEffect;
 use crate::commit::LogSlot;
 use crate::disk::{DiskOp, FileSlot, OpId};
 use crate::ids::{LogNumber, Offset};
+use crate::recovery::RecoveredCheckpoint;
 use std::collections::{HashMap, VecDeque};
 
 /// Names a job.
@@ -47,8 +48,8 @@ pub(super) enum JobEnd {
     Task(LogSlot),
     /// A journal file is zeroed and durable.
     JournalFile(u32),
-    /// The checkpoint is durable and its file is closed.
-    Checkpoint(FileSlot),
+    /// The checkpoint is durable and its file is closed; the one before it.
+    Checkpoint(FileSlot, RecoveredCheckpoint),
 }
 
 #[derive(Debug)]

@@ -264,7 +264,7 @@ impl Store {
                 self.next_task(slot);
             }
             Some(JobEnd::JournalFile(file)) => self.journal_file_made(file),
-            Some(JobEnd::Checkpoint(slot)) => {
+            Some(JobEnd::Checkpoint(slot, _)) => {
                 self.files.closed(slot);
                 self.checkpoint_written();
             }
@@ -278,6 +278,9 @@ impl Store {
                 self.next_task(slot);
             }
             Some(JobEnd::JournalFile(file)) if is_shortage(error) => self.journal_file_failed(file),
+            Some(JobEnd::Checkpoint(file, before)) if error.errno == libc::ENOSPC => {
+                self.checkpoint_failed(file, before);
+            }
             other => self.fatal(format!("{other:?} failed with errno {}", error.errno)),
         }
     }
