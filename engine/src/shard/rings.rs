@@ -9,7 +9,7 @@ use super::ring::eventfd;
 use millstream_storage::ids::ShardIndex;
 use std::cell::UnsafeCell;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
@@ -63,8 +63,8 @@ impl Waker {
         self.sleeping.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn descriptor(&self) -> RawFd {
-        self.signal.as_raw_fd()
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.signal.as_fd()
     }
 
     fn signal(&self) {
@@ -304,7 +304,7 @@ mod tests {
         // SAFETY: eight bytes into an integer.
         let read = unsafe {
             libc::read(
-                boxes[1].waker().descriptor(),
+                boxes[1].waker().descriptor().as_raw_fd(),
                 std::ptr::from_mut(&mut count).cast(),
                 8,
             )

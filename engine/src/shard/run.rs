@@ -9,7 +9,7 @@
 use super::event::{FatalReason, ShardCore};
 use super::mail::Mail;
 use super::ring::Ring;
-use super::rings::Mailbox;
+use super::rings::{Mailbox, Waker};
 use super::shell::{Disk, Found, Shell};
 use glommio::io::BufferedFile;
 use glommio::timer::Timer;
@@ -19,10 +19,10 @@ use millstream_net::io::{SocketLimits, Sockets};
 use millstream_storage::ids::ShardIndex;
 use std::future::Future;
 use std::io;
-use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -127,14 +127,18 @@ where
         )
         .map_err(|error| FatalReason::Runtime(format!("no receive buffers: {error}")))?;
         let (core, disk) = make();
+        let waker = seed.mailbox.waker().clone();
         let shell = Shell::new(ring, sockets, disk, core, seed.mailbox);
-        drive(shell).await
+        drive(shell, &waker).await
     })
 }
 
 /// Turns until the shard has stopped.
-async fn drive<C: ShardCore, D: Disk>(mut shell: Shell<C, D>) -> Result<(), FatalReason> {
-    let mut signal = Signal::new(&mut shell)
+async fn drive<C: ShardCore, D: Disk>(
+    mut shell: Shell<C, D>,
+    waker: &Waker,
+) -> Result<(), FatalReason> {
+    let mut signal = Signal::new(&mut shell, waker)
         .map_err(|error| FatalReason::Runtime(format!("no eventfd: {error}")))?;
     let result = turns(&mut shell, &mut signal).await;
     if result.is_err() || !shell.is_quiet() {
@@ -191,24 +195,24 @@ async fn sleep<C: ShardCore, D: Disk>(
 
 type Read = Pin<Box<dyn Future<Output = ()>>>;
 
-/// The ring's eventfd as glommio sees it. One read stays in flight between sleeps.
-struct Signal {
+/// An eventfd as glommio sees it. One read stays in flight between sleeps.
+struct Source {
     file: Rc<BufferedFile>,
     read: Option<Read>,
 }
 
-impl Signal {
-    fn new<C: ShardCore, D: Disk>(shell: &mut Shell<C, D>) -> io::Result<Signal> {
-        let own = shell.ring().signal().try_clone_to_owned()?;
+impl Source {
+    fn new(descriptor: BorrowedFd<'_>) -> io::Result<Source> {
+        let own = descriptor.try_clone_to_owned()?;
         // SAFETY: a descriptor of our own, given away.
         let file = unsafe { BufferedFile::from_raw_fd(own.into_raw_fd()) };
-        Ok(Signal {
+        Ok(Source {
             file: Rc::new(file),
             read: None,
         })
     }
 
-    async fn wait(&mut self, at_most: Option<Duration>) {
+    fn is_signalled(&mut self, context: &mut Context<'_>) -> bool {
         let file = &self.file;
         let read = self.read.get_or_insert_with(|| {
             let file = file.clone();
@@ -217,19 +221,47 @@ impl Signal {
                 let _ = file.read_at(0, 8).await;
             })
         });
-        let mut timer = at_most.map(Timer::new);
-        let signalled = std::future::poll_fn(|context| {
-            if read.as_mut().poll(context).is_ready() {
-                return Poll::Ready(true);
-            }
-            match timer.as_mut().map(|timer| Pin::new(timer).poll(context)) {
-                Some(Poll::Ready(_)) => Poll::Ready(false),
-                _ => Poll::Pending,
-            }
-        })
-        .await;
+        let signalled = read.as_mut().poll(context).is_ready();
         if signalled {
             self.read = None;
         }
+        signalled
+    }
+}
+
+/// What ends a sleep in glommio's ring: the eventfd of the shard's ring, and the shard's waker itself. The waker wakes the
+/// shard's ring too, but that ring's own signal may then be lost: a kernel defers an eventfd that is signalled from within
+/// another one's write, and some forget it.
+struct Signal {
+    sources: [Source; 2],
+}
+
+impl Signal {
+    fn new<C: ShardCore, D: Disk>(shell: &mut Shell<C, D>, waker: &Waker) -> io::Result<Signal> {
+        let ring = Source::new(shell.ring().signal())?;
+        let waker = Source::new(waker.descriptor())?;
+        Ok(Signal {
+            sources: [ring, waker],
+        })
+    }
+
+    async fn wait(&mut self, at_most: Option<Duration>) {
+        let sources = &mut self.sources;
+        let mut timer = at_most.map(Timer::new);
+        std::future::poll_fn(|context| {
+            // All of them: each keeps the context that wakes it.
+            let mut signalled = false;
+            for source in sources.iter_mut() {
+                signalled |= source.is_signalled(context);
+            }
+            let due = timer
+                .as_mut()
+                .map(|timer| Pin::new(timer).poll(context).is_ready());
+            match signalled || due == Some(true) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
     }
 }

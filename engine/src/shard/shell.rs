@@ -14,6 +14,7 @@ use millstream_net::io::{SocketEvent, Sockets};
 use millstream_storage::disk::{DiskDone, DiskOp, OpId};
 use millstream_storage::ids::{Now, Tick, WallMs};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 /// The top byte of the shell's own `user_data`.
@@ -173,9 +174,13 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
         }
         self.wake_armed = true;
         let target = std::ptr::from_mut(self.wake_count).cast();
-        let read = opcode::Read::new(types::Fd(self.mailbox.waker().descriptor()), target, 8)
-            .build()
-            .user_data(WAKE);
+        let read = opcode::Read::new(
+            types::Fd(self.mailbox.waker().descriptor().as_raw_fd()),
+            target,
+            8,
+        )
+        .build()
+        .user_data(WAKE);
         // SAFETY: the target is never freed.
         unsafe { self.ring.push(&read) }
     }
