@@ -31,6 +31,8 @@ pub enum Command {
     Produce(ProduceArgs),
     /// Print the records of a topic.
     Consume(ConsumeArgs),
+    /// Look at the files of a data directory while no broker runs on it.
+    Log(LogArgs),
     /// Look at this machine: kernel, limits, file system, disk, clock.
     Doctor(DoctorArgs),
 }
@@ -67,6 +69,37 @@ pub struct ServeArgs {
     /// List all keys with type, default and meaning, and stop.
     #[arg(long)]
     pub help_keys: bool,
+}
+
+#[derive(Args, Debug)]
+pub struct LogArgs {
+    #[command(subcommand)]
+    pub command: LogCommand,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum LogCommand {
+    /// Print what the files hold: checkpoints, windows with their entries, segments with their batches.
+    Dump(LogDumpArgs),
+    /// Check every file and name what is damaged; exits with 1 if something is.
+    Verify(LogVerifyArgs),
+}
+
+#[derive(Args, Debug)]
+pub struct LogDumpArgs {
+    /// The data directory.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct LogVerifyArgs {
+    /// The data directory.
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]

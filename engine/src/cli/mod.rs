@@ -8,6 +8,7 @@ mod args;
 mod consume;
 mod doctor;
 mod format;
+mod log;
 mod outcome;
 mod produce;
 mod serve;
@@ -28,6 +29,7 @@ pub fn main() -> ExitCode {
         Command::Topic(args) => topic::run(args),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(&args),
+        Command::Log(args) => log::run(&args),
         Command::Doctor(args) => doctor::run(&args),
     };
     match outcome {

@@ -427,7 +427,12 @@ fn decode_producers(fields: &mut Fields<'_>) -> Result<Producers, Malformed> {
     let offset = fields.offset()?;
     let from = fields.place()?;
     let state = fields.take(bytes)?;
+    let nowhere = Place::at_start(Offset(0));
     match kind {
+        0 | 2 if bytes > 0 => Err(fields.fail("producers that are not here have a state")),
+        0 if (offset, from) != (Offset(0), nowhere) => {
+            Err(fields.fail("unknown producers have a place"))
+        }
         0 => Ok(Producers::Unknown),
         1 => Ok(Producers::Inline {
             offset,

@@ -1,0 +1,117 @@
+//! `millstream log dump|verify DIR`: a data directory, read while no broker runs on it.
+//!
+//! Always: nothing in the directory is changed.
+
+use super::args::{LogArgs, LogCommand};
+use super::outcome::{Failure, Outcome};
+use millstream_storage::format::{LOCK, NODE_META};
+use millstream_storage::io::{DataLock, LockRefused, SystemDisk};
+use millstream_storage::recovery::{self, Item, RecoveryError, Verification};
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+pub fn run(args: &LogArgs) -> Outcome {
+    match &args.command {
+        LogCommand::Dump(at) => {
+            let _lock = hold(&at.directory)?;
+            dump(&at.directory)
+        }
+        LogCommand::Verify(at) => {
+            let _lock = hold(&at.directory)?;
+            let disk = SystemDisk::new(&at.directory);
+            let found = recovery::verify(&disk).map_err(failed)?;
+            match at.json {
+                true => println!("{}", as_json(&found)),
+                false => tell(&found),
+            }
+            judged(&found)
+        }
+    }
+}
+
+/// A copy without a lock file belongs to nobody.
+fn hold(directory: &Path) -> Result<Option<DataLock>, Failure> {
+    if !directory.join(NODE_META).exists() && !directory.join("shard-0").exists() {
+        return Err(
+            Failure::new(format!("{} is no data directory", directory.display()))
+                .next("give the directory that `millstream serve --data` was given"),
+        );
+    }
+    if !directory.join(LOCK).exists() {
+        return Ok(None);
+    }
+    match DataLock::acquire(directory, Duration::ZERO, |_| {}) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(LockRefused::Held { owner, .. }) => Err(Failure::new(format!(
+            "{} is in use by process {owner}",
+            directory.display()
+        ))
+        .next("stop the broker first, or look at a copy without its `lock` file")),
+        Err(LockRefused::Failed { path, error }) => {
+            Err(Failure::new(format!("{}: {error}", path.display()))
+                .next("look at a copy without its `lock` file"))
+        }
+    }
+}
+
+fn failed(error: RecoveryError) -> Failure {
+    Failure::new(error.to_string()).next("look at the disk (`dmesg`) and at the permissions")
+}
+
+/// Prints until the reader goes away (`| head`).
+fn dump(directory: &Path) -> Outcome {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    let mut written: io::Result<()> = Ok(());
+    let mut print = |item: Item| {
+        if written.is_ok() {
+            written = writeln!(out, "{item}");
+        }
+    };
+    recovery::dump(&SystemDisk::new(directory), &mut print).map_err(failed)?;
+    match written.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn tell(found: &Verification) {
+    for finding in &found.findings {
+        println!("{finding}");
+    }
+    println!(
+        "{} logs, {} batches of {} bytes in segments and {} bytes in {} windows of the journal check",
+        found.logs, found.batches, found.bytes, found.journaled_bytes, found.windows
+    );
+}
+
+fn as_json(found: &Verification) -> serde_json::Value {
+    let finding = |finding: &recovery::Finding| {
+        serde_json::json!({
+            "severity": format!("{:?}", finding.severity).to_lowercase(),
+            "path": finding.path,
+            "position": finding.position,
+            "log": finding.log.map(|log| log.0),
+            "message": finding.message,
+        })
+    };
+    serde_json::json!({
+        "sound": found.is_sound(),
+        "findings": found.findings.iter().map(finding).collect::<Vec<_>>(),
+        "logs": found.logs,
+        "windows": found.windows,
+        "journaled_bytes": found.journaled_bytes,
+        "batches": found.batches,
+        "bytes": found.bytes,
+    })
+}
+
+fn judged(found: &Verification) -> Outcome {
+    match found.is_sound() {
+        true => Ok(()),
+        false => Err(Failure::new("something that was durable is damaged")
+            .next("each DAMAGE above names file and byte; bring the files back from a copy or another replica")),
+    }
+}
