@@ -135,14 +135,7 @@ macro_rules! define_apis {
         )+}
 
         /// Every API, in rising order of keys.
-        pub const API_TABLE: &[Api] = &[$(Api {
-            key: ApiKey::$name,
-            name: stringify!($name),
-            schema: Versions { min: $min, max: $max },
-            served: define_apis!(@served $($served_min, $served_max)?),
-            advertised: define_apis!(@advertised $($served_min, $served_max $(, $advertised_min, $advertised_max)?)?),
-            flexible_from: $flexible,
-        },)+];
+        pub const API_TABLE: &[Api] = &[$(*ApiKey::$name.api(),)+];
 
         impl ApiKey {
             /// The API of a key on the wire, if there is one.
@@ -150,6 +143,22 @@ macro_rules! define_apis {
                 match code {
                     $($key => Some(Self::$name),)+
                     _ => None,
+                }
+            }
+
+            /// What is known of it.
+            pub const fn api(self) -> &'static Api {
+                match self {
+                    $(Self::$name => &Api {
+                        key: ApiKey::$name,
+                        name: stringify!($name),
+                        schema: Versions { min: $min, max: $max },
+                        served: define_apis!(@served $($served_min, $served_max)?),
+                        advertised: define_apis!(
+                            @advertised $($served_min, $served_max $(, $advertised_min, $advertised_max)?)?
+                        ),
+                        flexible_from: $flexible,
+                    },)+
                 }
             }
         }
@@ -267,12 +276,6 @@ impl ApiKey {
     /// The key on the wire.
     pub fn code(self) -> i16 {
         self as i16
-    }
-
-    /// What is known of it.
-    pub fn api(self) -> &'static Api {
-        let row = API_TABLE.iter().find(|api| api.key == self);
-        row.expect("the table has a row for every key")
     }
 }
 

@@ -5,4 +5,5 @@ mod frames;
 mod hostile;
 mod oracle;
 pub mod sample;
+mod speed;
 mod table;
