@@ -1,3 +1,4 @@
 //! The integration tests of the workspace, in one binary.
 
 mod rules;
+mod simulator;

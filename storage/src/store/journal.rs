@@ -385,6 +385,17 @@ fn log_state(log: RecoveredLog, now: Now) -> LogState {
             segment.bytes = segment.bytes.max(place.position);
         }
     }
+    // What lies behind the checkpoint is told by the heads alone.
+    for placed in &log.heads {
+        let held = segments.iter_mut().find(|held| held.base == placed.segment);
+        if let Some(segment) = held {
+            let newest = placed.head.max_timestamp;
+            segment.max_timestamp = segment.max_timestamp.max(newest);
+            if segment.first_timestamp < 0 {
+                segment.first_timestamp = newest;
+            }
+        }
+    }
     for index in 0..segments.len() {
         let next = segments.get(index + 1).map(|next| next.base);
         segments[index].end = next.unwrap_or(log.end.offset);

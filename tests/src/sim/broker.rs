@@ -117,7 +117,8 @@ impl Broker {
         version: i16,
         correlation_id: i32,
     ) -> C::Response {
-        let frame = self.next(conn).expect("there is an answer");
+        let frame = self.next(conn);
+        let frame = frame.unwrap_or_else(|| panic!("no answer; {:?}", self.node.fatal()));
         let (id, response) = wire::answer::<C>(version, &frame);
         assert_eq!(id, correlation_id, "answers come in the order of requests");
         response

@@ -4,4 +4,8 @@
 //! let everything happen at once, `world` draws it from a seed.
 
 pub mod broker;
+pub mod clients;
+pub mod link;
+pub mod model;
 pub mod node;
+pub mod world;

@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use millstream_engine::api::settings::Settings;
 use millstream_engine::machine::controller::ControllerConfig;
 use millstream_engine::machine::image::{Directory, Endpoint, Member, Registration};
-use millstream_engine::machine::quorum;
+use millstream_engine::machine::quorum::{self, SingleNode};
 use millstream_engine::shard::core::routes::Route;
 use millstream_engine::shard::core::{ControlSeed, Core, CoreSeed};
 use millstream_engine::shard::event::{ShardCore, ShardEffect, ShardEvent};
@@ -16,7 +16,7 @@ use millstream_net::conn::{CloseReason, ConnId, ConnLimits, ListenerIndex};
 use millstream_storage::disk::{BlockingDisk, DiskDone, DiskOp, FileSlot, OpId};
 use millstream_storage::format::{NODE_META, NodeMeta};
 use millstream_storage::ids::{DirectoryId, NodeId, Now, ShardIndex, Tick, WallMs};
-use millstream_storage::recovery::{RecoveryConfig, recover};
+use millstream_storage::recovery::{RecoveredNode, RecoveryConfig, recover};
 use millstream_storage::sim::{SimDisk, SimRng};
 use millstream_storage::store::StoreConfig;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -100,24 +100,39 @@ impl Node {
     ///
     /// Panics where recovery refuses the disk.
     pub fn start(config: &NodeConfig, disk: SimDisk, start: u64, now: Now, seed: u64) -> Node {
+        match Node::try_start(config, disk, start, now, seed) {
+            Ok(node) => node,
+            Err((_, reason)) => panic!("recovery takes what a crash leaves: {reason}"),
+        }
+    }
+
+    /// The same; gives the disk back where recovery refuses it, or was ended by the disk's limit of calls.
+    pub fn try_start(
+        config: &NodeConfig,
+        disk: SimDisk,
+        start: u64,
+        now: Now,
+        seed: u64,
+    ) -> Result<Node, (SimDisk, String)> {
+        match Recovered::of(config, &disk) {
+            Ok(recovered) => Ok(Node::from(config, disk, recovered, start, now, seed)),
+            Err(reason) => Err((disk, reason)),
+        }
+    }
+
+    fn from(
+        config: &NodeConfig,
+        disk: SimDisk,
+        recovered: Recovered,
+        start: u64,
+        now: Now,
+        seed: u64,
+    ) -> Node {
         let node = config.settings.node;
-        let mut recovery = RecoveryConfig::new(config.shards);
-        recovery.journal_file_bytes = config.journal_file_bytes;
-        let meta = node_meta(&disk, node);
-        let recovered =
-            recover(&disk, &recovery, meta).expect("recovery takes what a crash leaves");
-        // Small, so that snapshots happen.
-        let limits = quorum::Limits {
-            room_bytes: 64 << 10,
-            snapshot_after_bytes: 16 << 10,
-        };
-        let me = Member {
-            id: 1,
-            node,
-            voter: true,
-        };
-        let quorum = quorum::recover(&disk, Path::new("quorum"), me, limits);
-        let (quorum, _) = quorum.expect("the metadata log is whole");
+        let Recovered {
+            node: recovered,
+            quorum,
+        } = recovered;
         let found = recovered.shards.iter().flat_map(|shard| {
             shard.logs.iter().map(|log| {
                 let route = Route {
@@ -483,23 +498,55 @@ fn registration(node: NodeId, start: u64) -> Registration {
     }
 }
 
+/// What recovery makes of a disk.
+struct Recovered {
+    node: RecoveredNode,
+    quorum: SingleNode,
+}
+
+impl Recovered {
+    fn of(config: &NodeConfig, disk: &SimDisk) -> Result<Recovered, String> {
+        let node = config.settings.node;
+        let mut recovery = RecoveryConfig::new(config.shards);
+        recovery.journal_file_bytes = config.journal_file_bytes;
+        let meta = node_meta(disk, node)?;
+        let recovered = recover(disk, &recovery, meta).map_err(|error| error.to_string())?;
+        // Small, so that snapshots happen.
+        let limits = quorum::Limits {
+            room_bytes: 64 << 10,
+            snapshot_after_bytes: 16 << 10,
+        };
+        let me = Member {
+            id: 1,
+            node,
+            voter: true,
+        };
+        let quorum = quorum::recover(disk, Path::new("quorum"), me, limits);
+        let (quorum, _) = quorum.map_err(|error| error.to_string())?;
+        Ok(Recovered {
+            node: recovered,
+            quorum,
+        })
+    }
+}
+
 /// What `node.meta` says; a layout of 0 where there is none yet.
-fn node_meta(disk: &SimDisk, node: NodeId) -> NodeMeta {
+fn node_meta(disk: &SimDisk, node: NodeId) -> Result<NodeMeta, String> {
     let path = Path::new(NODE_META);
-    let length = disk.length(path).expect("the disk can be read");
+    let length = disk.length(path).map_err(|error| error.to_string())?;
     let Some(length) = length else {
-        return NodeMeta {
+        return Ok(NodeMeta {
             cluster_id: "simulated-cluster-0001".to_owned(),
             node,
             layout: 0,
             shards: 1,
             directories: vec![DirectoryId(1)],
-        };
+        });
     };
     let mut bytes = vec![0; length as usize];
-    disk.read(path, 0, &mut bytes)
-        .expect("the disk can be read");
-    NodeMeta::decode(&bytes).expect("node.meta is replaced as a whole")
+    let read = disk.read(path, 0, &mut bytes);
+    read.map_err(|error| error.to_string())?;
+    NodeMeta::decode(&bytes).map_err(|error| format!("{error:?}"))
 }
 
 fn store_config(config: &NodeConfig, shard: ShardIndex) -> StoreConfig {

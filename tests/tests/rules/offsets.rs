@@ -136,3 +136,39 @@ fn unknown_topics_and_partitions_are_3() {
         assert_eq!((found.offset, found.timestamp), (-1, -1));
     }
 }
+#[test]
+fn o2_what_was_found_is_found_after_a_restart() {
+    let mut broker = broker();
+    for round in 0..20 {
+        broker.node.pass_ms(1000);
+        broker.append("t", 0, &[&round.to_string()]);
+    }
+    let target = EPOCH_MS + 7000;
+    let before = broker.list_offsets(5, &wire::list_offsets("t", 0, target));
+    assert_eq!(before.offset, 6);
+    let mut broker = broker.restart();
+    let after = broker.list_offsets(5, &wire::list_offsets("t", 0, target));
+    assert_eq!((after.offset, after.timestamp), (before.offset, before.timestamp));
+}
+
+#[test]
+fn retention_moves_the_log_start_for_fetch_and_list_offsets() {
+    let mut broker = Broker::default();
+    let configs = [("segment.bytes", "1048576"), ("retention.bytes", "2097152")];
+    broker.create("t", 1, &configs);
+    let value = "x".repeat(100_000);
+    for _ in 0..60 {
+        broker.append("t", 0, &[&value]);
+        broker.node.run_ms(1000);
+    }
+    broker.node.run_ms(300_000);
+    let earliest = broker.list_offsets(5, &wire::list_offsets("t", 0, -2)).offset;
+    assert!((20..=50).contains(&earliest), "{earliest}");
+    let below = broker.fetch(11, &wire::fetch("t", 0, earliest - 1));
+    assert_eq!(below.error_code, ErrorCode::OffsetOutOfRange);
+    let at = broker.fetch(11, &wire::fetch("t", 0, earliest));
+    assert_eq!((at.error_code, at.log_start_offset), (ErrorCode::None, earliest));
+    let mut broker = broker.restart();
+    let again = broker.list_offsets(5, &wire::list_offsets("t", 0, -2)).offset;
+    assert!(again >= earliest, "it survives a restart");
+}
