@@ -345,7 +345,15 @@ impl Node {
         self.cores.iter().filter_map(Core::deadline).min()
     }
 
-    /// Lets everything happen that can without time going on.
+    fn deadlines(&self) -> Vec<(ShardIndex, Option<Tick>, usize)> {
+        let of = |shard: ShardIndex| {
+            let core = self.core(shard);
+            (shard, core.deadline(), core.in_flight())
+        };
+        self.shards().map(of).collect()
+    }
+
+    /// Lets everything happen that can without time going on, unless the process ends.
     ///
     /// Panics where that does not end.
     pub fn settle(&mut self) {
@@ -363,11 +371,11 @@ impl Node {
                 quiet = false;
             }
             let due = self.deadline().is_some_and(|tick| tick <= self.now.tick);
-            if quiet && !due {
+            if (quiet && !due) || self.fatal.is_some() {
                 return;
             }
         }
-        panic!("the node does not come to rest");
+        panic!("the node does not come to rest: {:?}", self.deadlines());
     }
 
     /// Lets time pass in steps in which everything happens that can.
