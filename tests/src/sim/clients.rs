@@ -126,7 +126,11 @@ impl Producer {
         }
         let count = rng.range(1, 4);
         // Now and then a value that makes the batch take the way of large ones.
-        let padding = if rng.percent(3) { 150_000 } else { rng.index(200) };
+        let padding = if rng.percent(3) {
+            150_000
+        } else {
+            rng.index(200)
+        };
         let values = (0..count).map(|index| {
             let mut value = format!("n{name}.{}", lane.next_number + index);
             if index == 0 {
@@ -176,7 +180,11 @@ impl Producer {
     fn take_id(&mut self, frame: &Bytes) -> bool {
         let (_, response) = wire::answer::<InitProducerIdRequest>(4, frame);
         let good = response.error_code == ErrorCode::None;
-        assert!(good || is_weather(response.error_code), "{:?}", response.error_code);
+        assert!(
+            good || is_weather(response.error_code),
+            "{:?}",
+            response.error_code
+        );
         self.id = good.then_some(response.producer_id);
         good
     }
@@ -261,7 +269,12 @@ impl Consumer {
         };
         let mut asked = Vec::new();
         let first = rng.index(self.offsets.len());
-        let order = self.offsets.iter().cycle().skip(first).take(self.offsets.len());
+        let order = self
+            .offsets
+            .iter()
+            .cycle()
+            .skip(first)
+            .take(self.offsets.len());
         for (place, offset) in order {
             let partition = FetchPartition {
                 partition: place.1,
@@ -307,10 +320,16 @@ impl Consumer {
         }
         model.told_high_watermark(place, before, answer.high_watermark);
         self.ends.insert(place.clone(), answer.high_watermark);
-        let offset = self.offsets.get_mut(place).expect("it asks for its partitions");
+        let offset = self
+            .offsets
+            .get_mut(place)
+            .expect("it asks for its partitions");
         let records = answer.records.as_ref().expect("records are never null");
         for (at, value) in wire::values(&records.0) {
-            assert!(at < answer.high_watermark, "{place:?}: {at} is above the high watermark");
+            assert!(
+                at < answer.high_watermark,
+                "{place:?}: {at} is above the high watermark"
+            );
             if at < *offset {
                 continue;
             }

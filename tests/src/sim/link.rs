@@ -69,7 +69,8 @@ impl<T> Link<T> {
     /// Puts a request on its way that has no answer.
     pub fn tell<C: Call + Clone>(&mut self, version: i16, request: &C) {
         self.next_id += 1;
-        self.sending.push_back(wire::frame(version, self.next_id, request));
+        self.sending
+            .push_back(wire::frame(version, self.next_id, request));
     }
 
     /// Lets the oldest request arrive, if the node takes it.

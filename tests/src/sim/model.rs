@@ -55,12 +55,17 @@ impl Model {
 
     /// The high watermark a consumer knows when it asks.
     pub fn high_watermark(&self, place: &Place) -> i64 {
-        self.partitions.get(place).map_or(0, |partition| partition.high_watermark)
+        self.partitions
+            .get(place)
+            .map_or(0, |partition| partition.high_watermark)
     }
 
     /// A consumer that knew `before` when it asked was told a high watermark.
     pub fn told_high_watermark(&mut self, place: &Place, before: i64, told: i64) {
-        assert!(told >= before, "{place:?}: the high watermark fell from {before} to {told}");
+        assert!(
+            told >= before,
+            "{place:?}: the high watermark fell from {before} to {told}"
+        );
         let partition = self.partitions.entry(place.clone()).or_default();
         partition.high_watermark = partition.high_watermark.max(told);
     }
@@ -71,23 +76,38 @@ impl Model {
             return;
         };
         let last = partition.records.last_key_value();
-        assert!(last.is_none_or(|(offset, _)| *offset < end), "{place:?} ends at {end} before {last:?}");
+        assert!(
+            last.is_none_or(|(offset, _)| *offset < end),
+            "{place:?} ends at {end} before {last:?}"
+        );
         let lost: Vec<_> = partition.acknowledged.iter().take(3).collect();
-        assert!(lost.is_empty(), "{place:?} ends at {end}: acknowledged and lost {lost:?}");
+        assert!(
+            lost.is_empty(),
+            "{place:?} ends at {end}: acknowledged and lost {lost:?}"
+        );
     }
 }
 
 impl Partition {
     fn know(&mut self, place: &Place, offset: i64, value: &str) {
-        let known = self.records.entry(offset).or_insert_with(|| value.to_owned());
-        assert_eq!(known, value, "{place:?}: offset {offset} has shown another record before");
+        let known = self
+            .records
+            .entry(offset)
+            .or_insert_with(|| value.to_owned());
+        assert_eq!(
+            known, value,
+            "{place:?}: offset {offset} has shown another record before"
+        );
         let Some((producer, number)) = number_of(value) else {
             return;
         };
         let at = *self.numbered.entry(value.to_owned()).or_insert(offset);
         assert_eq!(at, offset, "{place:?}: {value} is there twice");
         let before = self.numbered_before(producer, number);
-        assert!(before.is_none_or(|other| other < offset), "{place:?}: {value} overtook an earlier record");
+        assert!(
+            before.is_none_or(|other| other < offset),
+            "{place:?}: {value} overtook an earlier record"
+        );
     }
 
     /// The offset of the record its producer sent to this partition before that number, if it is known.

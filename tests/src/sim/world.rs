@@ -158,7 +158,9 @@ impl World {
     }
 
     fn note(&mut self, bits: u64) {
-        self.trace = (self.trace ^ bits).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(17);
+        self.trace = (self.trace ^ bits)
+            .wrapping_mul(0x0000_0100_0000_01b3)
+            .rotate_left(17);
     }
 
     /// Something inside of the node: a letter arrives, an operation of the disk ends, a shard takes its turn.
@@ -298,7 +300,10 @@ impl World {
         }
         node.stop();
         node.run_ms(5_000);
-        assert!(node.fatal().is_some() || node.is_stopped(), "the node does not stop");
+        assert!(
+            node.fatal().is_some() || node.is_stopped(),
+            "the node does not stop"
+        );
         let node = self.node.take().expect("a node runs");
         let now = node.now();
         let disk = node.power_cut(&mut self.rng);

@@ -148,7 +148,10 @@ fn o2_what_was_found_is_found_after_a_restart() {
     assert_eq!(before.offset, 6);
     let mut broker = broker.restart();
     let after = broker.list_offsets(5, &wire::list_offsets("t", 0, target));
-    assert_eq!((after.offset, after.timestamp), (before.offset, before.timestamp));
+    assert_eq!(
+        (after.offset, after.timestamp),
+        (before.offset, before.timestamp)
+    );
 }
 
 #[test]
@@ -162,13 +165,20 @@ fn retention_moves_the_log_start_for_fetch_and_list_offsets() {
         broker.node.run_ms(1000);
     }
     broker.node.run_ms(300_000);
-    let earliest = broker.list_offsets(5, &wire::list_offsets("t", 0, -2)).offset;
+    let earliest = broker
+        .list_offsets(5, &wire::list_offsets("t", 0, -2))
+        .offset;
     assert!((20..=50).contains(&earliest), "{earliest}");
     let below = broker.fetch(11, &wire::fetch("t", 0, earliest - 1));
     assert_eq!(below.error_code, ErrorCode::OffsetOutOfRange);
     let at = broker.fetch(11, &wire::fetch("t", 0, earliest));
-    assert_eq!((at.error_code, at.log_start_offset), (ErrorCode::None, earliest));
+    assert_eq!(
+        (at.error_code, at.log_start_offset),
+        (ErrorCode::None, earliest)
+    );
     let mut broker = broker.restart();
-    let again = broker.list_offsets(5, &wire::list_offsets("t", 0, -2)).offset;
+    let again = broker
+        .list_offsets(5, &wire::list_offsets("t", 0, -2))
+        .offset;
     assert!(again >= earliest, "it survives a restart");
 }
