@@ -9,6 +9,5 @@ pub mod image;
 pub mod nearest;
 pub mod partition;
 pub mod producer_ids;
-pub mod purgatory;
 pub mod quorum;
 pub mod topic_config;
