@@ -99,8 +99,13 @@ impl Controller {
         index
     }
 
-    /// An entry is applied (and the image with it published): answers that waited for it leave.
-    pub fn applied(&mut self, index: MetadataIndex, effects: &mut Vec<Effect>) {
+    /// The next entry is applied (and the image with it published): answers that waited for it leave.
+    pub fn applied(&mut self, image: &Image, effects: &mut Vec<Effect>) {
+        let index = image.index();
+        if index == self.ahead.index() {
+            // Equal by content; shared, it takes memory once.
+            self.ahead = image.clone();
+        }
         while let Some(pending) = self.pending.pop_front_if(|pending| pending.index <= index) {
             if let Some(ask) = pending.ask {
                 effects.push(Effect::Answer {

@@ -58,7 +58,7 @@ impl Bench {
             self.applied.apply(&entry).expect("it fits");
             self.applied.check();
             let mut effects = Vec::new();
-            self.controller.applied(entry.index, &mut effects);
+            self.controller.applied(&self.applied, &mut effects);
             self.take(effects);
         }
     }

@@ -184,7 +184,7 @@ impl Control {
         self.delta.removed.extend(delta.removed);
         self.delta.brokers |= delta.brokers;
         self.delta.broker_configs |= delta.broker_configs;
-        self.controller.applied(entry.index, &mut self.effects);
+        self.controller.applied(&self.image, &mut self.effects);
         Ok(())
     }
 
