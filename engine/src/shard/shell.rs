@@ -21,6 +21,8 @@ use std::time::Duration;
 const CLASS_SHELL: u8 = 0;
 /// The read of the waker's eventfd.
 const WAKE: u64 = 1;
+/// The shortest sleep.
+const NAP: Duration = Duration::from_micros(20);
 /// How long the ends of connections and of the last operations are waited for when the shard stops.
 const DRAIN: Duration = Duration::from_millis(1_000);
 
@@ -155,7 +157,8 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
             .into_iter()
             .flatten()
             .min()?;
-        Some(Duration::from_nanos(at.0.saturating_sub(self.now.tick.0)))
+        // What is overdue behind a turn waits for a completion: looking again at once would only burn the core.
+        Some(Duration::from_nanos(at.0.saturating_sub(self.now.tick.0)).max(NAP))
     }
 
     pub(super) fn ring(&mut self) -> &mut Ring {

@@ -23,8 +23,7 @@ impl Commit {
 
     /// When `turn` next has something to do though nothing happens.
     pub fn deadline(&self) -> Option<Tick> {
-        let checkpoint = self
-            .changed
+        let checkpoint = (self.changed && self.checkpoint == CheckpointStage::Idle)
             .then(|| self.checkpoint_at.after_ms(self.config.checkpoint_ms))
             .map(|at| at.max(self.checkpoint_retry_at));
         let again = (self.now < self.checkpoint_retry_at).then_some(self.checkpoint_retry_at);

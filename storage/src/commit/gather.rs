@@ -32,11 +32,24 @@ impl Commit {
         if self.checkpoint == CheckpointStage::Draining {
             return;
         }
-        while self.window_due() && self.send_window() {}
+        self.gather_waits = false;
+        while self.window_due() {
+            if !self.send_window() {
+                // Whatever stands in the way ends with a completion, and that with another turn.
+                self.gather_waits = true;
+                break;
+            }
+        }
+        if self.dirty.is_empty() {
+            self.dirty_since = None;
+        }
     }
 
     /// When waiting bytes have waited long enough, or the last window wants vouching for.
     pub(super) fn gather_deadline(&self) -> Option<Tick> {
+        if self.gather_waits || self.checkpoint == CheckpointStage::Draining {
+            return None;
+        }
         let waiting = match self.windows.len() < self.config.windows_in_flight {
             true => self.dirty_since.map(|since| Tick(since.0 + GATHER_NS)),
             false => None,

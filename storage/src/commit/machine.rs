@@ -55,6 +55,8 @@ pub struct Commit {
     pub(super) last_window_at: Tick,
     /// The oldest bytes that wait for a window came then.
     pub(super) dirty_since: Option<Tick>,
+    /// A window is due and cannot leave before something completes.
+    pub(super) gather_waits: bool,
     pub(super) pending_bytes: u64,
     pub(super) truncates_waiting: usize,
     pub(super) pressure: VecDeque<LogSlot>,
@@ -101,6 +103,7 @@ impl Commit {
             vouch_owed: false,
             last_window_at: now,
             dirty_since: None,
+            gather_waits: false,
             pending_bytes: 0,
             truncates_waiting: 0,
             pressure: VecDeque::new(),
