@@ -300,7 +300,9 @@ impl Log {
         let known = self.epochs_due.back().or(self.epochs.last());
         let start = match known {
             Some(last) if last.epoch == run.epoch => last.start,
-            _ => run.base,
+            // From the end of what was before, not from its first batch: where the offsets jump, bytes that a truncation cut
+            // may still lie in between, and only their epoch tells them apart.
+            _ => run.previous_end,
         };
         Some(EpochStart {
             epoch: run.epoch,

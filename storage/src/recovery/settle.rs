@@ -381,9 +381,11 @@ impl<'a, 'r> Settling<'a, 'r> {
     /// the checkpoint lists them.
     fn survey_known(&self) -> Place {
         let (known, marked) = (self.log.known, self.log.marked);
-        match known.segment < marked.segment && marked.segment <= self.log.state.log_start {
-            true => self.beginning(marked.segment),
-            false => known,
+        let log_start = self.log.state.log_start;
+        let below = |base: &Offset| *base <= log_start && *base <= marked.segment;
+        match self.segments.bases().rfind(below) {
+            Some(base) if base > known.segment => self.beginning(base),
+            _ => known,
         }
     }
 
@@ -391,8 +393,8 @@ impl<'a, 'r> Settling<'a, 'r> {
     fn first_place(&self) -> Place {
         let state = &self.log.state;
         let known = self.survey_known();
-        if known.segment != self.log.known.segment {
-            return known;
+        if known.segment <= state.log_start {
+            return self.beginning(known.segment);
         }
         let listed = state.segments.iter().map(|segment| segment.base);
         let first = listed.rev().find(|base| *base <= state.log_start);
@@ -469,11 +471,7 @@ impl<'a, 'r> Settling<'a, 'r> {
         let (synced, end) = (state.synced_end, state.durable_end);
         self.dropped = self.segments.head(end.segment, end.position)? != Found::Nothing;
         let bases: Vec<Offset> = self.segments.bases().collect();
-        let first = self.survey_known().segment;
-        if first != self.log.known.segment {
-            let listed = &mut self.log.state.segments;
-            listed.retain(|segment| segment.base >= first || bases.contains(&segment.base));
-        }
+        self.forget_gone(&bases);
         for base in bases {
             let path = self.segments.path(base);
             let state = &self.log.state;
@@ -525,6 +523,20 @@ impl<'a, 'r> Settling<'a, 'r> {
             self.tail = Bytes::copy_from_slice(tail);
         }
         Ok(())
+    }
+
+    /// A checkpoint may list segments that went below the log start since.
+    fn forget_gone(&mut self, bases: &[Offset]) {
+        let state = &mut self.log.state;
+        let listed = state.segments.iter().map(|segment| segment.base);
+        let next: Vec<Offset> = listed.skip(1).chain([state.synced_end.segment]).collect();
+        let mut next = next.into_iter();
+        let log_start = state.log_start;
+        state.segments.retain(|segment| {
+            let next = next.next().expect("every segment has a next one");
+            let below = next <= log_start && next > segment.base;
+            !below || bases.contains(&segment.base)
+        });
     }
 
     /// A segment and what was derived from it.

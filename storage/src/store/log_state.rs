@@ -66,8 +66,10 @@ pub(super) struct LogState {
     pub(super) marked: Offset,
     pub(super) replaces: Option<LogNumber>,
     pub(super) files: BTreeMap<Offset, SegmentFile>,
-    /// The file that writing goes on in must be cut to the place first: stale bytes may lie behind it.
-    pub(super) shorten: bool,
+    /// The segment that must be cut before the log writes again: stale bytes may lie behind its end.
+    pub(super) shorten: Option<Offset>,
+    /// The segment that the task being done cuts.
+    pub(super) shortening: Option<Offset>,
     /// The active segment is past its time: the next batch begins another.
     pub(super) roll_next: bool,
     pub(super) tasks: VecDeque<Task>,

@@ -164,7 +164,10 @@ impl Store {
 
     fn truncation_durable(&mut self, slot: LogSlot, place: Place) {
         let log = self.log_mut(slot);
-        log.shorten = true;
+        log.shorten = Some(
+            log.shorten
+                .map_or(place.segment, |known| known.min(place.segment)),
+        );
         let gone = log.files.range((
             std::ops::Bound::Excluded(place.segment),
             std::ops::Bound::Unbounded,

@@ -112,6 +112,7 @@ impl Store {
         min_one: bool,
     ) -> Result<Read, BlockKey> {
         let log = self.log(slot);
+        let up_to = log.cutting.map_or(up_to, |cut| cut.min(up_to));
         if from < log.layout.log_start() || from > log.end.offset {
             return Ok(Read::OutOfRange);
         }
@@ -178,6 +179,7 @@ impl Store {
         up_to: Offset,
     ) -> Result<Found, BlockKey> {
         let log = self.log(slot);
+        let up_to = log.cutting.map_or(up_to, |cut| cut.min(up_to));
         let log_start = log.layout.log_start();
         let Some(mut walk) = Self::walk_of(log.layout.locate_time(timestamp)) else {
             return Ok(Found::None);

@@ -103,31 +103,66 @@ impl Store {
 
     fn prepare_steps(&mut self, slot: LogSlot, place: Place, bytes: u64) -> VecDeque<DiskOp> {
         let mut steps = VecDeque::new();
-        let Some(file) = self.log(slot).files.get(&place.segment).copied() else {
+        let log = self.log_mut(slot);
+        log.shortening = log.shorten.take();
+        if let Some(segment) = log.shortening {
+            self.shorten_steps(slot, segment, place, &mut steps);
+        }
+        let Some(reserved) = self
+            .log(slot)
+            .files
+            .get(&place.segment)
+            .map(|file| file.reserved)
+        else {
             self.create_steps(slot, place.segment, bytes, &mut steps);
             return steps;
         };
         let file_slot = self.open_steps(slot, place.segment, &mut steps);
-        let reserved = match self.log(slot).shorten {
-            true => {
-                steps.push_back(DiskOp::SetLength {
-                    slot: file_slot,
-                    bytes: place.position,
-                });
-                place.position / BLOCK_BYTES as u64 * BLOCK_BYTES as u64
-            }
-            false => file.reserved,
-        };
         let wanted = reservation(reserved, bytes);
         if wanted > reserved {
             steps.push_back(self.reserve(file_slot, reserved, wanted - reserved));
+            self.reserved(slot, place.segment, wanted);
         }
-        if self.log(slot).shorten {
+        if !steps.is_empty() {
             steps.push_back(DiskOp::SyncData { slot: file_slot });
         }
-        let file = self.log_mut(slot).files.get_mut(&place.segment);
-        file.expect("just found").reserved = wanted.max(reserved);
         steps
+    }
+
+    /// Cuts the segment that stale bytes may lie in: to where writing goes on, or to its end where that is in a later one.
+    fn shorten_steps(
+        &mut self,
+        slot: LogSlot,
+        segment: Offset,
+        place: Place,
+        steps: &mut VecDeque<DiskOp>,
+    ) {
+        let log = self.log(slot);
+        let bytes = match segment == place.segment {
+            true => Some(place.position),
+            false => log.layout.segment(segment).map(|held| held.bytes),
+        };
+        let Some(bytes) = bytes.filter(|_| log.files.contains_key(&segment)) else {
+            return;
+        };
+        let file_slot = self.open_steps(slot, segment, steps);
+        steps.extend([
+            DiskOp::SetLength {
+                slot: file_slot,
+                bytes,
+            },
+            DiskOp::SyncData { slot: file_slot },
+        ]);
+        self.reserved(
+            slot,
+            segment,
+            bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64,
+        );
+    }
+
+    fn reserved(&mut self, slot: LogSlot, segment: Offset, bytes: u64) {
+        let file = self.log_mut(slot).files.get_mut(&segment);
+        file.expect("a task is of a known file").reserved = bytes;
     }
 
     fn create_steps(
@@ -236,7 +271,7 @@ impl Store {
         let Some(bytes) = sealed.map(|sealed| sealed.bytes) else {
             return steps;
         };
-        if !log.files.contains_key(&segment) || log.shorten {
+        if !log.files.contains_key(&segment) || log.shorten == Some(segment) {
             return steps;
         }
         let file_slot = self.open_steps(slot, segment, &mut steps);
@@ -257,7 +292,11 @@ impl Store {
             .to_path_buf();
         if self.log(slot).directory_durable || !steps.is_empty() {
             let gone = |path: &PathBuf| DiskOp::RemoveDir { path: shared(path) };
-            steps.extend([gone(&directory), gone(&topic)]);
+            steps.push_back(gone(&directory));
+            let mut others = self.logs.iter().flatten();
+            if !others.any(|other| !other.dropped && other.directory.parent() == Some(&topic)) {
+                steps.push_back(gone(&topic));
+            }
         }
         steps
     }
@@ -270,7 +309,9 @@ impl Store {
         match task {
             Task::Prepare { place, round, .. } => {
                 log.directory_durable = true;
-                log.shorten = false;
+                if let Some(shortened) = log.shortening.take() {
+                    self.opened(slot, shortened);
+                }
                 let reserved = self.opened(slot, place.segment);
                 self.commit.ready(slot, place.segment, reserved, round);
             }
@@ -303,7 +344,11 @@ impl Store {
         let log = self.log_mut(slot);
         let task = log.tasks.front().cloned().expect("a task was at the head");
         match task {
-            Task::Prepare { place, round, .. } if is_shortage(error) => {
+            // The removal of another log may have taken the topic's directory away in between: it is made again.
+            Task::Prepare { place, round, .. }
+                if is_shortage(error)
+                    || (error.errno == libc::ENOENT && !log.directory_durable) =>
+            {
                 log.busy = false;
                 log.tasks.pop_front();
                 let file = log
@@ -311,7 +356,8 @@ impl Store {
                     .remove(&place.segment)
                     .expect("it was being prepared");
                 // A file that holds bytes stays known, closed, with nothing reserved; a new one is made again.
-                if place.position > 0 || log.shorten {
+                log.shorten = log.shortening.take().into_iter().chain(log.shorten).min();
+                if place.position > 0 || log.shorten == Some(place.segment) {
                     let unreserved = SegmentFile {
                         open: None,
                         usable: false,

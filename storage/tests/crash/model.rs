@@ -1,0 +1,201 @@
+//! The naive reference: what was done to each log, in order, and which of it must have survived.
+
+use millstream_storage::ids::{LeaderEpoch, LogNumber, Offset, PartitionIndex, TopicId};
+
+/// A batch as it was sent: where, under which epoch, and its CRC.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Sent {
+    pub base: Offset,
+    pub end: Offset,
+    pub epoch: LeaderEpoch,
+    pub crc: u32,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Act {
+    Append(Sent),
+    Truncate(Offset),
+}
+
+/// Whether a log must, may, or must not be there after a crash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// Its opening may not be durable yet.
+    Opening,
+    /// Something of it was told as durable.
+    Live,
+    /// It was dropped; that may not be durable yet.
+    Dropping,
+}
+
+/// One log.
+#[derive(Clone, Debug)]
+pub struct ModelLog {
+    pub number: LogNumber,
+    pub topic: TopicId,
+    pub partition: PartitionIndex,
+    pub start: Offset,
+    pub life: Life,
+    /// The batches that must be there unless a later act took them.
+    pub settled: Vec<Sent>,
+    /// What followed, in order; any beginning of it may have survived.
+    pub acts: Vec<Act>,
+    /// Nothing was settled behind the last cut or crash.
+    pub cut_behind: bool,
+    /// Everything that was ever sent to it.
+    pub ever: Vec<Sent>,
+    pub log_start_told: Offset,
+    pub log_start_asked: Offset,
+    pub epoch: LeaderEpoch,
+    pub replaces: Option<LogNumber>,
+}
+
+fn apply(batches: &mut Vec<Sent>, act: &Act) {
+    match act {
+        Act::Append(sent) => batches.push(*sent),
+        Act::Truncate(to) => batches.retain(|sent| sent.end <= *to),
+    }
+}
+
+impl ModelLog {
+    pub fn new(
+        number: LogNumber,
+        topic: TopicId,
+        partition: PartitionIndex,
+        start: Offset,
+    ) -> ModelLog {
+        ModelLog {
+            number,
+            topic,
+            partition,
+            start,
+            life: Life::Opening,
+            settled: Vec::new(),
+            acts: Vec::new(),
+            cut_behind: false,
+            ever: Vec::new(),
+            log_start_told: start,
+            log_start_asked: start,
+            epoch: LeaderEpoch(0),
+            replaces: None,
+        }
+    }
+
+    /// All batches, as of the last act.
+    pub fn batches(&self) -> Vec<Sent> {
+        let mut batches = self.settled.clone();
+        self.acts.iter().for_each(|act| apply(&mut batches, act));
+        batches
+    }
+
+    pub fn end(&self) -> Offset {
+        self.batches().last().map_or(self.start, |sent| sent.end)
+    }
+
+    /// Everything below `end` is durable: the acts up to the append that ends there have survived.
+    pub fn durable(&mut self, end: Offset) {
+        self.life = if self.life == Life::Opening {
+            Life::Live
+        } else {
+            self.life
+        };
+        let reaches = |act: &Act| matches!(act, Act::Append(sent) if sent.end == end);
+        // The newest append that ends there is the one that still stands.
+        if let Some(index) = self.acts.iter().rposition(reaches) {
+            let later = self.acts.split_off(index + 1);
+            for act in std::mem::replace(&mut self.acts, later) {
+                apply(&mut self.settled, &act);
+            }
+            self.cut_behind = false;
+            return;
+        }
+        // A truncation was durable: its place is the end of what was settled before.
+        let cut = |act: &Act| matches!(act, Act::Truncate(to) if *to == end);
+        if let Some(index) = self.acts.iter().position(cut) {
+            let later = self.acts.split_off(index + 1);
+            for act in std::mem::replace(&mut self.acts, later) {
+                apply(&mut self.settled, &act);
+            }
+            self.cut_behind = true;
+        }
+    }
+
+    /// Whether what was found is this, just cut, and behind it bytes that were cut now or before: as long as nothing is appended
+    /// behind a cut, what lies there in the segment may come back, but only under the epoch that the log then ends in.
+    fn comes_back(&self, batches: &[Sent], found: &[Sent], log_start: Offset, end: Offset) -> bool {
+        let kept: Vec<Sent> = batches
+            .iter()
+            .copied()
+            .filter(|sent| sent.end > log_start)
+            .collect();
+        let Some(back) = found
+            .strip_prefix(&kept[..])
+            .filter(|back| !back.is_empty())
+        else {
+            return false;
+        };
+        let mut at = batches.last().map_or(self.start, |sent| sent.end);
+        let epoch = batches.last().map(|sent| sent.epoch);
+        let links = back.iter().all(|sent| {
+            let links = sent.base >= at && Some(sent.epoch) == epoch && self.ever.contains(sent);
+            at = sent.end;
+            links
+        });
+        links && at == end
+    }
+
+    /// Checks what a crash left, above the log start it left. Takes it as the new beginning.
+    pub fn survives(
+        &mut self,
+        found: &[Sent],
+        log_start: Offset,
+        end: Offset,
+    ) -> Result<(), String> {
+        if log_start < self.log_start_told || log_start > self.log_start_asked {
+            return Err(format!(
+                "log {}: log start {log_start}, told {}, asked {}",
+                self.number, self.log_start_told, self.log_start_asked
+            ));
+        }
+        let mut batches = self.settled.clone();
+        let shown = |batches: &[Sent]| -> Vec<Sent> {
+            batches
+                .iter()
+                .copied()
+                .filter(|sent| sent.end > log_start)
+                .collect()
+        };
+        let start = self.start;
+        let same = |batches: &[Sent]| {
+            let ends = batches.last().map_or(start, |sent| sent.end);
+            shown(batches) == found && (ends == end || found.is_empty())
+        };
+        let mut cut = self.cut_behind;
+        let mut acts = self.acts.iter();
+        let survived = loop {
+            if same(&batches) {
+                break true;
+            }
+            if cut && self.comes_back(&batches, found, log_start, end) {
+                batches.retain(|sent| sent.end <= log_start);
+                batches.extend(found);
+                break true;
+            }
+            let Some(act) = acts.next() else {
+                break false;
+            };
+            apply(&mut batches, act);
+            cut = matches!(act, Act::Truncate(_));
+        };
+        if survived {
+            self.settled = batches;
+            self.acts.clear();
+            self.cut_behind = true;
+            return Ok(());
+        }
+        Err(format!(
+            "log {}: found {found:?} from {log_start} to {end}; settled {:?}, then {:?}",
+            self.number, self.settled, self.acts
+        ))
+    }
+}
