@@ -131,6 +131,9 @@ fn verify_log(
     let state = &log.state;
     let number = Some(state.log);
     let synced = state.synced_end;
+    for piece in log.pieces.behind(&synced) {
+        found.journaled_bytes += piece.bytes.len() as u64;
+    }
     for range in &state.damage {
         let message = format!(
             "offsets {} to {} are known to be damaged",
@@ -166,9 +169,6 @@ fn verify_log(
     };
     while (at.segment, at.position) < (synced.segment, synced.position) {
         at = verify_step(log, &mut segments, at, found)?;
-    }
-    for piece in log.pieces.behind(&synced) {
-        found.journaled_bytes += piece.bytes.len() as u64;
     }
     Ok(())
 }
