@@ -7,10 +7,12 @@ use std::time::Duration;
 use millstream_storage::ids::Tick;
 
 use super::address::Address;
-use super::consumer::{ConsumerConfig, ConsumerCore, Progress, StartAt};
+use super::consumer::ConsumerCore;
 use super::driver::Driver;
 use super::error::ClientError;
-use super::producer::{Delivery, ProducerConfig, ProducerCore, Record, Ticket};
+use super::incoming::{ConsumerConfig, Progress, StartAt};
+use super::outgoing::{Delivery, ProducerConfig, Record, Ticket};
+use super::producer::ProducerCore;
 use super::unpack::{ConsumedRecord, unpack};
 use super::wiring::{MissingTopic, Wiring};
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use millstream_storage::batch::{BatchBuilder, BatchHeader};
 use millstream_storage::ids::Tick;
 
-use super::producer::{Record, Ticket};
+use super::outgoing::{Record, Ticket};
 
 /// A finished batch.
 #[derive(Debug)]

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use millstream_storage::batch::{BatchHead, HEADER_BYTES, OpenBatch, check};
 
-use super::consumer::{Fetched, Isolation};
 use super::error::ClientError;
+use super::incoming::{Fetched, Isolation};
 
 /// A record as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,11 @@ use millstream_storage::batch::{BatchBuilder, BatchHeader, Compression, ControlK
 use millstream_storage::ids::{Offset, ProducerEpoch, ProducerId};
 
 use super::fake::{Fake, Sim, address};
-use crate::client::consumer::{ConsumerConfig, ConsumerCore, Fetched, Isolation, StartAt};
+use crate::client::consumer::ConsumerCore;
 use crate::client::error::ClientError;
-use crate::client::producer::{ProducerConfig, ProducerCore, Record};
+use crate::client::incoming::{ConsumerConfig, Fetched, Isolation, StartAt};
+use crate::client::outgoing::{ProducerConfig, Record};
+use crate::client::producer::ProducerCore;
 use crate::client::unpack::unpack;
 use crate::client::wiring::{MissingTopic, Wiring};
 

@@ -4,7 +4,7 @@ use millstream_storage::batch::{BatchHead, BatchHeader};
 use millstream_storage::ids::{ProducerEpoch, ProducerId, Tick};
 
 use crate::client::lane::Lane;
-use crate::client::producer::{Record, Ticket};
+use crate::client::outgoing::{Record, Ticket};
 use crate::client::{Address, murmur2, parse_addresses, partition_of_key};
 
 #[test]

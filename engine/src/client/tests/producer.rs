@@ -8,7 +8,8 @@ use millstream_storage::batch::OpenBatch;
 
 use super::fake::{Fake, Sim, address};
 use crate::client::error::ClientError;
-use crate::client::producer::{Acks, ProducerConfig, ProducerCore, Record, Ticket};
+use crate::client::outgoing::{Acks, ProducerConfig, Record, Ticket};
+use crate::client::producer::ProducerCore;
 use crate::client::wiring::{MissingTopic, Wiring};
 
 fn producer(config: ProducerConfig, fake: Fake) -> Sim<ProducerCore> {
