@@ -102,7 +102,7 @@ impl Node {
     pub fn start(config: &NodeConfig, disk: SimDisk, start: u64, now: Now, seed: u64) -> Node {
         match Node::try_start(config, disk, start, now, seed) {
             Ok(node) => node,
-            Err((_, reason)) => panic!("recovery takes what a crash leaves: {reason}"),
+            Err(refused) => panic!("recovery takes what a crash leaves: {}", refused.1),
         }
     }
 
@@ -113,10 +113,10 @@ impl Node {
         start: u64,
         now: Now,
         seed: u64,
-    ) -> Result<Node, (SimDisk, String)> {
+    ) -> Result<Node, Box<(SimDisk, String)>> {
         match Recovered::of(config, &disk) {
             Ok(recovered) => Ok(Node::from(config, disk, recovered, start, now, seed)),
-            Err(reason) => Err((disk, reason)),
+            Err(reason) => Err(Box::new((disk, reason))),
         }
     }
 

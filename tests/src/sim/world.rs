@@ -119,7 +119,8 @@ impl World {
                     self.node = Some(node);
                     return;
                 }
-                Err((back, reason)) => {
+                Err(refused) => {
+                    let (back, reason) = *refused;
                     assert!(ends_early, "recovery takes what a crash leaves: {reason}");
                     disk = back;
                     disk.limit_blocking_calls(None);
