@@ -266,3 +266,51 @@ fn a_failed_write_of_the_log_ends_the_process_and_answers_nothing() {
     assert!(broker.node.fatal().is_some());
     assert!(broker.next(conn).is_none());
 }
+
+#[test]
+fn a_full_disk_refuses_with_56_assigns_nothing_still_serves_reads_and_heals() {
+    let mut broker = broker();
+    let value = "x".repeat(50_000);
+    let before = broker.append("t", 0, &[&value]);
+    let full = broker.node.disk_bytes() + (1 << 20);
+    broker.node.disk_mut().limit_capacity(Some(full));
+    let conn = broker.connect(0);
+    let mut end = before + 1;
+    let mut refused = 0;
+    for _ in 0..400 {
+        let batch = wire::batch(EPOCH_MS, &[&value]);
+        let id = broker.send(conn, 9, &wire::produce(-1, "t", 0, batch));
+        broker.node.run_ms(1_500);
+        let response = broker.expect::<ProduceRequest>(conn, 9, id);
+        let answer = &response.responses[0].partitions[0];
+        match answer.error_code {
+            ErrorCode::None => end = answer.base_offset + 1,
+            code => {
+                assert_eq!(code, ErrorCode::KafkaStorageError);
+                assert_eq!(answer.base_offset, -1);
+                refused += 1;
+            }
+        }
+        if refused > 3 {
+            break;
+        }
+    }
+    assert!(refused > 3, "the disk does not get full");
+    assert_eq!(broker.node.fatal(), None);
+    let latest = broker.list_offsets(5, &wire::list_offsets("t", 0, -1));
+    assert_eq!(latest.offset, end, "nothing was assigned");
+    let answer = broker.fetch(11, &wire::fetch("t", 0, end - 1));
+    assert_eq!(values(&answer).len(), 1, "reads go on");
+    let id = broker.send(conn, 4, &millstream_net::wire::api::DeleteTopicsRequest {
+        topic_names: vec!["t".into()],
+        timeout_ms: 5_000,
+        ..Default::default()
+    });
+    broker.node.run_ms(6_000);
+    let deleted = broker.expect::<millstream_net::wire::api::DeleteTopicsRequest>(conn, 4, id);
+    assert_eq!(deleted.responses[0].error_code, ErrorCode::None, "a full node still deletes");
+    broker.node.disk_mut().limit_capacity(None);
+    broker.node.run_ms(10_000);
+    broker.create("u", 1, &[]);
+    assert_eq!(broker.append("u", 0, &["a"]), 0, "it heals");
+}
