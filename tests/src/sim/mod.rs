@@ -4,6 +4,7 @@
 //! let everything happen at once, `world` draws it from a seed.
 
 pub mod broker;
+pub mod churner;
 pub mod clients;
 pub mod link;
 pub mod model;

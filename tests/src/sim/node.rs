@@ -407,7 +407,8 @@ impl Node {
     /// Bytes of all files on the disk.
     pub fn disk_bytes(&self) -> u64 {
         let paths = self.disk.paths().into_iter();
-        let bytes = |path: std::path::PathBuf| self.disk.contents(&path).map_or(0, |bytes| bytes.len());
+        let bytes =
+            |path: std::path::PathBuf| self.disk.contents(&path).map_or(0, |bytes| bytes.len());
         paths.map(bytes).sum::<usize>() as u64
     }
 

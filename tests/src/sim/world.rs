@@ -4,6 +4,7 @@
 //! they asked, and what was acknowledged is read back from the start, twice, with a clean stop and a new start between.
 
 use super::broker::EPOCH_MS;
+use super::churner::Churner;
 use super::clients::{Admin, Consumer, Producer};
 use super::model::{Model, Place};
 use super::node::{Node, NodeConfig};
@@ -35,6 +36,7 @@ struct World {
     starts: u64,
     crash_count: u64,
     admin: Admin,
+    churner: Churner,
     producers: Vec<Producer>,
     consumers: Vec<Consumer>,
     places: Vec<Place>,
@@ -92,6 +94,7 @@ impl World {
             starts: 0,
             crash_count: 0,
             admin: Admin::new(topics),
+            churner: Churner::default(),
             producers,
             consumers,
             places,
@@ -110,6 +113,8 @@ impl World {
     fn start(&mut self, mut disk: SimDisk, now: Now) {
         loop {
             self.starts += 1;
+            // Recovery may need space.
+            disk.limit_capacity(None);
             let ends_early = self.starts > 1 && self.rng.percent(20);
             disk.limit_blocking_calls(ends_early.then(|| self.rng.below(60)));
             let seed = self.rng.bits();
@@ -147,6 +152,7 @@ impl World {
             }
             994..996 => self.crash(),
             996 => self.break_disk(),
+            997 => self.fill_disk(),
             _ => self.hang_up(),
         }
         if self.node_mut().fatal().is_some() {
@@ -191,6 +197,9 @@ impl World {
         if !self.admin.is_done() {
             return self.admin.act(node, rng);
         }
+        if rng.percent(10) {
+            return self.churner.act(node, rng);
+        }
         let count = self.producers.len() + self.consumers.len();
         let at = rng.index(count);
         match self.producers.get_mut(at) {
@@ -214,6 +223,7 @@ impl World {
             false => node.power_cut(&mut self.rng),
         };
         self.admin.lost();
+        self.churner.lost();
         self.producers.iter_mut().for_each(Producer::lost);
         self.consumers.iter_mut().for_each(Consumer::lost);
         self.start(disk, now);
@@ -229,6 +239,15 @@ impl World {
             errno: 5,
         };
         self.node_mut().disk_mut().inject(fault);
+    }
+
+    /// The disk has little space left, or has got more.
+    fn fill_disk(&mut self) {
+        let more = self.rng.below(1 << 20);
+        let lifted = self.rng.percent(60);
+        let node = self.node_mut();
+        let limit = (!lifted).then(|| node.disk_bytes() + more);
+        node.disk_mut().limit_capacity(limit);
     }
 
     fn hang_up(&mut self) {
@@ -247,6 +266,7 @@ impl World {
 
     /// No more accidents: everything asked is answered.
     fn heal(&mut self) {
+        self.node_mut().disk_mut().limit_capacity(None);
         for step in 0..HEALING_STEPS {
             let done = self.admin.is_done() && self.producers.iter().all(Producer::is_done);
             if done {
@@ -293,6 +313,7 @@ impl World {
     fn come_to_rest(&mut self) {
         let node = self.node.as_mut().expect("a node runs");
         self.admin.leave(node);
+        self.churner.leave(node);
         self.producers.iter_mut().for_each(|one| one.leave(node));
         self.consumers.iter_mut().for_each(|one| one.leave(node));
         node.run_ms(2_000);

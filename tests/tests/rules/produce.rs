@@ -301,14 +301,22 @@ fn a_full_disk_refuses_with_56_assigns_nothing_still_serves_reads_and_heals() {
     assert_eq!(latest.offset, end, "nothing was assigned");
     let answer = broker.fetch(11, &wire::fetch("t", 0, end - 1));
     assert_eq!(values(&answer).len(), 1, "reads go on");
-    let id = broker.send(conn, 4, &millstream_net::wire::api::DeleteTopicsRequest {
-        topic_names: vec!["t".into()],
-        timeout_ms: 5_000,
-        ..Default::default()
-    });
+    let id = broker.send(
+        conn,
+        4,
+        &millstream_net::wire::api::DeleteTopicsRequest {
+            topic_names: vec!["t".into()],
+            timeout_ms: 5_000,
+            ..Default::default()
+        },
+    );
     broker.node.run_ms(6_000);
     let deleted = broker.expect::<millstream_net::wire::api::DeleteTopicsRequest>(conn, 4, id);
-    assert_eq!(deleted.responses[0].error_code, ErrorCode::None, "a full node still deletes");
+    assert_eq!(
+        deleted.responses[0].error_code,
+        ErrorCode::None,
+        "a full node still deletes"
+    );
     broker.node.disk_mut().limit_capacity(None);
     broker.node.run_ms(10_000);
     broker.create("u", 1, &[]);

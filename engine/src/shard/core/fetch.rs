@@ -15,6 +15,9 @@ use millstream_net::wire::api::{FetchPartition, FetchRequest};
 use millstream_net::wire::{ErrorCode, RequestHeader};
 use millstream_storage::ids::{LeaderEpoch, Now, Offset, PartitionIndex, ShardIndex};
 
+/// BOUND: bytes one answer holds, whatever was asked for; a client asks again for the rest (rule F1).
+const ANSWER_BYTES_MAX: usize = 16 << 20;
+
 /// A count on the wire that cannot be negative.
 fn count(number: i32) -> usize {
     usize::try_from(number).unwrap_or(0)
@@ -36,7 +39,8 @@ impl Core {
             };
             return self.respond(slot, &header, response);
         }
-        let max_bytes = count(request.max_bytes).min(self.settings.fetch_max_bytes);
+        let allowed_bytes = self.settings.fetch_max_bytes.min(ANSWER_BYTES_MAX);
+        let max_bytes = count(request.max_bytes).min(allowed_bytes);
         let mut fetching = Fetching {
             answer: FetchAnswer::new(&request),
             isolation: isolation_of(request.isolation_level),
