@@ -64,7 +64,7 @@ impl Partition {
     }
 
     /// The machine of a recovered log: `snapshot` are settled producers and the offset they stand for, `heads` the batches
-    /// from there (without one: from the log start) to the end. A snapshot that does not decode is an error of the caller's
+    /// from there (without one: from the log start) to the end; one that straddles it counts. A snapshot that does not decode is an error of the caller's
     /// source; it then rebuilds from all heads.
     pub fn recovered(
         me: NodeId,
@@ -79,7 +79,7 @@ impl Partition {
             _ => Producers::new(log.log_start),
         };
         let from = producers.settled_to();
-        for head in heads.into_iter().filter(|head| head.base_offset >= from) {
+        for head in heads.into_iter().filter(|head| head.end() > from) {
             producers.append(&head, now);
         }
         let mut log = log;

@@ -198,6 +198,9 @@ impl Recoverer<'_> {
             self.io(&path, self.disk.unlink(&path))?;
             self.io(self.directory, self.disk.sync_dir(self.directory))?;
         }
+        // ORDER: what a killed process left unsynced is synced before a frame vouches for it.
+        let path = log_path(self.directory, end.first);
+        self.io(&path, self.disk.sync_data(&path))?;
         let term = image.term() + 1;
         self.write_vote(term, me)?;
         let first = Entry {
