@@ -179,8 +179,9 @@ impl Sending {
             return;
         }
         let start = if io::stderr().is_terminal() { "\r" } else { "" };
+        let noun = if count == 1 { "record" } else { "records" };
         eprintln!(
-            "{start}{count} records to {} in {seconds:.2} s",
+            "{start}{count} {noun} to {} in {seconds:.2} s",
             self.args.topic
         );
     }
