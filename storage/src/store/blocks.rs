@@ -10,6 +10,7 @@ use super::shard_store::Store;
 use super::types::{Found, Read, ReadTicket, StoreEffect};
 use crate::commit::LogSlot;
 use crate::disk::DiskOp;
+use crate::format::Place;
 use crate::ids::{LogNumber, Offset};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -160,14 +161,8 @@ impl Store {
         if self.blocks.held.contains_key(&key) || self.blocks.reading.contains_key(&key) {
             return;
         }
+        let counted = self.counted(slot, key.segment);
         let log = self.log(slot);
-        let counted = match key.segment == log.flushed.segment {
-            true => log.flushed.position,
-            false => log
-                .layout
-                .segment(key.segment)
-                .map_or(0, |segment| segment.bytes),
-        };
         let Some(file) = log.files.get(&key.segment).copied() else {
             self.blocks.insert(key, None);
             return;
@@ -291,6 +286,34 @@ impl Store {
                 }),
                 Query::Cut => {}
             }
+        }
+    }
+
+    /// More of a log is flushed than up to `before`: the block there ends too early for those who read behind it.
+    pub(super) fn block_grew(&mut self, slot: LogSlot, before: &Place) {
+        let key = Store::block_key(self.log(slot).number, before.segment, before.position);
+        self.blocks.remove(&key);
+        let counted = self.counted(slot, key.segment);
+        match self.ops.reads(&key) {
+            // Who waits for it asks again when the read has ended.
+            true => drop(self.blocks.reading.remove(&key)),
+            false => {
+                if let Some(known) = self.blocks.reading.get_mut(&key) {
+                    *known = counted;
+                }
+            }
+        }
+    }
+
+    /// How many bytes of a segment are flushed.
+    fn counted(&self, slot: LogSlot, segment: Offset) -> u64 {
+        let log = self.log(slot);
+        match segment == log.flushed.segment {
+            true => log.flushed.position,
+            false => log
+                .layout
+                .segment(segment)
+                .map_or(0, |segment| segment.bytes),
         }
     }
 

@@ -135,8 +135,10 @@ impl Store {
 
     fn flushed(&mut self, slot: LogSlot, place: Place) {
         let log = self.log_mut(slot);
-        log.flushed = place;
+        let before = std::mem::replace(&mut log.flushed, place);
         let number = log.number;
+        self.block_grew(slot, &before);
+        let log = self.log(slot);
         let full = log.layout.segment(place.segment);
         let full = full.is_some_and(|segment| {
             segment.base != log.end.segment && segment.bytes == place.position
