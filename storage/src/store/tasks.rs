@@ -355,9 +355,11 @@ impl Store {
                     .files
                     .remove(&place.segment)
                     .expect("it was being prepared");
-                // A file that holds bytes stays known, closed, with nothing reserved; a new one is made again.
+                // A file that holds bytes stays known, closed, with nothing reserved.
+                // ORDER: one that holds none is made again, with the names above it synced: whether those of this attempt
+                // are is not known, and a power cut would take what is acknowledged in it.
                 log.shorten = log.shortening.take().into_iter().chain(log.shorten).min();
-                if place.position > 0 || log.shorten == Some(place.segment) {
+                if place.position > 0 {
                     let unreserved = SegmentFile {
                         open: None,
                         usable: false,

@@ -213,6 +213,8 @@ pub struct Consumer {
     offsets: BTreeMap<Place, i64>,
     /// The high watermark each partition was last told to have.
     ends: BTreeMap<Place, i64>,
+    /// The last error of each partition.
+    troubles: BTreeMap<Place, ErrorCode>,
 }
 
 impl Consumer {
@@ -222,6 +224,7 @@ impl Consumer {
             link: Link::default(),
             offsets: places.iter().map(|place| (place.clone(), 0)).collect(),
             ends: BTreeMap::new(),
+            troubles: BTreeMap::new(),
         }
     }
 
@@ -229,6 +232,17 @@ impl Consumer {
     pub fn is_at_end(&self) -> bool {
         let at_end = |(place, offset)| self.ends.get(place) == Some(offset);
         self.offsets.iter().all(at_end)
+    }
+
+    /// Where it is, how far it could be, and what kept it, for a message.
+    pub fn describe(&self) -> String {
+        let Consumer {
+            offsets,
+            ends,
+            troubles,
+            ..
+        } = self;
+        format!("at {offsets:?} of {ends:?}, kept by {troubles:?}")
     }
 
     /// Where it is.
@@ -316,6 +330,7 @@ impl Consumer {
         if answer.error_code != ErrorCode::None {
             let code = answer.error_code;
             assert!(is_weather(code), "a fetch of {place:?}: {code:?}");
+            self.troubles.insert(place.clone(), code);
             return;
         }
         model.told_high_watermark(place, before, answer.high_watermark);

@@ -306,7 +306,7 @@ impl World {
                 reader = Consumer::new(&self.places);
             }
         }
-        panic!("a reader does not come to the end");
+        panic!("a reader does not come to the end: {}", reader.describe());
     }
 
     /// Clients leave, nothing is left under way, the node stops cleanly, and another one starts.
