@@ -9,6 +9,9 @@ use crate::ids::Tick;
 /// The logs to flush under pressure are chosen at most so often: it looks at all of them.
 const PRESSURE_MS: u64 = 5;
 
+/// More of a segment is asked for when less than this is left, or half of what there is.
+const PREPARE_AHEAD_BYTES: u64 = 8 << 20;
+
 impl Commit {
     /// The end of a ring turn: all completions and appends of it are told.
     pub fn turn(&mut self, now: Tick) {
@@ -141,6 +144,7 @@ impl Commit {
         if !carries_pending {
             self.pressure_flights += 1;
         }
+        self.prepare_ahead(slot, to);
         self.effects.push_back(Effect::Extent {
             slot,
             segment: to.segment,
@@ -153,6 +157,18 @@ impl Commit {
         self.memory_short
             || (self.stopping && !self.settled())
             || (self.ring.pressed() && !self.ring.recyclable())
+    }
+
+    /// Asks for more of the segment before it is needed, so that a fast log need not go by the journal in between.
+    fn prepare_ahead(&mut self, slot: LogSlot, to: Place) {
+        let log = self.log(slot);
+        let Some((segment, bytes)) = log.ready else {
+            return;
+        };
+        let ahead = (bytes / 2).min(PREPARE_AHEAD_BYTES);
+        if segment == log.written_end.segment && to.position + ahead > bytes {
+            self.prepare(slot, bytes + 1);
+        }
     }
 
     /// Flushes what holds the oldest journal files, or memory, or everything at a stop.

@@ -10,7 +10,6 @@ use super::shard_store::Store;
 use super::types::{Found, Read, ReadTicket, StoreEffect};
 use crate::commit::LogSlot;
 use crate::disk::DiskOp;
-use crate::format::Place;
 use crate::ids::{LogNumber, Offset};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -49,6 +48,15 @@ struct Held {
     stamp: u64,
 }
 
+/// A block on its way.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    /// How many bytes of the segment count.
+    counted: u64,
+    /// Tells this read from an earlier one of the same block that is void.
+    serial: u64,
+}
+
 /// What is known of a block.
 #[derive(Debug)]
 pub(super) enum Block<'a> {
@@ -64,8 +72,8 @@ pub(super) enum Block<'a> {
 #[derive(Debug)]
 pub(super) struct Blocks {
     held: HashMap<BlockKey, Held>,
-    /// Being read, or to be read when the segment is open; with how many bytes of the segment count.
-    reading: BTreeMap<BlockKey, u64>,
+    /// Being read, or to be read when the segment is open.
+    reading: BTreeMap<BlockKey, Reading>,
     waiting: Vec<Waiting>,
     bytes: u64,
     bytes_max: u64,
@@ -109,6 +117,14 @@ impl Blocks {
         self.bytes += bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
         let stamp = self.next_stamp;
         self.held.insert(key, Held { bytes, stamp });
+    }
+
+    fn reading_of(&self, log: LogNumber, segment: Offset) -> Vec<(BlockKey, u64)> {
+        let of = |key: &BlockKey| key.log == log && key.segment == segment;
+        let reading = self.reading.iter().filter(|(key, _)| of(key));
+        reading
+            .map(|(key, reading)| (*key, reading.serial))
+            .collect()
     }
 
     fn remove(&mut self, key: &BlockKey) {
@@ -167,14 +183,16 @@ impl Store {
             self.blocks.insert(key, None);
             return;
         };
-        self.blocks.reading.insert(key, counted);
+        self.blocks.next_stamp += 1;
+        let serial = self.blocks.next_stamp;
+        self.blocks.reading.insert(key, Reading { counted, serial });
         match file.open.filter(|_| file.usable) {
-            Some(_) => self.read_block(slot, key),
+            Some(_) => self.read_block(slot, key, serial),
             None => self.task(slot, Task::Open(key.segment)),
         }
     }
 
-    fn read_block(&mut self, slot: LogSlot, key: BlockKey) {
+    fn read_block(&mut self, slot: LogSlot, key: BlockKey, serial: u64) {
         let file = self.log(slot).files[&key.segment].open.expect("it is open");
         self.files.touch(slot, key.segment, file);
         self.files.begin(file);
@@ -184,41 +202,35 @@ impl Store {
             bytes: COLD_BYTES as usize,
         };
         self.ops
-            .tell(Purpose::Block(key, file), read, &mut self.effects);
+            .tell(Purpose::Block(key, file, serial), read, &mut self.effects);
     }
 
     /// A segment was opened: the blocks that wait for it are read.
     pub(super) fn blocks_opened(&mut self, slot: LogSlot, segment: Offset) {
         let log = self.log(slot).number;
-        let keys = self
-            .blocks
-            .reading
-            .keys()
-            .filter(|key| key.log == log && key.segment == segment);
-        let keys: Vec<BlockKey> = keys.copied().filter(|key| !self.ops.reads(key)).collect();
-        for key in keys {
-            self.read_block(slot, key);
+        let wanted = self.blocks.reading_of(log, segment);
+        for (key, serial) in wanted {
+            if !self.ops.reads(&key, serial) {
+                self.read_block(slot, key, serial);
+            }
         }
     }
 
     /// A segment cannot be opened now: what waits for it is refused.
     pub(super) fn unopened(&mut self, slot: LogSlot, segment: Offset) {
         let log = self.log(slot).number;
-        let keys = self
-            .blocks
-            .reading
-            .keys()
-            .filter(|key| key.log == log && key.segment == segment);
-        for key in keys.copied().collect::<Vec<_>>() {
-            self.block_read(key, None);
+        for (key, serial) in self.blocks.reading_of(log, segment) {
+            self.block_read(key, serial, None);
             self.blocks.remove(&key);
         }
     }
 
     /// A block was read, or could not be.
-    pub(super) fn block_read(&mut self, key: BlockKey, bytes: Option<Bytes>) {
-        if let Some(counted) = self.blocks.reading.remove(&key) {
-            let counts = counted.saturating_sub(key.index * COLD_BYTES) as usize;
+    pub(super) fn block_read(&mut self, key: BlockKey, serial: u64, bytes: Option<Bytes>) {
+        let current = |reading: &&Reading| reading.serial == serial;
+        if let Some(reading) = self.blocks.reading.get(&key).filter(current).copied() {
+            self.blocks.reading.remove(&key);
+            let counts = reading.counted.saturating_sub(key.index * COLD_BYTES) as usize;
             let bytes = bytes.map(|bytes| bytes.slice(..counts.min(bytes.len())));
             self.blocks.insert(key, bytes);
         }
@@ -289,19 +301,11 @@ impl Store {
         }
     }
 
-    /// More of a log is flushed than up to `before`: the block there ends too early for those who read behind it.
-    pub(super) fn block_grew(&mut self, slot: LogSlot, before: &Place) {
-        let key = Store::block_key(self.log(slot).number, before.segment, before.position);
+    /// More of a segment is flushed: the block that it ended in has to be read again.
+    pub(super) fn block_grew(&mut self, slot: LogSlot, key: BlockKey) {
         self.blocks.remove(&key);
-        let counted = self.counted(slot, key.segment);
-        match self.ops.reads(&key) {
-            // Who waits for it asks again when the read has ended.
-            true => drop(self.blocks.reading.remove(&key)),
-            false => {
-                if let Some(known) = self.blocks.reading.get_mut(&key) {
-                    *known = counted;
-                }
-            }
+        if self.blocks.reading.remove(&key).is_some() {
+            self.ask_all_again(slot);
         }
     }
 

@@ -29,8 +29,8 @@ pub(super) enum Purpose {
     SharedSync,
     /// A slot is given back.
     Close(FileSlot),
-    /// A block of a segment that is read.
-    Block(BlockKey, FileSlot),
+    /// A block of a segment that is read; the number tells the read from an earlier one.
+    Block(BlockKey, FileSlot, u64),
 }
 
 /// A block of a segment that is read back, by its number in units of `COLD_BYTES`.
@@ -112,9 +112,9 @@ impl Ops {
     }
 
     /// Whether a block is being read.
-    pub(super) fn reads(&self, key: &BlockKey) -> bool {
+    pub(super) fn reads(&self, key: &BlockKey, serial: u64) -> bool {
         let mut purposes = self.purposes.values();
-        purposes.any(|purpose| matches!(purpose, Purpose::Block(other, _) if other == key))
+        purposes.any(|purpose| matches!(purpose, Purpose::Block(other, _, read) if other == key && *read == serial))
     }
 
     pub(super) fn is_empty(&self) -> bool {

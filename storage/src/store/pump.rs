@@ -137,7 +137,10 @@ impl Store {
         let log = self.log_mut(slot);
         let before = std::mem::replace(&mut log.flushed, place);
         let number = log.number;
-        self.block_grew(slot, &before);
+        self.block_grew(
+            slot,
+            Store::block_key(number, before.segment, before.position),
+        );
         let log = self.log(slot);
         let full = log.layout.segment(place.segment);
         let full = full.is_some_and(|segment| {
@@ -236,9 +239,9 @@ impl Store {
             }
             (Purpose::SharedSync, Ok(_)) => self.commit.shared_synced(),
             (Purpose::Close(slot), _) => self.files.closed(slot),
-            (Purpose::Block(key, file), outcome) => {
+            (Purpose::Block(key, file, serial), outcome) => {
                 self.file_op_ended(file);
-                self.block_read(key, outcome.ok().flatten());
+                self.block_read(key, serial, outcome.ok().flatten());
             }
             (purpose, Err(error)) => {
                 self.fatal(format!("{purpose:?} failed with errno {}", error.errno))

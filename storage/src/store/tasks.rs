@@ -123,9 +123,6 @@ impl Store {
             steps.push_back(self.reserve(file_slot, reserved, wanted - reserved));
             self.reserved(slot, place.segment, wanted);
         }
-        if !steps.is_empty() {
-            steps.push_back(DiskOp::SyncData { slot: file_slot });
-        }
         steps
     }
 
