@@ -7,7 +7,7 @@ use super::log::{Flight, Life, Log, Stage, spot};
 use super::ring::{Ring, UseId};
 use super::types::{CommitConfig, Effect, JournalSeed, LogSeed, LogSlot, LogView, Planned, Run};
 use crate::format::{Place, WindowAt};
-use crate::ids::{LogNumber, Offset, Tick};
+use crate::ids::{LeaderEpoch, LogNumber, Offset, Tick};
 use std::collections::VecDeque;
 
 /// A window between planning and the moment its effects are due.
@@ -233,7 +233,8 @@ impl Commit {
         let log = self.logs[slot.0 as usize]
             .take()
             .expect("a log is forgotten once");
-        assert!(log.life == Life::Dropped && log.flight.is_none() && !log.in_dirty);
+        assert!(log.life == Life::Dropped && log.flight.is_none());
+        self.dirty.retain(|other| *other != slot);
         self.flush.retain(|other| *other != slot);
         self.pressure.retain(|other| *other != slot);
         self.unmarked.retain(|other| *other != slot);
@@ -514,6 +515,14 @@ impl Commit {
         self.log(slot)
             .flight
             .is_some_and(|flight| flight.stage != Stage::Landed)
+    }
+
+    /// The epoch of the batch that ends at an offset and that a window or an extent has taken; -1 where there was none.
+    pub fn epoch_before(&self, slot: LogSlot, end: Offset) -> LeaderEpoch {
+        let log = self.log(slot);
+        let mut epochs = log.epochs.iter().chain(&log.epochs_due);
+        let before = epochs.rfind(|epoch| epoch.start < end);
+        before.map_or(LeaderEpoch(-1), |epoch| epoch.epoch)
     }
 
     /// The next effect.

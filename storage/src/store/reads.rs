@@ -10,7 +10,7 @@ use super::types::{Found, Read};
 use crate::batch::{self, BatchHead, HEADER_BYTES};
 use crate::commit::LogSlot;
 use crate::format::Place;
-use crate::ids::{LeaderEpoch, LogNumber, Now, Offset};
+use crate::ids::{LogNumber, Now, Offset};
 use crate::log::Located;
 use bytes::Bytes;
 
@@ -279,25 +279,15 @@ impl Store {
     }
 
     fn place_before(&self, slot: LogSlot, walk: &Walk, before: Option<BatchHead>) -> Place {
-        let log = self.log(slot);
-        let first = log
-            .layout
-            .segments()
-            .next()
-            .expect("a log has a segment")
-            .base;
         let (offset, epoch) = match before {
             Some(head) => (head.end_offset(), head.leader_epoch),
-            None if walk.segment == first => (first, LeaderEpoch(-1)),
             None => {
-                let former = log
-                    .layout
-                    .segments()
-                    .rev()
-                    .find(|segment| segment.base < walk.segment);
-                let end = former.expect("it is not the first").end;
-                let epoch = log.layout.epochs().at(Offset(end.0 - 1));
-                (end, epoch.unwrap_or(LeaderEpoch(-1)))
+                // The batch before lies in a former segment, which may be gone, and its epoch with it from the layout.
+                let layout = &self.log(slot).layout;
+                let mut former = layout.segments().rev().filter(|segment| segment.base < walk.segment);
+                let end = former.next().map_or(walk.segment, |segment| segment.end);
+                let known = layout.epochs().at(Offset(end.0 - 1));
+                (end, known.unwrap_or_else(|| self.commit.epoch_before(slot, end)))
             }
         };
         Place {
