@@ -33,6 +33,8 @@ pub(super) struct Replayed {
     pub(super) known: Place,
     /// It was cut and no epoch was begun since: what lies behind its end was cut away, whatever its epoch.
     pub(super) barred: bool,
+    /// What the journal holds of it did not link.
+    pub(super) unlinked: bool,
     /// It was replaced on another shard; its drop is not in the journal yet.
     pub(super) drop_due: bool,
     /// The synced end that the journal knows.
@@ -51,6 +53,7 @@ impl Replayed {
             gaps: Vec::new(),
             cuts: Vec::new(),
             barred: false,
+            unlinked: false,
             drop_due: false,
         };
         log.chain();
@@ -80,10 +83,13 @@ impl Replayed {
                 from: at,
                 to: durable,
             });
-        } else {
+        }
+        // At equal offsets the checkpoint says where the log goes on: it may have rolled.
+        if at.offset > durable.offset {
             self.state.durable_end = at;
         }
-        self.state.suspect |= !gaps.is_empty();
+        self.unlinked = !gaps.is_empty();
+        self.state.suspect |= self.unlinked;
         self.gaps = gaps;
     }
 
@@ -97,6 +103,7 @@ impl Replayed {
             gaps: Vec::new(),
             cuts: Vec::new(),
             barred: false,
+            unlinked: false,
             drop_due: false,
             state: LogState {
                 log: open.log,
@@ -142,6 +149,7 @@ impl Replayed {
                 to: append.start_place(),
             });
         }
+        self.unlinked = true;
         self.state.suspect = true;
         self.state.durable_end = append.end_place();
         self.pieces.push(append, bytes, window);

@@ -153,7 +153,7 @@ impl<'a> ReplayedShard<'a> {
         };
         shard.check_files(report);
         if at_once {
-            shard.attach(report);
+            shard.attach();
         }
         while let Some(window) = shard.journal.next(&shard.tail)? {
             shard.accept(window, report);
@@ -186,7 +186,7 @@ impl<'a> ReplayedShard<'a> {
             self.tell_gap(&window, report);
         }
         if !self.attached && header.sequence > self.checkpoint.at.sequence {
-            self.attach(report);
+            self.attach();
         }
         if self
             .in_use
@@ -228,7 +228,7 @@ impl<'a> ReplayedShard<'a> {
             }
         }
         if !self.attached && self.last.sequence == self.checkpoint.at.sequence {
-            self.attach(report);
+            self.attach();
         }
     }
 
@@ -248,7 +248,7 @@ impl<'a> ReplayedShard<'a> {
     }
 
     /// C is reached: the logs are those of the checkpoint, with the bytes found so far.
-    fn attach(&mut self, report: &mut Report) {
+    fn attach(&mut self) {
         self.attached = true;
         let mut before = std::mem::take(&mut self.before);
         for state in std::mem::take(&mut self.checkpoint.logs) {
@@ -259,9 +259,6 @@ impl<'a> ReplayedShard<'a> {
                 }
                 Life::Live => {
                     let log = Replayed::from_checkpoint(state, held);
-                    if !log.gaps.is_empty() {
-                        self.tell_unlinked(log.state.log, report);
-                    }
                     self.logs.insert(log.state.log, log);
                 }
             }
@@ -317,9 +314,7 @@ impl<'a> ReplayedShard<'a> {
         match entry {
             Entry::Append(append) => {
                 report.journaled_bytes += payload.len() as u64;
-                if log.append(&append, payload, at) == Linked::No {
-                    self.tell_unlinked(number, report);
-                }
+                self.gapped |= log.append(&append, payload, at) == Linked::No;
             }
             Entry::Truncate { place, .. } => log.truncate(place),
             Entry::Epoch { epoch, .. } => log.epoch(epoch),
@@ -376,10 +371,12 @@ impl<'a> ReplayedShard<'a> {
             self.lost_checkpoint_window(report);
         }
         self.gapped |= self.ends_in_a_cut_file();
-        if self.gapped {
-            for log in self.logs.values_mut() {
-                log.state.suspect |= !log.gaps.is_empty();
-            }
+        // Of logs that were dropped since nothing is missed.
+        let unlinked = self.logs.values().filter(|log| log.unlinked);
+        let unlinked: Vec<LogNumber> = unlinked.map(|log| log.state.log).collect();
+        for log in unlinked {
+            self.gapped = true;
+            self.tell_unlinked(log, report);
         }
         Ok(())
     }
@@ -387,7 +384,7 @@ impl<'a> ReplayedShard<'a> {
     /// The chain does not even reach C: what was journaled behind it is gone, and nothing tells of which logs.
     fn lost_checkpoint_window(&mut self, report: &mut Report) {
         if !self.attached {
-            self.attach(report);
+            self.attach();
         }
         self.gapped = true;
         report.findings.push(Finding {
