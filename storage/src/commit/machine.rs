@@ -281,6 +281,12 @@ impl Commit {
         self.mark_dirty(slot);
     }
 
+    /// Up to where a segment may be written, if its file is ready.
+    pub fn ready_bytes(&self, slot: LogSlot, segment: Offset) -> Option<u64> {
+        let (ready, bytes) = self.log(slot).ready?;
+        (ready == segment).then_some(bytes)
+    }
+
     /// The file of a segment was closed; it is asked for again before it is written.
     pub fn unready(&mut self, slot: LogSlot, segment: Offset) {
         if let Some(log) = self.logs[slot.0 as usize].as_mut()

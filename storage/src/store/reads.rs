@@ -284,10 +284,16 @@ impl Store {
             None => {
                 // The batch before lies in a former segment, which may be gone, and its epoch with it from the layout.
                 let layout = &self.log(slot).layout;
-                let mut former = layout.segments().rev().filter(|segment| segment.base < walk.segment);
+                let mut former = layout
+                    .segments()
+                    .rev()
+                    .filter(|segment| segment.base < walk.segment);
                 let end = former.next().map_or(walk.segment, |segment| segment.end);
                 let known = layout.epochs().at(Offset(end.0 - 1));
-                (end, known.unwrap_or_else(|| self.commit.epoch_before(slot, end)))
+                (
+                    end,
+                    known.unwrap_or_else(|| self.commit.epoch_before(slot, end)),
+                )
             }
         };
         Place {

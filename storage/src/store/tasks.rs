@@ -340,12 +340,26 @@ impl Store {
     pub(super) fn task_failed(&mut self, slot: LogSlot, error: DiskError) {
         let log = self.log_mut(slot);
         let task = log.tasks.front().cloned().expect("a task was at the head");
+        let (shortening, durable) = (log.shortening.is_some(), log.directory_durable);
         match task {
-            // The removal of another log may have taken the topic's directory away in between: it is made again.
+            // Space that was asked for ahead is refused: what was reserved before stays in use, an extent may be on its way.
             Task::Prepare { place, round, .. }
                 if is_shortage(error)
-                    || (error.errno == libc::ENOENT && !log.directory_durable) =>
+                    && !shortening
+                    && self.commit.ready_bytes(slot, place.segment).is_some() =>
             {
+                let reserved = self.commit.ready_bytes(slot, place.segment);
+                let log = self.log_mut(slot);
+                log.busy = false;
+                log.tasks.pop_front();
+                self.reserved(slot, place.segment, reserved.expect("it was just asked"));
+                self.commit.not_ready(slot, round);
+            }
+            // The removal of another log may have taken the topic's directory away in between: it is made again.
+            Task::Prepare { place, round, .. }
+                if is_shortage(error) || (error.errno == libc::ENOENT && !durable) =>
+            {
+                let log = self.log_mut(slot);
                 log.busy = false;
                 log.tasks.pop_front();
                 let file = log
@@ -369,6 +383,7 @@ impl Store {
             }
             Task::Remove | Task::Unlink(_) | Task::Seal(_) => self.task_ended(slot),
             Task::Open(segment) if is_shortage(error) => {
+                let log = self.log_mut(slot);
                 log.busy = false;
                 log.tasks.pop_front();
                 self.unopened(slot, segment);
