@@ -30,6 +30,9 @@ pub fn run(args: &LogArgs) -> Outcome {
     }
 }
 
+/// The kernel keeps the lock of a process that has ended until the last request of its ring has.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// A copy without a lock file belongs to nobody.
 fn hold(directory: &Path) -> Result<Option<DataLock>, Failure> {
     if !directory.join(NODE_META).exists() && !directory.join("shard-0").exists() {
@@ -41,7 +44,7 @@ fn hold(directory: &Path) -> Result<Option<DataLock>, Failure> {
     if !directory.join(LOCK).exists() {
         return Ok(None);
     }
-    match DataLock::acquire(directory, Duration::ZERO, |_| {}) {
+    match DataLock::acquire(directory, PATIENCE, |_| {}) {
         Ok(lock) => Ok(Some(lock)),
         Err(LockRefused::Held { owner, .. }) => Err(Failure::new(format!(
             "{} is in use by process {owner}",

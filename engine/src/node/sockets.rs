@@ -7,6 +7,12 @@ use millstream_net::io::{Family, listen};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long an address in use is asked for again, and how often.
+const PATIENCE: Duration = Duration::from_secs(3);
+const ATTEMPT: Duration = Duration::from_millis(20);
 
 /// What is listened on.
 pub struct Opened {
@@ -29,7 +35,7 @@ pub fn open(listeners: &mut [Listener], shards: usize) -> Result<Opened, Refusal
             if let Some(port) = port.filter(|_| address.port() == 0) {
                 address.set_port(port);
             }
-            let (address, sockets) = match listen(address, Family::Own, shards) {
+            let (address, sockets) = match listen_patiently(address, shards) {
                 Ok(listening) => listening,
                 Err(error) if place > 0 && is_absent(&error) => continue,
                 Err(error) => return Err(refusal(address, &error)),
@@ -46,6 +52,21 @@ pub fn open(listeners: &mut [Listener], shards: usize) -> Result<Opened, Refusal
         }
     }
     Ok(opened)
+}
+
+/// The kernel gives the address of a killed process back only after the last request of its ring: that is waited for.
+fn listen_patiently(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match listen(address, Family::Own, shards) {
+            Err(error)
+                if error.raw_os_error() == Some(libc::EADDRINUSE) && Instant::now() < deadline =>
+            {
+                thread::sleep(ATTEMPT);
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Whether a machine lacks an address family: the second address of a name may then be missing.
