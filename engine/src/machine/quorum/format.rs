@@ -2,18 +2,20 @@
 //!
 //! All numbers are little endian; every CRC is CRC-32C. A payload is a flatbuffer (`fbs/metadata.fbs`).
 //!
-//!     vote              magic "MSQV", version u16, zero u16, term u64, candidate u64, crc u32 of everything before
-//!     log-INDEX         head, frames, zeros. INDEX (20 digits) is that of its first frame. The head takes a block (4096 B), every
-//!                       write of frames begins a block, so that a block lost in flight holds nothing that was acknowledged
-//!       head  32 B      magic "MSQL", version u16, zero u16, first index u64, zero u64, previous crc u32 (of the last frame in
-//!                       the file before; 0 without one), crc u32 of everything before
-//!       frame 32 B      magic "MSQE", payload bytes u32, index u64, synced u64, previous crc u32, crc u32 of everything before and
-//!                       the payload; then the payload, an `Entry`
-//!     snapshot-INDEX    magic "MSQS", version u16, zero u16, index u64, payload bytes u64, crc u32 of everything before and the
-//!                       payload, zero u32; then the payload, a `Snapshot`
+//! ```text
+//! vote              magic "MSQV", version u16, zero u16, term u64, candidate u64, crc u32 of everything before
+//! log-INDEX         head, frames, zeros. INDEX (20 digits) is that of its first frame. The head takes a block (4096 B), every
+//!                   write of frames begins a block, so that a block lost in flight holds nothing that was acknowledged
+//!   head  32 B      magic "MSQL", version u16, zero u16, first index u64, zero u64, previous crc u32 (of the last frame in
+//!                   the file before; 0 without one), crc u32 of everything before
+//!   frame 32 B      magic "MSQE", payload bytes u32, index u64, synced u64, previous crc u32, crc u32 of everything before and
+//!                   the payload; then the payload, an `Entry`
+//! snapshot-INDEX    magic "MSQS", version u16, zero u16, index u64, payload bytes u64, crc u32 of everything before and the
+//!                   payload, zero u32; then the payload, a `Snapshot`
+//! ```
 //!
-//! The next frame lies directly behind one, or at the next block. It is the next if its index is and its previous crc is that of the frame (or head) before it. `synced` is the highest
-//! index that was durable when the frame was written: a frame that does not check is torn if no later frame vouches for it (it
+//! The next frame lies directly behind one, or at the next block. It is the next if its index is and its previous crc is that of
+//! the frame (or head) before it. `synced` is the highest index that was durable when the frame was written: a frame that does not check is torn if no later frame vouches for it (it
 //! was never acknowledged), else it is damage. A frame without payload carries no entry (its index is that of the next one): it
 //! only vouches, and is written when the log has been quiet for a while. In the frames no later one vouches for, torn and rotten
 //! cannot be told apart.
