@@ -2,12 +2,16 @@
 
 use super::produce::BatchRefused;
 use crate::machine::partition::producers::{BatchHead, BatchKind};
+use bytes::Bytes;
 use millstream_net::wire::api::RecordError;
 use millstream_net::wire::{ErrorCode, Str};
 use millstream_storage::batch;
 
 /// BOUND: so many records of a refused batch are named to the client.
 const RECORD_ERRORS_MAX: usize = 100;
+
+/// BOUND: bytes of batches that are rewritten for one request; they are not transport memory.
+const REWRITTEN_BYTES_MAX: usize = 64 << 20;
 
 /// What the client is told of a refused batch (rules R1-R6).
 pub fn refused(refusal: batch::BatchRefusal) -> BatchRefused {
@@ -52,6 +56,30 @@ pub fn refused(refusal: batch::BatchRefusal) -> BatchRefused {
             })
             .collect(),
     }
+}
+
+/// The batch as it is to be stored: mostly as it came, else recompressed for the topic (rule R9) or with its true largest
+/// timestamp. `rewritten_bytes` adds up what that takes for one request.
+pub fn stored(
+    head: batch::BatchHead,
+    came: Bytes,
+    codec: Option<batch::Compression>,
+    rules: &batch::BatchRules,
+    rewritten_bytes: &mut usize,
+) -> Result<(batch::BatchHead, Bytes), batch::BatchRefusal> {
+    let left = REWRITTEN_BYTES_MAX.saturating_sub(*rewritten_bytes);
+    let limit = left.min(rules.decompressed_bytes_max);
+    let Some((head, rewritten)) = batch::rewritten(&came, &head, codec, limit)? else {
+        return Ok((head, came));
+    };
+    *rewritten_bytes += rewritten.len();
+    if rewritten.len() > rules.bytes_max || rewritten.len() > left {
+        return Err(batch::BatchRefusal::TooLarge);
+    }
+    if rewritten.len() > rules.segment_bytes {
+        return Err(batch::BatchRefusal::LargerThanSegment);
+    }
+    Ok((head, rewritten))
 }
 
 /// The header as a partition sees it. `validate` has refused control batches.

@@ -14,12 +14,6 @@ pub struct Settings {
     pub fetch_max_bytes: usize,
     /// Whether asking for an unknown topic creates it (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
-    /// Whether topics can be deleted (`delete.topic.enable`).
-    pub delete_topics: bool,
-    /// `num.partitions`.
-    pub num_partitions: i32,
-    /// `default.replication.factor`.
-    pub default_replication_factor: i16,
     /// `producer.id.expiration.ms`.
     pub producer_expiration_ms: i64,
     /// Values of topic keys for topics that say nothing of their own.

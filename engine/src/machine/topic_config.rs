@@ -5,6 +5,7 @@
 //! Leaves to others: broker keys, where values are kept (the image).
 
 use super::nearest::nearest;
+use millstream_storage::batch::Compression;
 use std::collections::BTreeMap;
 
 /// What a value may be.
@@ -264,24 +265,6 @@ pub fn effective<'a>(key: &Key, topic: &'a Values, defaults: &'a Values) -> (&'a
     }
 }
 
-/// The codec of stored batches.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub enum Compression {
-    /// As the client sent it.
-    #[default]
-    Producer,
-    /// None.
-    Uncompressed,
-    /// gzip.
-    Gzip,
-    /// snappy.
-    Snappy,
-    /// lz4.
-    Lz4,
-    /// zstd.
-    Zstd,
-}
-
 /// The values a shard acts on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TopicConfig {
@@ -289,8 +272,8 @@ pub struct TopicConfig {
     pub delete: bool,
     /// Old values of keys are.
     pub compact: bool,
-    /// `compression.type`.
-    pub compression: Compression,
+    /// `compression.type`; `None` for `producer`: batches stay as they came.
+    pub compression: Option<Compression>,
     /// `max.message.bytes`.
     pub max_message_bytes: usize,
     /// `message.timestamp.type=LogAppendTime`.
@@ -373,14 +356,10 @@ impl<'a> Resolver<'a> {
     }
 }
 
-fn compression(word: &str) -> Compression {
+fn compression(word: &str) -> Option<Compression> {
     match word {
-        "uncompressed" => Compression::Uncompressed,
-        "gzip" => Compression::Gzip,
-        "snappy" => Compression::Snappy,
-        "lz4" => Compression::Lz4,
-        "zstd" => Compression::Zstd,
-        _ => Compression::Producer,
+        "uncompressed" => Some(Compression::None),
+        word => Compression::from_name(word),
     }
 }
 

@@ -89,9 +89,6 @@ fn settings(config: &Config) -> Settings {
             .collect(),
         fetch_max_bytes: config.limits.fetch_bytes_max,
         auto_create_topics: config.topics.auto_create,
-        delete_topics: config.topics.deletion,
-        num_partitions: config.topics.partitions,
-        default_replication_factor: config.topics.replication_factor,
         producer_expiration_ms: config.producer_expiration_ms as i64,
         topic_defaults: config
             .topics

@@ -181,6 +181,20 @@ impl Connections {
         Some(RequestSlot { conn, number })
     }
 
+    /// A request takes more memory than it arrived with; that much it weighs until it is answered.
+    pub fn charge(&mut self, slot: RequestSlot, bytes: usize, effects: &mut Vec<ConnEffect>) {
+        let limits = self.limits;
+        let Some(connection) = self.connection(slot.conn).filter(|_| bytes > 0) else {
+            return;
+        };
+        let index = slot.number.wrapping_sub(connection.first_number);
+        if let Some(waiting) = connection.waiting.get_mut(index as usize) {
+            waiting.request_bytes += bytes;
+            connection.request_bytes += bytes;
+            connection.bound(slot.conn, &limits, effects);
+        }
+    }
+
     /// The answer of a request; it leaves when all before it have left.
     pub fn answer(&mut self, slot: RequestSlot, parts: Vec<Bytes>, effects: &mut Vec<ConnEffect>) {
         self.settle(slot, Answer::Parts(parts), effects);

@@ -125,6 +125,17 @@ fn reading_stops_at_each_bound_and_resumes_well_below() {
 
     let mut connections = opened();
     let slot = request(&mut connections, 1);
+    connections.charge(slot, 5000, &mut effects);
+    assert_eq!(
+        told(&mut effects),
+        "P",
+        "by bytes that a request takes later"
+    );
+    connections.answer(slot, part("a"), &mut effects);
+    assert_eq!(told(&mut effects), "a R");
+
+    let mut connections = opened();
+    let slot = request(&mut connections, 1);
     connections.answer(slot, vec![Bytes::from(vec![b'x'; 100])], &mut effects);
     assert!(told(&mut effects).ends_with(" P"), "by bytes of answers");
     connections.sent(2, CONN, 20, &mut effects);

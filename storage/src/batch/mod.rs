@@ -13,6 +13,7 @@ mod head;
 #[cfg(test)]
 mod oracle_tests;
 mod records;
+mod rewrite;
 mod rules;
 mod stamp;
 #[cfg(test)]
@@ -25,5 +26,6 @@ pub use codec::{Compression, DecompressError, compress, decompress};
 pub use find::{Found, find_timestamp};
 pub use head::{Attributes, BatchHead, HEADER_BYTES, Malformed, RECORDS_AT, check};
 pub use records::{Header, Headers, OpenBatch, Record, Records};
+pub use rewrite::rewritten;
 pub use rules::{BatchRefusal, BatchRules, Keys, Timestamps, Zstd, validate};
 pub use stamp::{Stamp, stamp};

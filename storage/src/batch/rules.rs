@@ -3,7 +3,7 @@
 //! Always: (1) rules are applied in the order of R3, so a batch that breaks several gets the error that Kafka gives; (2) compressed
 //! records are decompressed only when a rule needs their content.
 
-use super::codec::{Compression, decompress};
+use super::codec::{Compression, DecompressError, decompress};
 use super::head::{ATTRIBUTES_AT, BatchHead, Malformed, RECORDS_AT};
 use super::records::Records;
 use super::walk::{Walked, walk};
@@ -86,13 +86,16 @@ pub enum BatchRefusal {
     },
 }
 
-/// Decides whether `batch`, the records field of one partition in a Produce request, may be appended.
+/// Decides whether `batch`, the records field of one partition in a Produce request, may be appended. Gives its header as it is to
+/// be stored: where the records were read for a rule, with their largest timestamp, whatever the producer wrote there.
 pub fn validate(batch: &[u8], rules: &BatchRules) -> Result<BatchHead, BatchRefusal> {
-    let head = one_batch(batch)?;
+    let mut head = one_batch(batch)?;
     let codec = codec(&head, rules)?;
     envelope(batch, &head, rules)?;
     header(&head)?;
-    content(batch, &head, codec, rules)?;
+    if let Some(max_timestamp) = content(batch, &head, codec, rules)? {
+        head.max_timestamp = max_timestamp;
+    }
     if head.bytes > rules.segment_bytes {
         return Err(BatchRefusal::LargerThanSegment);
     }
@@ -167,13 +170,14 @@ fn header(head: &BatchHead) -> Result<(), BatchRefusal> {
     Ok(())
 }
 
-/// R5, R6, and the walk.
+/// R5, R6, and the walk. Gives the largest timestamp, where the records were read.
 fn content(
     batch: &[u8],
     head: &BatchHead,
     codec: Compression,
     rules: &BatchRules,
-) -> Result<(), BatchRefusal> {
+) -> Result<Option<i64>, BatchRefusal> {
+    let mut max_timestamp = None;
     let by_header = timestamps_by_header(head, rules);
     let needed = codec == Compression::None || rules.keys == Keys::Required || !by_header;
     if needed {
@@ -181,7 +185,7 @@ fn content(
             Compression::None => Cow::Borrowed(&batch[RECORDS_AT..]),
             _ => decompress(codec, &batch[RECORDS_AT..], rules.decompressed_bytes_max)
                 .map(Cow::Owned)
-                .map_err(|_| BatchRefusal::Invalid("the records cannot be decompressed"))?,
+                .map_err(unreadable)?,
         };
         let walked = walk(&records, head.record_count).map_err(BatchRefusal::Invalid)?;
         if rules.keys == Keys::Required && walked.keyless_count > 0 {
@@ -189,13 +193,20 @@ fn content(
             return Err(BatchRefusal::KeyMissing { records });
         }
         timestamps(&records, head, &walked, rules)?;
+        let created = matches!(rules.timestamps, Timestamps::Created { .. });
+        max_timestamp = created.then(|| head.base_timestamp.saturating_add(walked.delta_max));
     }
     if head.attributes.is_log_append_time() {
         return Err(BatchRefusal::Timestamp {
             records: Vec::new(),
         });
     }
-    Ok(())
+    Ok(max_timestamp)
+}
+
+/// What a producer is told whose records cannot be decompressed.
+pub(super) fn unreadable(_: DecompressError) -> BatchRefusal {
+    BatchRefusal::Invalid("the records cannot be decompressed")
 }
 
 /// Whether the header alone shows that no timestamp is out of bounds: only its maximum is known without the records.

@@ -312,6 +312,13 @@ impl Store {
         state.layout.epochs().end_of(epoch, state.end.offset)
     }
 
+    /// The epoch of the batch that holds an offset; `None` outside of the log and for a log that is not open.
+    pub fn epoch_at(&self, log: LogNumber, offset: Offset) -> Option<LeaderEpoch> {
+        let state = self.state(log)?;
+        let held = state.layout.log_start() <= offset && offset < state.end.offset;
+        held.then(|| state.layout.epochs().at(offset)).flatten()
+    }
+
     /// The first offset that may be read; `None` for a log that is not open.
     pub fn log_start(&self, log: LogNumber) -> Option<Offset> {
         self.state(log).map(|state| state.layout.log_start())

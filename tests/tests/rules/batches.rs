@@ -210,3 +210,179 @@ fn r8_r9_compressed_payload_is_stored_as_it_came() {
         assert_eq!(stored[21..], batch[21..], "{compression:?}");
     }
 }
+
+/// The batch stored at the end of partition 0.
+fn last_stored(broker: &mut Broker) -> Bytes {
+    let latest = broker.list_offsets(5, &wire::list_offsets("t", 0, -1));
+    let answer = broker.fetch(11, &wire::fetch("t", 0, latest.offset - 1));
+    Bytes::from(answer.records.expect("records").0.concat())
+}
+
+#[test]
+fn r3_where_several_rules_are_broken_the_first_one_counts() {
+    let mut broker = broker_with(&[("max.message.bytes", "1000")]);
+    let large = wire::batch(EPOCH_MS, &[&"x".repeat(2000)]);
+    let mut all = BytesMut::from(&large[..]);
+    all[7] = 1;
+    all[200] ^= 1;
+    all[60] = 9;
+    let mended = |batch: &BytesMut| batch.clone().freeze();
+    assert_eq!(
+        produce_error(&mut broker, 8, mended(&all)),
+        ErrorCode::InvalidRecord,
+        "base offset before size"
+    );
+    all[7] = 0;
+    assert_eq!(
+        produce_error(&mut broker, 8, mended(&all)),
+        ErrorCode::MessageTooLarge,
+        "size before CRC"
+    );
+    let mut small = BytesMut::from(&wire::batch(EPOCH_MS, &["a"])[..]);
+    small[60] = 9;
+    assert_eq!(
+        produce_error(&mut broker, 8, mended(&small)),
+        ErrorCode::CorruptMessage,
+        "CRC before count"
+    );
+}
+
+#[test]
+fn r4_fetch_below_10_does_not_read_a_topic_that_is_zstd() {
+    let mut broker = broker_with(&[("compression.type", "zstd")]);
+    broker.append("t", 0, &["a"]);
+    for (version, expected) in [
+        (4, ErrorCode::UnsupportedCompressionType),
+        (9, ErrorCode::UnsupportedCompressionType),
+        (10, ErrorCode::None),
+        (11, ErrorCode::None),
+    ] {
+        let answer = broker.fetch(version, &wire::fetch("t", 0, 0));
+        assert_eq!(answer.error_code, expected, "{version}");
+    }
+}
+
+#[test]
+fn r5_compressed_batches_are_looked_into_and_older_versions_get_the_code_alone() {
+    let mut broker = broker_with(&[("cleanup.policy", "compact,delete")]);
+    let header = BatchHeader {
+        compression: Compression::Gzip,
+        ..BatchHeader::default()
+    };
+    let mut builder = millstream_storage::batch::BatchBuilder::new(header);
+    builder.push(EPOCH_MS, None, Some(b"v"), &[]);
+    builder.push(EPOCH_MS, Some(b"k"), Some(b"v"), &[]);
+    builder.push(EPOCH_MS, None, Some(b"v"), &[]);
+    let batch = builder.finish();
+    let response = broker.produce(8, &wire::produce(-1, "t", 0, batch.clone()));
+    let indexes = response.record_errors.iter().map(|one| one.batch_index);
+    assert_eq!(indexes.collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(
+        produce_error(&mut broker, 7, batch),
+        ErrorCode::InvalidRecord
+    );
+}
+
+#[test]
+fn r6_the_largest_timestamp_is_that_of_the_records_whatever_the_header_says() {
+    let mut broker = broker_with(&[]);
+    let true_one = EPOCH_MS.to_be_bytes();
+    for lie in [EPOCH_MS - 5000, EPOCH_MS + 5000, -1] {
+        let mut batch = BytesMut::from(&wire::batch(EPOCH_MS, &["a", "b"])[..]);
+        batch[35..43].copy_from_slice(&lie.to_be_bytes());
+        let crc = crc32c::crc32c(&batch[21..]);
+        batch[17..21].copy_from_slice(&crc.to_be_bytes());
+        assert_eq!(
+            produce_error(&mut broker, 8, batch.freeze()),
+            ErrorCode::None
+        );
+        let stored = last_stored(&mut broker);
+        assert_eq!(stored[35..43], true_one, "{lie}");
+        assert!(millstream_storage::batch::check(&stored).is_ok());
+    }
+    let found = broker.list_offsets(5, &wire::list_offsets("t", 0, EPOCH_MS));
+    assert_eq!(found.offset, 0);
+    let found = broker.list_offsets(5, &wire::list_offsets("t", 0, EPOCH_MS + 1));
+    assert_eq!(found.offset, -1);
+}
+
+#[test]
+fn r9_a_topic_with_a_codec_recompresses_what_comes_in_another() {
+    use Compression::{Gzip, Lz4, None, Snappy, Zstd};
+    for (name, wanted) in [
+        ("uncompressed", None),
+        ("gzip", Gzip),
+        ("snappy", Snappy),
+        ("lz4", Lz4),
+        ("zstd", Zstd),
+    ] {
+        let mut broker = broker_with(&[("compression.type", name)]);
+        for compression in Compression::ALL {
+            let header = BatchHeader {
+                compression,
+                producer_id: millstream_storage::ids::ProducerId(7),
+                producer_epoch: millstream_storage::ids::ProducerEpoch(0),
+                base_sequence: 2 * i32::from(compression.number()),
+                ..BatchHeader::default()
+            };
+            let batch = wire::batch_of(header, EPOCH_MS, &["a", "b"]);
+            // A retry is one although the bytes that are stored are others.
+            for _ in 0..2 {
+                let request = wire::produce(-1, "t", 0, batch.clone());
+                let response = broker.produce(8, &request);
+                let told = (response.error_code, response.base_offset);
+                let expected = 2 * i64::from(compression.number());
+                assert_eq!(told, (ErrorCode::None, expected));
+            }
+            let stored = last_stored(&mut broker);
+            let head = millstream_storage::batch::check(&stored).expect("the CRC fits");
+            assert_eq!(head.attributes.compression(), Some(wanted));
+            assert_eq!(head.base_sequence, header.base_sequence);
+            assert_eq!(head.max_timestamp, EPOCH_MS);
+            if compression == wanted {
+                assert_eq!(stored[21..], batch[21..], "what fits is not touched");
+            }
+        }
+        let answer = broker.fetch(11, &wire::fetch("t", 0, 0));
+        assert_eq!(values(&answer).len(), 10);
+        assert_eq!(values(&answer)[9], (9, "b".to_owned()));
+    }
+}
+
+#[test]
+fn r9_what_grows_above_the_limit_when_it_is_recompressed_is_too_large() {
+    let configs = [
+        ("compression.type", "uncompressed"),
+        ("max.message.bytes", "1000"),
+    ];
+    let mut broker = broker_with(&configs);
+    let header = BatchHeader {
+        compression: Compression::Gzip,
+        ..BatchHeader::default()
+    };
+    let batch = wire::batch_of(header, EPOCH_MS, &[&"x".repeat(5000)]);
+    assert!(batch.len() < 1000);
+    assert_eq!(
+        produce_error(&mut broker, 8, batch),
+        ErrorCode::MessageTooLarge
+    );
+}
+
+#[test]
+fn r9_records_that_cannot_be_decompressed_are_refused_where_they_must_be() {
+    let mut broker = broker_with(&[("compression.type", "lz4")]);
+    let header = BatchHeader {
+        compression: Compression::Gzip,
+        ..BatchHeader::default()
+    };
+    let mut batch = BytesMut::from(&wire::batch_of(header, EPOCH_MS, &["a"])[..]);
+    batch.truncate(batch.len() - 9);
+    let length = (batch.len() - 12) as u32;
+    batch[8..12].copy_from_slice(&length.to_be_bytes());
+    let crc = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    assert_eq!(
+        produce_error(&mut broker, 8, batch.freeze()),
+        ErrorCode::InvalidRecord
+    );
+}

@@ -136,6 +136,43 @@ fn unknown_topics_and_partitions_are_3() {
         assert_eq!((found.offset, found.timestamp), (-1, -1));
     }
 }
+
+#[test]
+fn o2_the_leader_epoch_told_is_that_of_the_offset() {
+    let mut broker = broker();
+    // Every start of the node raises the epoch.
+    for round in 0..3 {
+        broker.append("t", 0, &[&round.to_string()]);
+        broker.node.pass_ms(1000);
+        broker = broker.restart();
+    }
+    let timestamp = |round: i64| EPOCH_MS + 1000 * round;
+    // (partition, what is asked for, offset, epoch)
+    let cases = [
+        (0, -2, 0, 0),
+        (0, timestamp(0), 0, 0),
+        (0, timestamp(1), 1, 1),
+        (0, timestamp(2), 2, 2),
+        (0, -1, 3, 3),
+        (0, timestamp(3), -1, -1),
+        // Nothing was ever written: the epoch of its leader.
+        (1, -2, 0, 3),
+        (1, -1, 0, 3),
+    ];
+    for (partition, asked, offset, epoch) in cases {
+        let found = broker.list_offsets(5, &wire::list_offsets("t", partition, asked));
+        let told = (found.error_code, found.offset, found.leader_epoch);
+        assert_eq!(
+            told,
+            (ErrorCode::None, offset, epoch),
+            "{partition} {asked}"
+        );
+        // Before version 4 there is no epoch on the wire.
+        let found = broker.list_offsets(3, &wire::list_offsets("t", partition, asked));
+        assert_eq!((found.offset, found.leader_epoch), (offset, -1));
+    }
+}
+
 #[test]
 fn o2_what_was_found_is_found_after_a_restart() {
     let mut broker = broker();

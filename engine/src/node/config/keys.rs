@@ -3,6 +3,8 @@
 //! Always: (1) a name stands here once; (2) every default is inside its own range (a test proves it).
 //! Leaves to others: topic keys (`machine::topic_config`), reading files (`settings`), what the values mean (`Config`).
 
+use crate::machine::nearest;
+
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -478,27 +480,6 @@ pub fn find(name: &str) -> Option<&'static Key> {
 
 /// The known name that looks most like `name`, where one is near enough to be meant.
 pub fn nearest(name: &str) -> Option<&'static str> {
-    KEYS.iter()
-        .map(|key| key.name)
-        .chain(ALIASES.iter().map(|(alias, _)| *alias))
-        .map(|known| (edit_distance(name, known), known))
-        .min()
-        .filter(|(distance, known)| *distance <= known.len().max(name.len()) / 2)
-        .map(|(_, known)| known)
-}
-
-/// How many characters must be put in, taken out or changed to make one word of the other (Levenshtein).
-fn edit_distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
-    let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, b) in right.iter().enumerate() {
-            let changed = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(row[j + 1] + 1);
-        }
-    }
-    row[right.len()]
+    let names = KEYS.iter().map(|key| key.name);
+    nearest::nearest(name, names.chain(ALIASES.iter().map(|(alias, _)| *alias)))
 }

@@ -13,6 +13,7 @@ use crate::shard::mail::{FetchMail, FetchedMail, GrownMail, Hop, Mail, RequestId
 use millstream_net::conn::RequestSlot;
 use millstream_net::wire::api::{FetchPartition, FetchRequest};
 use millstream_net::wire::{ErrorCode, RequestHeader};
+use millstream_storage::batch::Compression;
 use millstream_storage::ids::{LeaderEpoch, Now, Offset, PartitionIndex, ShardIndex};
 
 /// BOUND: bytes one answer holds, whatever was asked for; a client asks again for the rest (rule F1).
@@ -57,7 +58,7 @@ impl Core {
         let mut part = 0;
         for topic in &request.topics {
             for partition in &topic.partitions {
-                match self.route_read(part, &topic.topic, partition) {
+                match self.route_read(part, header.api_version, &topic.topic, partition) {
                     Ok((shard, read)) => fetching.add(shard, read),
                     Err(code) => fetching.refused.push((part, code)),
                 }
@@ -95,6 +96,7 @@ impl Core {
     fn route_read(
         &self,
         part: u32,
+        version: i16,
         topic: &str,
         partition: &FetchPartition,
     ) -> Result<(ShardIndex, ReadPart), ErrorCode> {
@@ -103,6 +105,11 @@ impl Core {
         let index = PartitionIndex(partition.partition);
         let route = self.meta.routes.find(topic.id, index);
         let route = route.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        // Rule R4: clients before version 10 cannot read zstd.
+        let config = self.meta.routes.config(topic.id);
+        if version < 10 && config.is_some_and(|one| one.compression == Some(Compression::Zstd)) {
+            return Err(ErrorCode::UnsupportedCompressionType);
+        }
         let read = ReadPart {
             part,
             topic: topic.id,

@@ -161,38 +161,33 @@ impl Core {
         let machine = &host.machine;
         let nothing = PartFound::nothing(part.part, ErrorCode::None);
         let refused = errors::of_read_refusal;
-        let (offset, timestamp) = match part.spec {
+        let (offset, leader_epoch) = match part.spec {
             Spec::Earliest => {
                 machine.judge_reader(part.leader_epoch).map_err(refused)?;
-                (machine.log_start(), None)
+                let start = machine.log_start();
+                let stored = self.store.epoch_at(part.log, start);
+                let leader_epoch = stored.unwrap_or(machine.leader_epoch());
+                (start, leader_epoch)
             }
             Spec::Latest => {
                 let latest = machine.latest(part.leader_epoch, isolation);
-                (latest.map_err(refused)?, None)
+                (latest.map_err(refused)?, machine.leader_epoch())
             }
             Spec::Timestamp(timestamp) => {
                 let latest = machine.latest(part.leader_epoch, isolation);
-                (latest.map_err(refused)?, Some(timestamp))
+                let up_to = latest.map_err(refused)?;
+                return match self.store.find_timestamp(now, part.log, timestamp, up_to) {
+                    Found::Wait(ticket) => Ok((nothing, Some(ticket))),
+                    found => Ok((found_part(part.part, found), None)),
+                };
             }
         };
-        let Some(timestamp) = timestamp else {
-            let found = PartFound {
-                offset,
-                leader_epoch: self.epoch_at(part, offset),
-                ..nothing
-            };
-            return Ok((found, None));
+        let found = PartFound {
+            offset,
+            leader_epoch,
+            ..nothing
         };
-        match self.store.find_timestamp(now, part.log, timestamp, offset) {
-            Found::Wait(ticket) => Ok((nothing, Some(ticket))),
-            found => Ok((found_part(part.part, found), None)),
-        }
-    }
-
-    /// The epoch a reader at that offset should believe in: that of the batch there, or the leader's own at the end.
-    fn epoch_at(&self, part: &FindPart, _offset: millstream_storage::ids::Offset) -> LeaderEpoch {
-        let host = self.hosts.find(part.log);
-        host.map_or(LeaderEpoch(-1), |host| host.machine.leader_epoch())
+        Ok((found, None))
     }
 
     fn keep_find(

@@ -13,13 +13,16 @@ use crate::api::produce::{
 };
 use crate::api::{batches, errors, topics};
 use crate::machine::partition::{self, Acks, Append, Appended, Refusal, Ticket};
+use crate::machine::topic_config::TopicConfig;
 use crate::shard::mail::{AppendMail, AppendedMail, Hop, Mail, RequestId};
 use bytes::Bytes;
 use millstream_net::conn::RequestSlot;
 use millstream_net::wire::api::{ProducePartition, ProduceRequest};
 use millstream_net::wire::{ErrorCode, RequestHeader};
-use millstream_storage::batch::validate;
-use millstream_storage::ids::{LogNumber, Now, Offset, PartitionIndex, ShardIndex, WallMs};
+use millstream_storage::batch::{BatchRules, validate};
+use millstream_storage::ids::{
+    LogNumber, Now, Offset, PartitionIndex, ShardIndex, TopicId, WallMs,
+};
 use millstream_storage::store::Stamp;
 
 /// An append at its owner, from its arrival to its answer.
@@ -31,6 +34,16 @@ pub(super) struct Origin {
     /// The handle stays until the answer: what a shard has not made durable is thereby charged to its transport memory.
     batch: Bytes,
     records: i64,
+}
+
+/// A topic that a request appends to.
+struct Target<'a> {
+    topic: TopicId,
+    config: &'a TopicConfig,
+    rules: BatchRules,
+    /// It is internal, and this client is not the one that may write to it (rule P2).
+    closed: bool,
+    transactional: bool,
 }
 
 /// The ticket of an origin in the machine.
@@ -62,9 +75,15 @@ impl Core {
         let mut answer = ProduceAnswer::new(acks, &request);
         let mut groups: Vec<(ShardIndex, Vec<AppendPart>)> = Vec::new();
         let mut part = 0;
+        let mut rewritten_bytes = 0;
         for topic in &request.topics {
+            let target = self.target(now, &header, &request, &topic.name);
             for partition in &topic.partitions {
-                match self.check_part(now, &header, &request, &topic.name, partition, part) {
+                let checked = match &target {
+                    Ok(target) => self.check_part(target, partition, part, &mut rewritten_bytes),
+                    Err(code) => Err((*code).into()),
+                };
+                match checked {
                     Ok((shard, append)) => match groups.iter_mut().find(|group| group.0 == shard) {
                         Some(group) => group.1.push(append),
                         None => groups.push((shard, vec![append])),
@@ -74,6 +93,8 @@ impl Core {
                 part += 1;
             }
         }
+        let effects = &mut self.conn_effects;
+        self.conns.charge(slot, rewritten_bytes, effects);
         let id = self.requests.insert(Request {
             slot,
             version: header.api_version,
@@ -95,40 +116,54 @@ impl Core {
         self.finish_produce(id);
     }
 
-    /// Everything that can be said of a batch without its partition, and where it goes.
-    fn check_part(
+    /// What a request wants of a topic.
+    fn target(
         &self,
         now: Now,
         header: &RequestHeader,
         request: &ProduceRequest,
         topic: &str,
+    ) -> Result<Target<'_>, ErrorCode> {
+        let topic = self.meta.image.topic_named(topic);
+        let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let config = self.meta.routes.config(topic.id);
+        let config = config.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let by_admin = header.client_id.as_deref() == Some(topics::ADMIN_CLIENT);
+        Ok(Target {
+            topic: topic.id,
+            config,
+            rules: topics::batch_rules(config, header.api_version, now.wall),
+            closed: topic.is_internal() && !by_admin,
+            transactional: request.transactional_id.is_some(),
+        })
+    }
+
+    /// Everything that can be said of a batch without its partition, and where it goes.
+    fn check_part(
+        &self,
+        target: &Target<'_>,
         partition: &ProducePartition,
         part: u32,
+        rewritten_bytes: &mut usize,
     ) -> Result<(ShardIndex, AppendPart), BatchRefused> {
-        let topic = match self.meta.image.topic_named(topic) {
-            Some(topic) => topic,
-            None => return Err(ErrorCode::UnknownTopicOrPartition.into()),
-        };
         let index = PartitionIndex(partition.index);
-        let Some(route) = self.meta.routes.find(topic.id, index) else {
+        let Some(route) = self.meta.routes.find(target.topic, index) else {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
         };
-        let by_admin = header.client_id.as_deref() == Some(topics::ADMIN_CLIENT);
-        if topic.is_internal() && !by_admin {
+        if target.closed {
             return Err(ErrorCode::InvalidTopicException.into());
         }
         let batch = partition.records.clone().unwrap_or_default();
-        let Some(config) = self.meta.routes.config(topic.id) else {
-            return Err(ErrorCode::UnknownTopicOrPartition.into());
-        };
-        let rules = topics::batch_rules(config, header.api_version, now.wall);
-        let head = validate(&batch, &rules).map_err(batches::refused)?;
-        if head.attributes.is_transactional() != request.transactional_id.is_some() {
+        let head = validate(&batch, &target.rules).map_err(batches::refused)?;
+        if head.attributes.is_transactional() != target.transactional {
             return Err(ErrorCode::InvalidTxnState.into());
         }
+        let codec = target.config.compression;
+        let (head, batch) = batches::stored(head, batch, codec, &target.rules, rewritten_bytes)
+            .map_err(batches::refused)?;
         let append = AppendPart {
             part,
-            topic: topic.id,
+            topic: target.topic,
             partition: index,
             log: route.log,
             head: batches::head_of(&head),
