@@ -1,6 +1,6 @@
 //! Which logs are flushed now: those with much pending, those that hold a journal file, those that hold memory.
 
-use super::log::{Flight, Stage, spot};
+use super::log::{First, Flight, Stage, spot};
 use super::machine::{CheckpointStage, Commit};
 use super::types::{Effect, LogSlot};
 use crate::format::Place;
@@ -107,8 +107,9 @@ impl Commit {
     }
 
     fn submit(&mut self, slot: LogSlot, to: Place) {
+        let from = self.log(slot).written_end;
+        let (first, hold) = self.first_of(slot, &from);
         let log = self.log_mut(slot);
-        let from = log.written_end;
         let mut taken = 0;
         while log
             .queue
@@ -125,20 +126,25 @@ impl Commit {
         let carries_pending = taken > 0;
         log.pending_bytes -= taken;
         log.unflushed_bytes -= to.position - from.position;
-        log.flight = Some(Flight {
+        let flight = Flight {
             from,
             to,
             carries_pending,
             stage: Stage::Writing,
-        });
+            first,
+            hold,
+        };
+        log.flight = Some(flight);
         log.written_end = to;
         if carries_pending {
             log.taken_end = to;
+            log.cover = None;
         }
         log.step_over_roll();
         let epochs_due = !log.epochs_due.is_empty();
         self.pending_bytes -= taken;
-        if epochs_due {
+        if epochs_due || first == First::Due {
+            self.dirty_since.get_or_insert(self.now);
             self.mark_dirty(slot);
         }
         if !carries_pending {
@@ -150,6 +156,7 @@ impl Commit {
             segment: to.segment,
             from: from.position,
             to: to.position,
+            first: Commit::first_block(&flight),
         });
     }
 
@@ -260,6 +267,7 @@ impl Commit {
         let from = self.ring.oldest_needed();
         let sequence = self.checkpoint_newest + 1;
         self.checkpoint = CheckpointStage::Writing { sequence, from };
+        self.read_from = from.sequence;
         self.checkpoint_at = self.now;
         self.changed = false;
         self.synced_bytes = 0;

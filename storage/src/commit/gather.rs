@@ -1,6 +1,6 @@
 //! What goes into the next window, and when it leaves.
 //!
-//! Always, within one log: `open`, the mark of what is synced, `truncate`, `start`, `epoch`, batches, `drop`.
+//! Always, within one log: `open`, the mark of what is synced, `image`, `truncate`, `start`, `epoch`, batches, `drop`.
 
 use super::log::{Life, spot};
 use super::machine::{CheckpointStage, Commit, InFlight};
@@ -200,6 +200,7 @@ impl Commit {
                 .then_some(())?;
             self.log_mut(slot).mark = None;
         }
+        self.gather_image(slot, plan, bytes, room)?;
         if let Some(place) = self.log(slot).truncate
             && self.log(slot).flight.is_none()
         {
@@ -287,6 +288,7 @@ impl Commit {
                 use_.logs.push(slot);
             }
         }
+        self.cover_run(slot, &run, id);
     }
 
     /// Whether what is pending will leave as an extent as soon as the one in flight has ended.
@@ -309,7 +311,7 @@ impl Commit {
         })
     }
 
-    fn push(
+    pub(super) fn push(
         &mut self,
         slot: LogSlot,
         planned: Planned,

@@ -32,6 +32,33 @@ pub(super) struct Flight {
     /// Whether it holds bytes that were in no window.
     pub(super) carries_pending: bool,
     pub(super) stage: Stage,
+    pub(super) first: First,
+    /// The journal file that holds the synced bytes of the first block.
+    pub(super) hold: Option<UseId>,
+}
+
+/// The block that an extent begins in the middle of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum First {
+    /// It is written, or may be.
+    Free,
+    /// Its `image` is in no window yet.
+    Due,
+    /// The window that holds its synced bytes is to be synced.
+    Waits(u64),
+}
+
+/// Bytes of one segment, up to where windows took the log, that the windows of one journal file hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cover {
+    pub(super) segment: Offset,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) file: UseId,
+    /// The first of these windows.
+    pub(super) first: u64,
+    /// The last one.
+    pub(super) last: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,6 +91,7 @@ pub(super) struct Log {
     /// Appended, in no extent yet.
     pub(super) unflushed_bytes: u64,
     pub(super) flight: Option<Flight>,
+    pub(super) cover: Option<Cover>,
     /// The end of a synced extent that the journal does not know of.
     pub(super) mark: Option<Place>,
     /// Cut, in no window yet.
@@ -121,6 +149,7 @@ impl Log {
             pending_bytes: 0,
             unflushed_bytes: 0,
             flight: None,
+            cover: None,
             mark: None,
             truncate: None,
             start: None,
@@ -263,6 +292,7 @@ impl Log {
         self.announced = None;
         if deep {
             self.round += 1;
+            self.cover = None;
             self.truncate = Some(place);
             self.ready = None;
             self.preparing = None;

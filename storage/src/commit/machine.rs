@@ -3,7 +3,7 @@
 //! Always: effects of windows (durable offsets, permission to touch files) follow their sequence; an extent counts when it is
 //! synced and the window with the epoch of its bytes is synced too.
 
-use super::log::{Flight, Life, Log, Stage, spot};
+use super::log::{First, Flight, Life, Log, Stage, spot};
 use super::ring::{Ring, UseId};
 use super::types::{CommitConfig, Effect, JournalSeed, LogSeed, LogSlot, LogView, Planned, Run};
 use crate::format::{Place, WindowAt};
@@ -68,6 +68,8 @@ pub struct Commit {
     pub(super) shared_syncing: Vec<LogSlot>,
     pub(super) checkpoint: CheckpointStage,
     pub(super) checkpoint_newest: u64,
+    /// No restart reads windows below this: R of the newest checkpoint taken.
+    pub(super) read_from: u64,
     pub(super) checkpoint_at: Tick,
     /// No checkpoint before this: the last one found no space.
     pub(super) checkpoint_retry_at: Tick,
@@ -115,6 +117,7 @@ impl Commit {
             shared_syncing: Vec::new(),
             checkpoint: CheckpointStage::Idle,
             checkpoint_newest: journal.checkpoint,
+            read_from: 0,
             checkpoint_at: now,
             checkpoint_retry_at: now,
             changed: false,
@@ -324,7 +327,9 @@ impl Commit {
     /// One entry of a synced window.
     fn synced(&mut self, slot: LogSlot, round: u32, entry: Planned) {
         let current = self.log_mut(slot).round == round;
+        self.first_synced(slot);
         match entry {
+            Planned::Image { .. } => {}
             Planned::Append(run) if current => self.raise_durable(slot, run.end_place()),
             Planned::Append(_) => {}
             Planned::Mark(place) => self.effects.push_back(Effect::Marked { slot, place }),
@@ -353,10 +358,13 @@ impl Commit {
         }
     }
 
-    /// All writes of the log's extent have ended.
+    /// All writes of the log's extent have ended, but for a first block that waits.
     pub fn extent_written(&mut self, slot: LogSlot) {
         let log = self.log_mut(slot);
         let flight = log.flight.as_mut().expect("an extent was in flight");
+        if flight.first != First::Free {
+            return;
+        }
         assert_eq!(flight.stage, Stage::Writing);
         flight.stage = Stage::Syncing;
         if flight.carries_pending {
@@ -432,8 +440,10 @@ impl Commit {
             return;
         }
         log.flight = None;
+        let gone = log.life == Life::Dropped && log.control_sequence <= synced;
+        self.release_hold(&flight);
         if dropped {
-            if log.life == Life::Dropped && log.control_sequence <= synced {
+            if gone {
                 self.effects.push_back(Effect::Dropped { slot });
             }
             return;
@@ -563,8 +573,13 @@ impl Commit {
         assert_eq!(self.truncates_waiting, waiting);
         for use_ in self.ring.in_use() {
             let holds = |log: &Log| log.journaled.iter().any(|(id, _)| *id == use_.id);
-            let needed = self.logs.iter().flatten().filter(|log| holds(log)).count();
-            assert_eq!(use_.needed, needed, "a file knows how many logs need it");
+            let held = |log: &&Log| log.flight.and_then(|flight| flight.hold) == Some(use_.id);
+            let logs = || self.logs.iter().flatten();
+            let needed = logs().filter(|log| holds(log)).count() + logs().filter(held).count();
+            assert_eq!(
+                use_.needed, needed,
+                "a file knows how many logs and extents need it"
+            );
         }
         assert!(
             self.windows

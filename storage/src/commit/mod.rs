@@ -10,6 +10,7 @@
 
 mod flush;
 mod gather;
+mod image;
 mod log;
 mod machine;
 mod ring;
@@ -19,5 +20,6 @@ mod types;
 
 pub use machine::Commit;
 pub use types::{
-    CommitConfig, Effect, JournalSeed, LogSeed, LogSlot, LogView, Planned, Run, WindowPlan,
+    CommitConfig, Effect, FirstBlock, JournalSeed, LogSeed, LogSlot, LogView, Planned, Run,
+    WindowPlan,
 };

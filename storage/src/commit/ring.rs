@@ -121,6 +121,11 @@ impl Ring {
         self.free.is_empty() && self.in_use.len() >= 2 && self.growable() == 0
     }
 
+    /// Whether what is left must be kept for marks and drops.
+    pub(super) fn cramped(&self) -> bool {
+        self.control_only() && self.room() < self.file_bytes / 4
+    }
+
     /// Goes on to the next file; false where there is none.
     pub(super) fn next_file(&mut self) -> bool {
         let Some(file) = self.free.pop_front() else {

@@ -62,7 +62,9 @@ struct Rig {
     commit: Commit,
     owners: Vec<Owner>,
     waiting: Vec<Effect>,
-    flights: HashMap<LogSlot, bool>,
+    /// Writes of the extent in flight that have not ended.
+    flights: HashMap<LogSlot, u32>,
+    images: u64,
     now: Tick,
     dice: Dice,
     windows: u64,
@@ -89,6 +91,7 @@ impl Rig {
             dice: Dice(seed | 1),
             windows: 0,
             extents: 0,
+            images: 0,
             checkpoints: 0,
         }
     }
@@ -140,12 +143,30 @@ impl Rig {
                     assert!(end > owner.durable && end <= owner.end().offset);
                     owner.durable = end;
                 }
-                Effect::Extent { slot, .. } => {
+                Effect::Extent {
+                    slot,
+                    from,
+                    to,
+                    first,
+                    ..
+                } => {
                     self.extents += 1;
+                    let held = first == FirstBlock::Held;
+                    let rest = !held || to > from.next_multiple_of(4096);
                     assert!(
-                        self.flights.insert(slot, true).is_none(),
+                        self.flights.insert(slot, rest.into()).unwrap_or(0) == 0,
                         "one extent of a log at a time"
                     );
+                    self.images += u64::from(held);
+                    if rest {
+                        self.waiting.push(effect);
+                    }
+                }
+                Effect::FirstBlock { slot } => {
+                    *self
+                        .flights
+                        .get_mut(&slot)
+                        .expect("its extent is in flight") += 1;
                     self.waiting.push(effect);
                 }
                 Effect::Checkpoint { .. } => {
@@ -175,9 +196,12 @@ impl Rig {
         let chosen = self.dice.below(self.waiting.len() as u64) as usize;
         match self.waiting.swap_remove(chosen) {
             Effect::Window(plan) => self.commit.window_done(plan.sequence),
-            Effect::Extent { slot, .. } => {
-                self.flights.remove(&slot);
-                self.commit.extent_written(slot);
+            Effect::Extent { slot, .. } | Effect::FirstBlock { slot } => {
+                let writes = self.flights.get_mut(&slot).expect("it is in flight");
+                *writes -= 1;
+                if *writes == 0 {
+                    self.commit.extent_written(slot);
+                }
             }
             Effect::SyncExtent { slot, .. } => self.commit.extent_synced(slot),
             Effect::SyncShared => self.commit.shared_synced(),
@@ -240,6 +264,6 @@ fn random_work_keeps_every_invariant_and_comes_to_rest_durable() {
             assert_eq!(owner.durable, owner.end().offset, "seed {seed}");
             assert_eq!(rig.commit.durable(owner.slot), owner.durable);
         }
-        assert!(rig.windows > 0 && rig.extents > 0 && rig.checkpoints > 0);
+        assert!(rig.windows > 0 && rig.extents > 0 && rig.images > 0 && rig.checkpoints > 0);
     }
 }

@@ -116,6 +116,15 @@ pub enum Planned {
     Epoch(EpochStart),
     /// Batches, with their bytes.
     Append(Run),
+    /// The synced bytes of a block that is about to be written again.
+    Image {
+        /// The segment.
+        segment: Offset,
+        /// Where the block begins.
+        position: u64,
+        /// How many of its bytes are synced.
+        bytes: u64,
+    },
     /// The log ends.
     Drop,
 }
@@ -142,6 +151,7 @@ impl Planned {
             },
             Planned::Epoch(epoch) => Entry::Epoch { log, epoch: *epoch },
             Planned::Append(run) => return crate::format::append_entry_bytes(run.bytes),
+            Planned::Image { bytes, .. } => return crate::format::image_entry_bytes(*bytes),
             Planned::Drop => Entry::Drop { log },
         };
         entry.encoded_bytes() as u64
@@ -167,12 +177,22 @@ pub struct WindowPlan {
     pub entries: Vec<(LogSlot, Planned)>,
 }
 
+/// The block that an extent begins in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FirstBlock {
+    /// It is written with the others.
+    Along,
+    /// It holds synced bytes that no synced window has: it is kept until `FirstBlock` lets it go.
+    Held,
+}
+
 /// What the machine wants done.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Effect {
     /// Build and write a window; `window_done` answers.
     Window(WindowPlan),
-    /// Write the blocks of a segment that hold these positions; `extent_written` answers.
+    /// Write the blocks of a segment that hold these positions; `extent_written` answers each time nothing of it is being written
+    /// any more.
     Extent {
         /// The log.
         slot: LogSlot,
@@ -182,6 +202,13 @@ pub enum Effect {
         from: u64,
         /// Behind the last byte.
         to: u64,
+        /// Whether the first block goes along.
+        first: FirstBlock,
+    },
+    /// Write the first block of the extent too, as it was when the extent began.
+    FirstBlock {
+        /// The log.
+        slot: LogSlot,
     },
     /// fdatasync of the segment just written; `extent_synced` answers.
     SyncExtent {

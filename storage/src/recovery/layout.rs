@@ -17,6 +17,7 @@ use crate::format::{
     journal_path, log_dir, parse_journal, parse_shard_dir, segment_file, shard_dir, temporary,
 };
 use crate::ids::{LeaderEpoch, LogNumber, ShardIndex};
+use bytes::Bytes;
 use std::path::{Path, PathBuf};
 
 /// Larger states of producers go to a file of their own.
@@ -138,11 +139,24 @@ impl Layout<'_> {
     /// Writes what is unflushed into the segments. Not synced.
     fn flush(&self, log: &mut RecoveredLog) -> Result<(), RecoveryError> {
         let dir = log_dir(&log.path());
+        // The first block as a whole: where the disk cannot read it, a part of it cannot be written.
+        let mut tail = std::mem::take(&mut log.tail);
         for piece in std::mem::take(&mut log.unflushed) {
             let path = dir.join(segment_file(piece.start.segment, SegmentFile::Log));
+            let synced = log.synced_end;
+            let (position, bytes) = match piece.start.segment == synced.segment
+                && piece.start.position == synced.position
+            {
+                true => {
+                    let tail = std::mem::take(&mut tail);
+                    let position = synced.position - tail.len() as u64;
+                    (position, Bytes::from([tail, piece.bytes].concat()))
+                }
+                false => (piece.start.position, piece.bytes),
+            };
             let write = || {
                 self.disk.make_dirs(&dir)?;
-                self.disk.write(&path, piece.start.position, &piece.bytes)
+                self.disk.write(&path, position, &bytes)
             };
             write().map_err(|error| io_at(&path, error))?;
         }

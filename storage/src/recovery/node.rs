@@ -6,19 +6,20 @@
 use super::layout::{self, Layout};
 use super::reader::io_at;
 use super::segments::Segments;
-use super::settle::{Settled, Settling, Tidy};
+use super::settle::{Next, Settled, Settling, Tidy};
 use super::shard::{ReplayedShard, newest_checkpoint};
 use super::types::{
     Finding, Recovered, RecoveredCheckpoint, RecoveredLog, RecoveredNode, RecoveryConfig,
     RecoveryError, Report, Severity,
 };
-use super::verdict::{RunHeader, VerdictWriter};
+use super::verdict::{RunHeader, Said, VerdictWriter};
 use crate::disk::{BlockingDisk, EntryKind};
 use crate::format::{
     CHECKPOINT_A, Entry, LogPath, NodeMeta, log_dir, parse_log_dir, parse_topic_dir, shard_dir,
     topic_dir,
 };
 use crate::ids::{LogNumber, ShardIndex};
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -115,7 +116,7 @@ impl<'a> Replay<'a> {
             .max()
             .unwrap_or(0);
         let mut settled: Vec<Vec<Settled>> = Vec::new();
-        let mut verdicts: Vec<Vec<Entry>> = Vec::new();
+        let mut verdicts: Vec<Vec<Said>> = Vec::new();
         for index in 0..self.shards.len() {
             let (logs, verdict) = self.settle_shard(index, report)?;
             settled.push(logs);
@@ -178,14 +179,18 @@ impl<'a> Replay<'a> {
         &mut self,
         index: usize,
         report: &mut Report,
-    ) -> Result<(Vec<Settled>, Vec<Entry>), RecoveryError> {
+    ) -> Result<(Vec<Settled>, Vec<Said>), RecoveryError> {
+        let next = match self.meta.shards == self.config.shards {
+            true => Next::Start,
+            false => Next::Flush,
+        };
         let logs = std::mem::take(&mut self.shards[index].logs);
         let mut settled = Vec::with_capacity(logs.len());
         let mut verdict = Vec::new();
         for (number, log) in logs {
             let path = log.state.path();
             if log.drop_due {
-                verdict.push(Entry::Drop { log: number });
+                verdict.push((Entry::Drop { log: number }, Bytes::new()));
                 self.shards[index].dropped.insert(number, path);
                 continue;
             }
@@ -194,7 +199,7 @@ impl<'a> Replay<'a> {
                 true => Segments::open(self.disk, dir)?,
                 false => Segments::none(self.disk, dir),
             };
-            let mut log = Settling::new(log, segments, report).settle()?;
+            let mut log = Settling::new(log, segments, report).settle(next)?;
             verdict.append(&mut log.verdict);
             settled.push(log);
         }

@@ -129,10 +129,11 @@ impl Pieces {
         });
     }
 
-    /// The bytes from the last block of `synced` up to it, where pieces hold all of them: with their position.
-    pub(super) fn last_block(&self, synced: &Place) -> Option<(u64, Vec<u8>)> {
+    /// The bytes from the last block of `synced` up to it, where an image of its beginning and the pieces hold all of them.
+    pub(super) fn last_block(&self, synced: &Place, image: &[u8]) -> Option<Vec<u8>> {
         let block = synced.position - synced.position % BLOCK_BYTES as u64;
-        let mut bytes = Vec::new();
+        let wanted = (synced.position - block) as usize;
+        let mut bytes = image[..image.len().min(wanted)].to_vec();
         let same = |piece: &&Piece| piece.start.segment == synced.segment;
         for piece in self.pieces.iter().filter(same) {
             let next = block + bytes.len() as u64;
@@ -143,7 +144,7 @@ impl Pieces {
             let to = piece.end.position.min(synced.position) - piece.start.position;
             bytes.extend_from_slice(&piece.bytes[from..to as usize]);
         }
-        (block + bytes.len() as u64 == synced.position).then_some((block, bytes))
+        (bytes.len() == wanted).then_some(bytes)
     }
 
     /// The pieces behind a place, the first one cut to it.

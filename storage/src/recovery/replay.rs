@@ -23,8 +23,8 @@ pub(super) enum Linked {
 pub(super) struct Replayed {
     pub(super) state: LogState,
     pub(super) pieces: Pieces,
-    /// Blocks as they were before they were written again, newest last.
-    pub(super) images: Vec<(Image, Bytes)>,
+    /// A block as it was before it was written again: the newest one.
+    pub(super) image: Option<(Image, Bytes)>,
     /// What windows that are missing should have told; whether it is lost is seen in the segments.
     pub(super) gaps: Vec<DamagedRange>,
     /// Offsets the log was cut to: they explain files behind them.
@@ -48,7 +48,7 @@ impl Replayed {
             known: state.synced_end,
             marked: state.synced_end,
             pieces: before.pieces,
-            images: before.images,
+            image: before.image,
             state,
             gaps: Vec::new(),
             cuts: Vec::new(),
@@ -99,7 +99,7 @@ impl Replayed {
             known: open.start,
             marked: open.start,
             pieces: Pieces::default(),
-            images: Vec::new(),
+            image: None,
             gaps: Vec::new(),
             cuts: Vec::new(),
             barred: false,
@@ -169,7 +169,7 @@ impl Replayed {
         self.pieces.release(&place);
         let block = place.position - place.position % crate::disk::BLOCK_BYTES as u64;
         let last = |image: &Image| image.segment == place.segment && image.position >= block;
-        self.images.retain(|(image, _)| last(image));
+        self.image.take_if(|(image, _)| !last(image));
     }
 
     pub(super) fn truncate(&mut self, place: Place) {
@@ -206,10 +206,7 @@ impl Replayed {
         cut_ranges(&mut state.damage, &place);
         cut_ranges(&mut self.gaps, &place);
         self.pieces.cut(place.offset);
-        self.images.retain(|(image, _)| {
-            let end = image.position + u64::from(image.bytes);
-            (image.segment, end) <= (place.segment, place.position)
-        });
+        self.image.take_if(|(image, _)| is_cut(image, &place));
     }
 
     pub(super) fn epoch(&mut self, epoch: EpochStart) {
@@ -228,14 +225,16 @@ impl Replayed {
         state.high_watermark = state.high_watermark.max(log_start);
     }
 
-    pub(super) fn image(&mut self, image: Image, bytes: Bytes) {
-        self.images.push((image, bytes));
-    }
-
     /// The epoch the log has for an offset; -1 where it has none.
     pub(super) fn epoch_at(&self, offset: Offset) -> LeaderEpoch {
         epoch_at(&self.state.epochs, offset).unwrap_or(LeaderEpoch(-1))
     }
+}
+
+/// Whether a truncation took some of an image.
+fn is_cut(image: &Image, place: &Place) -> bool {
+    let end = image.position + u64::from(image.bytes);
+    (image.segment, end) > (place.segment, place.position)
 }
 
 /// Ranges that lie behind a place go, the one around it ends there.
@@ -252,15 +251,12 @@ fn cut_ranges(ranges: &mut Vec<DamagedRange>, place: &Place) {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Before {
     pub(super) pieces: Pieces,
-    pub(super) images: Vec<(Image, Bytes)>,
+    pub(super) image: Option<(Image, Bytes)>,
 }
 
 impl Before {
     pub(super) fn truncate(&mut self, place: &Place) {
         self.pieces.cut(place.offset);
-        self.images.retain(|(image, _)| {
-            let end = image.position + u64::from(image.bytes);
-            (image.segment, end) <= (place.segment, place.position)
-        });
+        self.image.take_if(|(image, _)| is_cut(image, place));
     }
 }

@@ -7,9 +7,10 @@ use super::pieces::Piece;
 use super::replay::Replayed;
 use super::segments::{Found, Segments, behind};
 use super::types::{Finding, PlacedHead, RecoveredLog, RecoveryError, Report, Severity, Unflushed};
+use super::verdict::Said;
 use crate::batch::BatchHead;
 use crate::disk::BLOCK_BYTES;
-use crate::format::{DamagedRange, Entry, Place, Producers, ProducersFile, SegmentState};
+use crate::format::{DamagedRange, Entry, Image, Place, Producers, ProducersFile, SegmentState};
 use crate::format::{SegmentFile, segment_file};
 use crate::ids::{LogNumber, Offset};
 use bytes::Bytes;
@@ -27,11 +28,20 @@ pub(super) enum Tidy {
     Aside(PathBuf, PathBuf),
 }
 
+/// What follows the verdict.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// The shards start.
+    Start,
+    /// What is unflushed is written into the segments: blocks with synced bytes are written again.
+    Flush,
+}
+
 /// A log with its verdict.
 pub(super) struct Settled {
     pub(super) log: RecoveredLog,
     /// For the first windows of the new run.
-    pub(super) verdict: Vec<Entry>,
+    pub(super) verdict: Vec<Said>,
     pub(super) tidy: Vec<Tidy>,
 }
 
@@ -60,7 +70,7 @@ impl<'a, 'r> Settling<'a, 'r> {
         }
     }
 
-    pub(super) fn settle(mut self) -> Result<Settled, RecoveryError> {
+    pub(super) fn settle(mut self, next: Next) -> Result<Settled, RecoveryError> {
         self.restore_last_block()?;
         let reached = self.walk()?;
         self.conclude(reached);
@@ -70,7 +80,7 @@ impl<'a, 'r> Settling<'a, 'r> {
         self.survey(producers.is_some())?;
         let tidy = self.tidy()?;
         self.read_tail()?;
-        Ok(self.hand_over(producers, tidy))
+        Ok(self.hand_over(producers, tidy, next))
     }
 
     fn number(&self) -> LogNumber {
@@ -94,31 +104,33 @@ impl<'a, 'r> Settling<'a, 'r> {
         if block == synced.position {
             return Ok(());
         }
-        let image = self.log.images.iter().rev().find(|(image, bytes)| {
-            (image.segment, image.position) == (synced.segment, block) && !bytes.is_empty()
-        });
-        let image = image.map(|(_, bytes)| bytes.clone());
-        let held = match self.log.pieces.last_block(&synced) {
-            Some((_, bytes)) => Some(Bytes::from(bytes)),
-            None => image,
-        };
+        let image = self
+            .log
+            .image
+            .as_ref()
+            .filter(|(image, _)| (image.segment, image.position) == (synced.segment, block));
+        let image = image.map_or(&[][..], |(_, bytes)| &bytes[..]);
+        let held = self.log.pieces.last_block(&synced, image);
         let wanted = (synced.position - block) as usize;
-        let known = held.as_ref().map_or(0, |held| held.len().min(wanted));
         let found = self.segments.bytes(synced.segment, block, wanted)?;
-        let whole = match (&held, found) {
-            (_, None) => false,
-            (Some(held), Some(found)) => found[..known] == held[..known],
-            (None, Some(_)) => true,
-        };
-        let Some(held) = held.filter(|_| !whole) else {
-            return Ok(());
+        let mut bytes = match (held, found) {
+            (Some(held), found) if found != Some(&held[..]) => held,
+            (None, None) => return self.lose_last_block(&synced),
+            _ => return Ok(()),
         };
         // The whole block: a part of one that cannot be read cannot be written either.
-        let mut bytes = held[..known].to_vec();
         bytes.resize(BLOCK_BYTES, 0);
         self.segments.write(synced.segment, block, &bytes)?;
         let message = "the last block did not read and is written back from the journal";
         self.tell(Severity::Repaired, synced.segment, block, message.into());
+        Ok(())
+    }
+
+    /// The last block does not read, and nothing in the journal brings it back.
+    fn lose_last_block(&mut self, synced: &Place) -> Result<(), RecoveryError> {
+        let from = self.beginning(synced.segment);
+        let from = self.readable_until(&from, synced)?;
+        self.damage(DamagedRange { from, to: *synced });
         Ok(())
     }
 
@@ -519,8 +531,11 @@ impl<'a, 'r> Settling<'a, 'r> {
         let synced = self.log.state.synced_end;
         let bytes = (synced.position % BLOCK_BYTES as u64) as usize;
         let from = synced.position - bytes as u64;
-        if let Some(tail) = self.segments.bytes(synced.segment, from, bytes)? {
-            self.tail = Bytes::copy_from_slice(tail);
+        match self.segments.bytes(synced.segment, from, bytes)? {
+            Some(tail) => self.tail = Bytes::copy_from_slice(tail),
+            // They are told as damaged; what follows them in the block is written with zeros in their place.
+            None if !self.unflushed.is_empty() => self.tail = vec![0; bytes].into(),
+            None => {}
         }
         Ok(())
     }
@@ -548,7 +563,12 @@ impl<'a, 'r> Settling<'a, 'r> {
         }
     }
 
-    fn hand_over(mut self, producers: Option<(Offset, Bytes)>, tidy: Vec<Tidy>) -> Settled {
+    fn hand_over(
+        mut self,
+        producers: Option<(Offset, Bytes)>,
+        tidy: Vec<Tidy>,
+        next: Next,
+    ) -> Settled {
         let log = self.number();
         let state = &mut self.log.state;
         state
@@ -557,11 +577,21 @@ impl<'a, 'r> Settling<'a, 'r> {
         let mut verdict = Vec::new();
         if state.synced_end.offset > self.log.marked.offset {
             let place = state.synced_end;
-            verdict.push(Entry::Mark { log, place });
+            verdict.push((Entry::Mark { log, place }, Bytes::new()));
         }
         if self.dropped {
             let place = state.durable_end;
-            verdict.push(Entry::Truncate { log, place });
+            verdict.push((Entry::Truncate { log, place }, Bytes::new()));
+        }
+        if next == Next::Flush && !self.unflushed.is_empty() && !self.tail.is_empty() {
+            let synced = state.synced_end;
+            let image = Image {
+                log,
+                segment: synced.segment,
+                position: synced.position - self.tail.len() as u64,
+                bytes: self.tail.len() as u32,
+            };
+            verdict.push((Entry::Image(image), self.tail.clone()));
         }
         // A survey that was led around damage may have come by twice.
         self.heads

@@ -287,7 +287,7 @@ impl<'a> ReplayedShard<'a> {
         let held = self.before.entry(entry.log()).or_default();
         match entry {
             Entry::Append(append) => held.pieces.push(&append, payload, at),
-            Entry::Image(image) => held.images.push((image, payload)),
+            Entry::Image(image) => held.image = Some((image, payload)),
             Entry::Truncate { place, .. } => held.truncate(&place),
             _ => {}
         }
@@ -320,7 +320,7 @@ impl<'a> ReplayedShard<'a> {
             Entry::Epoch { epoch, .. } => log.epoch(epoch),
             Entry::Start { log_start, .. } => log.start(log_start),
             Entry::Mark { place, .. } => log.mark(place),
-            Entry::Image(image) => log.image(image, payload),
+            Entry::Image(image) => log.image = Some((image, payload)),
             Entry::Open(_) | Entry::Drop { .. } => unreachable!("handled above"),
         }
     }

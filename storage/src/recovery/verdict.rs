@@ -11,12 +11,16 @@ use crate::format::{
     journal_path, shard_dir,
 };
 use crate::ids::{NodeId, ShardIndex};
+use bytes::Bytes;
 use std::collections::VecDeque;
 
 /// A window of recovery is not larger.
 const WINDOW_BYTES_MAX: u64 = 256 << 10;
 /// Zeros are written in pieces of this size.
 const ZEROS_BYTES: usize = 1 << 20;
+
+/// An entry and its payload.
+pub(super) type Said = (Entry, Bytes);
 
 /// What every window of the new run says.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +130,7 @@ impl<'a> VerdictWriter<'a> {
     }
 
     /// Writes the entries, in one window at least. Each window is synced before the next one is begun.
-    pub(super) fn write(&mut self, entries: Vec<Entry>) -> Result<(), RecoveryError> {
+    pub(super) fn write(&mut self, entries: Vec<Said>) -> Result<(), RecoveryError> {
         let mut entries = VecDeque::from(entries);
         loop {
             if self.room() < BLOCK_BYTES as u64 {
@@ -159,15 +163,15 @@ impl<'a> VerdictWriter<'a> {
         Ok(())
     }
 
-    fn window(&mut self, entries: &mut VecDeque<Entry>) -> Result<(), RecoveryError> {
+    fn window(&mut self, entries: &mut VecDeque<Said>) -> Result<(), RecoveryError> {
         let limit = self.room().min(WINDOW_BYTES_MAX) as usize;
         let mut buffer = vec![0; limit];
         let mut builder = WindowBuilder::new(&mut buffer);
         debug_assert_eq!(builder.bytes(), WINDOW_HEADER_BYTES);
-        while let Some(entry) = entries.front()
+        while let Some((entry, payload)) = entries.front()
             && builder.bytes() + entry.encoded_bytes() <= limit
         {
-            builder.push(entry);
+            builder.push_with(entry, [&payload[..]]);
             entries.pop_front();
         }
         let sequence = self.last.sequence + 1;

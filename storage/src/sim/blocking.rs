@@ -69,6 +69,12 @@ impl BlockingDisk for SimDisk {
         self.call(|state| {
             let moment = state.moment;
             let inode = state.make_file(path)?;
+            if state
+                .file_of(inode)?
+                .tears_unreadable(position, data.len() as u64)
+            {
+                return Err(libc::EIO);
+            }
             state
                 .file_of(inode)?
                 .write(moment, position, &Bytes::copy_from_slice(data), || true);

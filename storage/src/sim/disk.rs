@@ -77,7 +77,7 @@ impl SimDisk {
         Self::default()
     }
 
-    /// How many in a hundred writes in flight leave an unreadable block behind when the power fails; 0 at first.
+    /// In how many of a hundred files one block whose write was not synced is unreadable after a power cut; 0 at first.
     pub fn rot_in_flight(&mut self, percent: u64) {
         self.state.get_mut().rot_percent = percent;
     }
@@ -132,45 +132,13 @@ impl SimDisk {
     }
 
     /// The power fails: what was in flight lands in any part, then every unsynced sector, length and name survives or
-    /// vanishes for itself. Where `rot_in_flight` says so, a block in flight cannot be read any more.
+    /// vanishes for itself. Where `rot_in_flight` says so, a block whose write was not synced cannot be read any more.
     pub fn power_cut(&mut self, rng: &mut SimRng) {
         let rot_percent = self.state.get_mut().rot_percent;
-        let rotten: Vec<(FileSlot, u64)> = self
-            .state
-            .get_mut()
-            .pending
-            .iter()
-            .filter_map(|pending| match &pending.what {
-                DiskOp::Write {
-                    slot,
-                    position,
-                    data,
-                    ..
-                } if rng.percent(rot_percent) => {
-                    let blocks = data
-                        .iter()
-                        .map(Bytes::len)
-                        .sum::<usize>()
-                        .div_ceil(BLOCK_BYTES)
-                        .max(1);
-                    Some((*slot, position + (rng.index(blocks) * BLOCK_BYTES) as u64))
-                }
-                _ => None,
-            })
-            .collect();
-        let slots = self.state.get_mut().slots.clone();
         self.kill(rng);
         let state = self.state.get_mut();
-        for (slot, position) in rotten {
-            if let Some(file) = slots
-                .get(&slot)
-                .and_then(|(inode, _)| state.files.get_mut(inode))
-            {
-                file.rot(position, BLOCK_BYTES as u64);
-            }
-        }
         for file in state.files.values_mut() {
-            file.cut(rng);
+            file.cut(rng, rot_percent);
         }
         state.names.cut(rng);
         let kept: Vec<Inode> = state

@@ -4,12 +4,15 @@
 //! that was submitted after it was applied; (3) the length has versions like a sector.
 
 use super::rng::SimRng;
+use crate::disk::BLOCK_BYTES;
 use bytes::{Bytes, BytesMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What the disk writes whole or not at all.
 pub const SECTOR_BYTES: u64 = 512;
+
+const SECTORS_PER_BLOCK: u64 = BLOCK_BYTES as u64 / SECTOR_BYTES;
 
 /// Counts what was applied to the disk, in order.
 pub type Moment = u64;
@@ -91,6 +94,8 @@ impl SimFile {
     pub fn set_length(&mut self, moment: Moment, bytes: u64) {
         if bytes < self.length {
             let first_whole = bytes.div_ceil(SECTOR_BYTES);
+            // Its blocks are given back: what grows there later is others.
+            self.unreadable.split_off(&first_whole);
             let gone: Vec<u64> = self
                 .current
                 .range(first_whole..)
@@ -155,8 +160,15 @@ impl SimFile {
         }
     }
 
-    /// What a power cut leaves: every unsynced sector, and the length, is any one of its versions.
-    pub fn cut(&mut self, rng: &mut SimRng) {
+    /// What a power cut leaves: every unsynced sector, and the length, is any one of its versions. With `rot_percent` one block
+    /// that holds an unsynced sector cannot be read any more.
+    pub fn cut(&mut self, rng: &mut SimRng, rot_percent: u64) {
+        if !self.versions.is_empty() && rng.percent(rot_percent) {
+            let sector = self.versions.keys().nth(rng.index(self.versions.len()));
+            let block = sector.expect("it is among them") / SECTORS_PER_BLOCK;
+            let sectors = block * SECTORS_PER_BLOCK..(block + 1) * SECTORS_PER_BLOCK;
+            self.unreadable.extend(sectors);
+        }
         let durable = Arc::make_mut(&mut self.durable);
         for (sector, mut versions) in std::mem::take(&mut self.versions) {
             let pick = rng.index(versions.len() + 1);
@@ -181,10 +193,16 @@ impl SimFile {
         self.current = Arc::clone(&self.durable);
     }
 
-    /// Makes a range unreadable until it is written again.
-    pub fn rot(&mut self, position: u64, bytes: u64) {
-        self.unreadable
-            .extend(position / SECTOR_BYTES..(position + bytes).div_ceil(SECTOR_BYTES));
+    /// Whether a write through the page cache would have to read a block that cannot be read.
+    pub fn tears_unreadable(&self, position: u64, bytes: u64) -> bool {
+        let end = position + bytes;
+        let whole = position.div_ceil(SECTOR_BYTES)..end / SECTOR_BYTES;
+        let blocks = position / SECTOR_BYTES / SECTORS_PER_BLOCK * SECTORS_PER_BLOCK
+            ..end
+                .div_ceil(SECTOR_BYTES)
+                .next_multiple_of(SECTORS_PER_BLOCK);
+        let mut unreadable = self.unreadable.range(blocks);
+        unreadable.any(|sector| !whole.contains(sector))
     }
 
     fn patched(&self, sector: u64, from: u64, part: &[u8]) -> Bytes {

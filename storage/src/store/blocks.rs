@@ -9,7 +9,7 @@ use super::ops::{BlockKey, Purpose};
 use super::shard_store::Store;
 use super::types::{Found, Read, ReadTicket, StoreEffect};
 use crate::commit::LogSlot;
-use crate::disk::DiskOp;
+use crate::disk::{BLOCK_BYTES, DiskOp};
 use crate::ids::{LogNumber, Offset};
 use bytes::Bytes;
 use std::collections::{BTreeMap, HashMap};
@@ -119,12 +119,10 @@ impl Blocks {
         self.held.insert(key, Held { bytes, stamp });
     }
 
-    fn reading_of(&self, log: LogNumber, segment: Offset) -> Vec<(BlockKey, u64)> {
+    fn reading_of(&self, log: LogNumber, segment: Offset) -> Vec<(BlockKey, Reading)> {
         let of = |key: &BlockKey| key.log == log && key.segment == segment;
         let reading = self.reading.iter().filter(|(key, _)| of(key));
-        reading
-            .map(|(key, reading)| (*key, reading.serial))
-            .collect()
+        reading.map(|(key, reading)| (*key, *reading)).collect()
     }
 
     fn remove(&mut self, key: &BlockKey) {
@@ -187,31 +185,35 @@ impl Store {
         let serial = self.blocks.next_stamp;
         self.blocks.reading.insert(key, Reading { counted, serial });
         match file.open.filter(|_| file.usable) {
-            Some(_) => self.read_block(slot, key, serial),
+            Some(_) => self.read_block(slot, key, Reading { counted, serial }),
             None => self.task(slot, Task::Open(key.segment)),
         }
     }
 
-    fn read_block(&mut self, slot: LogSlot, key: BlockKey, serial: u64) {
+    fn read_block(&mut self, slot: LogSlot, key: BlockKey, reading: Reading) {
         let file = self.log(slot).files[&key.segment].open.expect("it is open");
         self.files.touch(slot, key.segment, file);
         self.files.begin(file);
+        // Behind what counts a block may be unreadable.
+        let counted = reading.counted.saturating_sub(key.index * COLD_BYTES);
+        let bytes = counted.clamp(1, COLD_BYTES);
+        let bytes = bytes.next_multiple_of(BLOCK_BYTES as u64);
         let read = DiskOp::Read {
             slot: file,
             position: key.index * COLD_BYTES,
-            bytes: COLD_BYTES as usize,
+            bytes: bytes as usize,
         };
-        self.ops
-            .tell(Purpose::Block(key, file, serial), read, &mut self.effects);
+        let purpose = Purpose::Block(key, file, reading.serial);
+        self.ops.tell(purpose, read, &mut self.effects);
     }
 
     /// A segment was opened: the blocks that wait for it are read.
     pub(super) fn blocks_opened(&mut self, slot: LogSlot, segment: Offset) {
         let log = self.log(slot).number;
         let wanted = self.blocks.reading_of(log, segment);
-        for (key, serial) in wanted {
-            if !self.ops.reads(&key, serial) {
-                self.read_block(slot, key, serial);
+        for (key, reading) in wanted {
+            if !self.ops.reads(&key, reading.serial) {
+                self.read_block(slot, key, reading);
             }
         }
     }
@@ -219,8 +221,8 @@ impl Store {
     /// A segment cannot be opened now: what waits for it is refused.
     pub(super) fn unopened(&mut self, slot: LogSlot, segment: Offset) {
         let log = self.log(slot).number;
-        for (key, serial) in self.blocks.reading_of(log, segment) {
-            self.block_read(key, serial, None);
+        for (key, reading) in self.blocks.reading_of(log, segment) {
+            self.block_read(key, reading.serial, None);
             self.blocks.remove(&key);
         }
     }

@@ -12,8 +12,8 @@ use crate::cache::Cache;
 use crate::commit::{JournalSeed, LogSeed, LogSlot, Planned, Run, WindowPlan};
 use crate::disk::{BLOCK_BYTES, Caching, DiskOp, FileSlot, OpenMode, WriteSync};
 use crate::format::{
-    Append, Entry, EpochStart, JournalFileState, LogPath, Open, Place, WindowBuilder, WindowHeader,
-    journal_path, log_dir, shard_dir,
+    Append, Entry, EpochStart, Image, JournalFileState, LogPath, Open, Place, WindowBuilder,
+    WindowHeader, journal_path, log_dir, shard_dir,
 };
 use crate::ids::{LogNumber, Now, ShardIndex};
 use crate::log::{Epochs, Layout, Segment};
@@ -187,6 +187,22 @@ impl Store {
                     let pieces = pieces(&self.cache, log.number, run);
                     builder.push_with(&entry, pieces);
                 }
+                Planned::Image {
+                    segment,
+                    position,
+                    bytes,
+                } => {
+                    let entry = Entry::Image(Image {
+                        log: log.number,
+                        segment: *segment,
+                        position: *position,
+                        bytes: *bytes as u32,
+                    });
+                    let held = log.first_block.as_ref();
+                    let held = held.expect("a block whose image is taken is kept");
+                    let part = &held.data[0][..*bytes as usize];
+                    builder.push_with(&entry, [part]);
+                }
                 control => builder.push(&control_entry(log, control)),
             }
         }
@@ -319,7 +335,7 @@ fn control_entry(log: &LogState, planned: &Planned) -> Entry {
             epoch: *epoch,
         },
         Planned::Drop => Entry::Drop { log: number },
-        Planned::Append(_) => unreachable!("an append carries payload"),
+        Planned::Append(_) | Planned::Image { .. } => unreachable!("it carries payload"),
     }
 }
 
@@ -427,10 +443,12 @@ fn log_state(log: RecoveredLog, now: Now) -> LogState {
         files,
         shorten: Some(log.synced_end.segment),
         shortening: None,
+        fresh_end: true,
         roll_next: false,
         tasks: VecDeque::new(),
         busy: false,
         extent_writes: 0,
+        first_block: None,
         cutting: None,
         dropped: false,
         suspect: log.suspect,

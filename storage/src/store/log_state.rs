@@ -5,6 +5,7 @@ use crate::disk::FileSlot;
 use crate::format::{DamagedRange, LogPath, Place, SegmentFile as Kind, segment_file};
 use crate::ids::{LogNumber, MetadataIndex, Offset};
 use crate::log::Layout;
+use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 
@@ -40,6 +41,15 @@ pub(super) enum Task {
     Remove,
 }
 
+/// A block that waits to be written.
+#[derive(Debug)]
+pub(super) struct FirstBlock {
+    pub(super) segment: Offset,
+    /// Where it begins.
+    pub(super) position: u64,
+    pub(super) data: Vec<Bytes>,
+}
+
 #[derive(Debug)]
 pub(super) struct LogState {
     pub(super) number: LogNumber,
@@ -70,12 +80,16 @@ pub(super) struct LogState {
     pub(super) shorten: Option<Offset>,
     /// The segment that the task being done cuts.
     pub(super) shortening: Option<Offset>,
+    /// Nothing was appended since a restart or a cut.
+    pub(super) fresh_end: bool,
     /// The active segment is past its time: the next batch begins another.
     pub(super) roll_next: bool,
     pub(super) tasks: VecDeque<Task>,
     pub(super) busy: bool,
     /// Writes of the extent in flight that have not ended.
     pub(super) extent_writes: u32,
+    /// The first block of the extent in flight, as it will be written once its synced bytes are in a synced window.
+    pub(super) first_block: Option<FirstBlock>,
     /// A truncation whose place is still looked for on disk; appends wait.
     pub(super) cutting: Option<Offset>,
     pub(super) dropped: bool,

@@ -1,15 +1,16 @@
 //! From the commit machine's effects to operations, and from completions to its inputs.
 
-use super::log_state::Task;
+use super::log_state::{FirstBlock as HeldBlock, Task};
 use super::ops::{JobEnd, JobId, Purpose};
 use super::shard_store::{SettledProducers, Store};
 use super::tasks::is_shortage;
 use super::types::{Acknowledge, StoreEffect};
-use crate::commit::{Effect, LogSlot};
-use crate::disk::{DiskDone, DiskError, DiskOp, DiskResult, FileSlot, WriteSync};
+use crate::commit::{Effect, FirstBlock, LogSlot};
+use crate::disk::{BLOCK_BYTES, DiskDone, DiskError, DiskOp, DiskResult, FileSlot, WriteSync};
 use crate::format::Place;
 use crate::ids::Offset;
 use bytes::Bytes;
+use std::ops::Range;
 
 /// An extent is written in parts of so many bytes, in parallel.
 const PART_BYTES: usize = 1 << 20;
@@ -36,7 +37,9 @@ impl Store {
                 segment,
                 from,
                 to,
-            } => self.write_extent(slot, segment, from, to),
+                first,
+            } => self.write_extent(slot, segment, from..to, first),
+            Effect::FirstBlock { slot } => self.write_first_block(slot),
             Effect::SyncExtent { slot, segment } => self.sync_extent(slot, segment),
             Effect::SyncShared => {
                 let slot = self.journal.any_slot();
@@ -82,18 +85,41 @@ impl Store {
         log.tasks.truncate(usize::from(log.busy));
     }
 
-    fn write_extent(&mut self, slot: LogSlot, segment: Offset, from: u64, to: u64) {
-        let log = self.log(slot);
-        let file = log.files[&segment]
-            .open
-            .expect("a segment that is ready is open");
+    fn staged(&self, slot: LogSlot, segment: Offset, range: Range<u64>) -> Vec<Bytes> {
         let mut slices = Vec::new();
-        let staged = self
-            .cache
-            .staged(log.number, segment, from..to, &mut slices);
+        let number = self.log(slot).number;
+        let staged = self.cache.staged(number, segment, range, &mut slices);
         staged.expect("what is not flushed is in memory");
+        slices
+    }
+
+    fn write_extent(
+        &mut self,
+        slot: LogSlot,
+        segment: Offset,
+        mut range: Range<u64>,
+        first: FirstBlock,
+    ) {
+        let block = range.start / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
+        if first == FirstBlock::Held {
+            // It is taken now: a truncation may take its bytes from memory before it is let go.
+            let end = range.end.min(block + BLOCK_BYTES as u64);
+            let data = self.staged(slot, segment, range.start..end);
+            self.log_mut(slot).first_block = Some(HeldBlock {
+                segment,
+                position: block,
+                data,
+            });
+            range.start = end;
+            if range.is_empty() {
+                return;
+            }
+        }
+        let slices = self.staged(slot, segment, range.clone());
+        let file = self.log(slot).files[&segment].open;
+        let file = file.expect("a segment that is ready is open");
         self.files.touch(slot, segment, file);
-        let mut position = from / crate::disk::BLOCK_BYTES as u64 * crate::disk::BLOCK_BYTES as u64;
+        let mut position = range.start / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
         let mut part: Vec<Bytes> = Vec::new();
         let mut bytes = 0;
         let mut writes = 0;
@@ -109,6 +135,15 @@ impl Store {
         }
         self.write_part(slot, file, position, part);
         self.log_mut(slot).extent_writes = writes + 1;
+    }
+
+    fn write_first_block(&mut self, slot: LogSlot) {
+        let log = self.log_mut(slot);
+        let held = log.first_block.take().expect("it was kept for this");
+        log.extent_writes += 1;
+        let file = log.files[&held.segment].open;
+        let file = file.expect("a segment that is being written is open");
+        self.write_part(slot, file, held.position, held.data);
     }
 
     fn write_part(&mut self, slot: LogSlot, file: FileSlot, position: u64, data: Vec<Bytes>) {

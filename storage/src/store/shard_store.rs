@@ -1,6 +1,6 @@
 //! `Store`: what the engine asks of one shard's logs.
 
-use super::blocks::Blocks;
+use super::blocks::{Block, Blocks, COLD_BYTES};
 use super::files::FileSlots;
 use super::journal::Journal;
 use super::log_state::LogState;
@@ -11,7 +11,7 @@ use super::types::{
 use crate::batch::{BatchHead, Stamp, stamp};
 use crate::cache::{Budgets, Cache, SlabPool};
 use crate::commit::{Commit, CommitConfig, LogSlot, Run};
-use crate::disk::DiskDone;
+use crate::disk::{BLOCK_BYTES, DiskDone};
 use crate::format::{LogPath, Place, log_dir};
 use crate::ids::{LeaderEpoch, LogNumber, NodeId, Now, Offset, Tick};
 use crate::log::Layout;
@@ -116,10 +116,12 @@ impl Store {
             files: BTreeMap::new(),
             shorten: None,
             shortening: None,
+            fresh_end: false,
             roll_next: false,
             tasks: VecDeque::new(),
             busy: false,
             extent_writes: 0,
+            first_block: None,
             cutting: None,
             dropped: false,
             suspect: false,
@@ -208,6 +210,7 @@ impl Store {
             epoch: head.leader_epoch,
         };
         state.end = run.end_place();
+        state.fresh_end = false;
         if state.config.acknowledge == Acknowledge::Memory {
             let end = run.end;
             self.effects.push(StoreEffect::Durable { log, end });
@@ -229,7 +232,11 @@ impl Store {
         let lost = !self
             .cache
             .continues(state.number, state.end.segment, state.end.position);
-        if !empty && (full || lost || state.roll_next) {
+        // ORDER: behind a cut or a restart stale bytes may follow in the block that the log ends in; the first batch has that block
+        // written again before a restart looks for the end of the segment in it.
+        let partial = state.fresh_end && !state.end.position.is_multiple_of(BLOCK_BYTES as u64);
+        let beyond = !state.layout.active().reaches(head.last_offset());
+        if !empty && (lost || beyond || (!partial && (full || state.roll_next))) {
             state.roll_next = false;
             let segment = state.layout.roll(now);
             state.end = Place {
@@ -276,12 +283,32 @@ impl Store {
         }
         log.marked = log.marked.min(place.segment);
         log.damage.retain(|range| range.to.offset <= place.offset);
+        log.fresh_end = true;
         let number = log.number;
         self.cache.truncate(number, place.segment, place.position);
+        self.keep_last_block(number, &place);
         self.forget_blocks(slot, place.segment);
         self.commit.truncate(slot, place);
         assert!(gone.iter().all(|segment| *segment > place.segment));
         self.pump();
+    }
+
+    /// The block that a cut leaves partial stays in memory: it was read to find the place.
+    fn keep_last_block(&mut self, log: LogNumber, place: &Place) {
+        if self.cache.continues(log, place.segment, place.position) {
+            return;
+        }
+        let block = place.position - place.position % BLOCK_BYTES as u64;
+        let key = Store::block_key(log, place.segment, block);
+        let (from, to) = (
+            block % COLD_BYTES,
+            place.position - block + block % COLD_BYTES,
+        );
+        if let Block::Held(bytes) = self.blocks.block(&key)
+            && let Some(bytes) = bytes.get(from as usize..to as usize)
+        {
+            self.cache.restore(log, place.segment, block, bytes);
+        }
     }
 
     /// Moves the log start up; `StartMoved` follows when it is durable.

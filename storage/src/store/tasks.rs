@@ -42,6 +42,11 @@ fn reservation(reserved: u64, bytes: u64) -> u64 {
     next.next_multiple_of(BLOCK_BYTES as u64)
 }
 
+/// The end of the block that a position lies in, or the position itself between two blocks.
+fn block_end(position: u64) -> u64 {
+    position.next_multiple_of(BLOCK_BYTES as u64)
+}
+
 /// No space, no quota, no descriptors: it may pass.
 pub(super) fn is_shortage(error: DiskError) -> bool {
     matches!(
@@ -142,6 +147,8 @@ impl Store {
         let Some(bytes) = bytes.filter(|_| log.files.contains_key(&segment)) else {
             return;
         };
+        // ORDER: not within a block: that would write it again, and it holds synced bytes.
+        let bytes = block_end(bytes);
         let file_slot = self.open_steps(slot, segment, steps);
         steps.extend([
             DiskOp::SetLength {
@@ -261,11 +268,12 @@ impl Store {
     fn seal_steps(&mut self, slot: LogSlot, segment: Offset) -> VecDeque<DiskOp> {
         let mut steps = VecDeque::new();
         let log = self.log(slot);
+        // ORDER: not within a block, as above.
         let sealed = log
             .layout
             .segment(segment)
             .filter(|_| segment != log.layout.active().base);
-        let Some(bytes) = sealed.map(|sealed| sealed.bytes) else {
+        let Some(bytes) = sealed.map(|sealed| block_end(sealed.bytes)) else {
             return steps;
         };
         if !log.files.contains_key(&segment) || log.shorten == Some(segment) {

@@ -6,6 +6,7 @@
 mod model;
 mod world;
 
+use std::panic::{catch_unwind, resume_unwind};
 use world::World;
 
 /// Seeds that run where nothing else is said.
@@ -19,7 +20,15 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+/// Runs a seed; whatever panics, the line that repeats it is printed.
 fn run(seed: u64) -> u64 {
+    catch_unwind(|| run_seed(seed)).unwrap_or_else(|panic| {
+        eprintln!("repeat with: CRASH_SEED={seed} cargo test -p millstream-storage --test crash");
+        resume_unwind(panic)
+    })
+}
+
+fn run_seed(seed: u64) -> u64 {
     let mut world = World::new(seed);
     for _ in 0..ROUNDS {
         for _ in 0..STEPS {

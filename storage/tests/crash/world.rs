@@ -51,18 +51,20 @@ fn recovery_config() -> RecoveryConfig {
     }
 }
 
-fn store_config() -> StoreConfig {
+/// Some seeds go by the journal mostly, some by extents, many of which begin in the middle of a block.
+fn store_config(seed: u64) -> StoreConfig {
+    let large_bytes = [12 << 10, 6 << 10, 2 << 10][seed as usize % 3];
     StoreConfig {
         journal_file_bytes: 128 << 10,
         journal_files_min: 2,
         journal_files_max: 4,
-        large_bytes: 12 << 10,
+        large_bytes,
         unflushed_bytes_max: 1 << 20,
         clean_bytes_max: 64 << 10,
         cold_bytes_max: 1 << 20,
         open_files_max: 4,
         commit: CommitConfig {
-            fast_extent_bytes: 4 << 10,
+            fast_extent_bytes: large_bytes / 3,
             fast_rate_bytes: 64 << 10,
             window_bytes: 24 << 10,
             run_bytes: 8 << 10,
@@ -77,9 +79,9 @@ fn store_config() -> StoreConfig {
     }
 }
 
-fn log_config() -> LogConfig {
+fn log_config(log: LogNumber) -> LogConfig {
     LogConfig {
-        segment_bytes: 40 << 10,
+        segment_bytes: [40 << 10, 400 << 10, 90 << 10][log.0 as usize % 3],
         index_interval_bytes: 2048,
         acknowledge: Acknowledge::Durable,
         ..LogConfig::default()
@@ -119,12 +121,17 @@ fn recover(disk: &SimDisk) -> Result<RecoveredNode, RecoveryError> {
 
 impl World {
     pub fn new(seed: u64) -> World {
-        let disk = SimDisk::new();
+        let mut disk = SimDisk::new();
+        disk.rot_in_flight(match seed % 4 {
+            0 => 0,
+            1 => 100,
+            _ => 30,
+        });
         let now = Now {
             tick: Tick(1_000_000_000),
             wall: WallMs(1_700_000_000_000),
         };
-        let store = Store::new(store_config(), recovered(&disk), now);
+        let store = Store::new(store_config(seed), recovered(&disk), now);
         let mut world = World {
             crash_points: 0,
             seed,
@@ -288,7 +295,7 @@ impl World {
             metadata_index: MetadataIndex(number.0),
             start,
             replaces,
-            config: log_config(),
+            config: log_config(number),
         };
         self.store.open_log(self.now, open).expect("a new number");
         // A number whose log left no trace at all is given out again.
@@ -600,9 +607,9 @@ impl World {
         self.disk = disk;
         self.now.tick = Tick(1_000_000_000);
         self.reads.clear();
-        self.store = Store::new(store_config(), left, self.now);
+        self.store = Store::new(store_config(self.seed), left, self.now);
         for number in self.logs.keys() {
-            self.store.configure(*number, log_config());
+            self.store.configure(*number, log_config(*number));
         }
         self.crash_points += 1;
     }

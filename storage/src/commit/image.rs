@@ -1,0 +1,164 @@
+//! The block that an extent begins in the middle of: its synced bytes are in a synced window before it is written again.
+//!
+//! Always: while such a block is written, a window that a restart reads holds its synced bytes, as appends or as an `image`, and the
+//! file of that window is needed.
+
+use super::log::{Cover, First, Flight};
+use super::machine::Commit;
+use super::ring::UseId;
+use super::types::{Effect, FirstBlock, LogSlot, Planned, Run, WindowPlan};
+use crate::disk::BLOCK_BYTES;
+use crate::format::Place;
+
+/// Where the block of a position begins.
+pub(super) fn block_start(position: u64) -> u64 {
+    position - position % BLOCK_BYTES as u64
+}
+
+impl Commit {
+    /// What the first block of an extent from a place on waits for, and the journal file that holds its bytes already.
+    pub(super) fn first_of(&mut self, slot: LogSlot, from: &Place) -> (First, Option<UseId>) {
+        let block = block_start(from.position);
+        if block == from.position {
+            return (First::Free, None);
+        }
+        let cover = self.log(slot).cover.filter(|cover| {
+            cover.segment == from.segment
+                && cover.from <= block
+                && from.position <= cover.to
+                && cover.first >= self.read_from
+        });
+        let Some(cover) = cover else {
+            return (First::Due, None);
+        };
+        let Some(use_) = self.ring.by_id_mut(cover.file) else {
+            return (First::Due, None);
+        };
+        use_.needed += 1;
+        let first = match cover.last > self.known_synced {
+            true => First::Waits(cover.last),
+            false => First::Free,
+        };
+        (first, Some(cover.file))
+    }
+
+    /// What the store is told of the first block.
+    pub(super) fn first_block(flight: &Flight) -> FirstBlock {
+        match flight.first {
+            First::Free => FirstBlock::Along,
+            First::Due | First::Waits(_) => FirstBlock::Held,
+        }
+    }
+
+    /// Takes the image that an extent in flight waits for; `None` where it does not fit.
+    pub(super) fn gather_image(
+        &mut self,
+        slot: LogSlot,
+        plan: &mut WindowPlan,
+        bytes: &mut u64,
+        room: u64,
+    ) -> Option<()> {
+        let flight = self.log(slot).flight;
+        let Some(flight) = flight.filter(|flight| flight.first == First::Due) else {
+            return Some(());
+        };
+        let block = block_start(flight.from.position);
+        let image = Planned::Image {
+            segment: flight.from.segment,
+            position: block,
+            bytes: flight.from.position - block,
+        };
+        let over = *bytes + image.encoded_bytes() > self.config.window_bytes;
+        if over && !plan.entries.is_empty() {
+            return None;
+        }
+        // BOUND: the last file of a full ring is not filled with images, or marks and drops would find no room in it.
+        if self.ring.cramped() {
+            self.free_first(slot);
+            return Some(());
+        }
+        self.push(slot, image, plan, bytes, room).then_some(())?;
+        let sequence = self.ring.last().sequence + 1;
+        let use_ = self.ring.current_mut().expect("a window is being filled");
+        use_.needed += 1;
+        let file = use_.id;
+        let log = self.log_mut(slot);
+        let flight = log.flight.as_mut().expect("it was just seen");
+        flight.first = First::Waits(sequence);
+        flight.hold = Some(file);
+        let (segment, to) = (flight.from.segment, flight.from.position);
+        log.cover = match log.cover {
+            // Appends behind the place are in the same file: together they go back to the beginning of the block.
+            Some(cover) if cover.segment == segment && cover.from == to && cover.file == file => {
+                Some(Cover {
+                    from: block,
+                    last: sequence,
+                    ..cover
+                })
+            }
+            Some(cover) if (cover.segment, cover.to) > (segment, to) => Some(cover),
+            _ => Some(Cover {
+                segment,
+                from: block,
+                to,
+                file,
+                first: sequence,
+                last: sequence,
+            }),
+        };
+        Some(())
+    }
+
+    /// A window took a run: the journal holds the bytes that the log now ends with.
+    pub(super) fn cover_run(&mut self, slot: LogSlot, run: &Run, file: UseId) {
+        let sequence = self.ring.last().sequence + 1;
+        let log = self.log_mut(slot);
+        let to = run.position + run.bytes;
+        log.cover = match log.cover {
+            Some(cover)
+                if cover.segment == run.segment
+                    && cover.to == run.position
+                    && cover.file == file =>
+            {
+                Some(Cover {
+                    to,
+                    last: sequence,
+                    ..cover
+                })
+            }
+            _ => Some(Cover {
+                segment: run.segment,
+                from: run.position,
+                to,
+                file,
+                first: sequence,
+                last: sequence,
+            }),
+        };
+    }
+
+    /// A window with something of the log is synced: the first block may be written if that is what it waited for.
+    pub(super) fn first_synced(&mut self, slot: LogSlot) {
+        let known_synced = self.known_synced;
+        let flight = self.log(slot).flight;
+        if let Some(First::Waits(sequence)) = flight.map(|flight| flight.first)
+            && sequence <= known_synced
+        {
+            self.free_first(slot);
+        }
+    }
+
+    fn free_first(&mut self, slot: LogSlot) {
+        let flight = self.log_mut(slot).flight.as_mut();
+        flight.expect("an extent is in flight").first = First::Free;
+        self.effects.push_back(Effect::FirstBlock { slot });
+    }
+
+    /// The extent is over: nobody needs what its first block held before.
+    pub(super) fn release_hold(&mut self, flight: &Flight) {
+        if let Some(file) = flight.hold {
+            let use_ = self.ring.by_id_mut(file);
+            use_.expect("a file that is needed is in use").needed -= 1;
+        }
+    }
+}
