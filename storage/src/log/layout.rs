@@ -85,6 +85,18 @@ impl Layout {
         }
     }
 
+    /// Notes a batch that a reader walked over, where nobody has indexed it.
+    pub fn walked(&mut self, segment: Offset, position: u64, head: &BatchHead) {
+        let interval_bytes = self.interval_bytes;
+        if let Some(found) = self.segment_mut(segment)
+            && let Some(index) = &mut found.index
+            && let Ok(delta) = u32::try_from(head.base_offset.0 - segment.0)
+        {
+            let bytes = head.bytes as u64;
+            index.walked(delta, position, bytes, head.max_timestamp, interval_bytes);
+        }
+    }
+
     /// Begins the next segment; its base is the log's end.
     pub fn roll(&mut self, now: WallMs) -> Offset {
         let end = self.end();

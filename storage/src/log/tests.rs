@@ -149,6 +149,34 @@ proptest! {
     }
 
     #[test]
+    fn lookups_are_right_while_walks_index_what_was_not_known(batches in prop::collection::vec(any_batch(), 1..60),
+        known in 0..60usize, walked in 0..60usize, cut in 0..60usize) {
+        let mut model = built(&batches);
+        let whole = model.layout.clone();
+        let mut behind: Vec<_> = whole.segments().map(|held| (held.base, held.bytes, held.max_timestamp)).collect();
+        for (base, position, _) in model.batches.iter().skip(known).rev() {
+            let held = behind.iter_mut().find(|held| held.0 == *base).unwrap();
+            held.1 = *position;
+        }
+        for (base, position, newest) in behind {
+            model.layout.install(base, SegmentIndex::behind(position, newest));
+        }
+        for (base, position, head) in model.batches.iter().skip(known) {
+            model.layout.reindex(*base, *position, head);
+        }
+        model.check_lookups();
+        for (base, position, head) in model.batches.iter().take(walked) {
+            model.layout.walked(*base, *position, head);
+        }
+        model.check_lookups();
+        let cut = cut.min(model.batches.len() - 1);
+        let (segment, position, head) = model.batches[cut];
+        model.layout.truncate(segment, position + head.bytes as u64, head.end_offset());
+        model.batches.truncate(cut + 1);
+        model.check_lookups();
+    }
+
+    #[test]
     fn index_files_give_back_the_index(batches in prop::collection::vec(any_batch(), 0..60)) {
         let model = built(&batches);
         for segment in model.layout.segments() {

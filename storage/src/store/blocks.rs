@@ -17,6 +17,9 @@ use std::collections::{BTreeMap, HashMap};
 /// Segments are read back in blocks of so many bytes.
 pub(super) const COLD_BYTES: u64 = 512 << 10;
 
+/// A search for a time reads so far ahead of its walk.
+const FIND_AHEAD_BYTES: u64 = 1 << 20;
+
 /// A read that waits.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Query {
@@ -264,14 +267,20 @@ impl Store {
                     self.effects.push(StoreEffect::ReadReady { ticket, read });
                     return;
                 }
-                Err(missing) => missing,
+                Err(missing) => {
+                    self.read_ahead(slot, missing, max_bytes as u64);
+                    missing
+                }
             },
             Query::Find { timestamp, up_to } => match self.find_now(slot, timestamp, up_to) {
                 Ok(found) => {
                     self.effects.push(StoreEffect::FindReady { ticket, found });
                     return;
                 }
-                Err(missing) => missing,
+                Err(missing) => {
+                    self.read_ahead(slot, missing, FIND_AHEAD_BYTES);
+                    missing
+                }
             },
             Query::Cut => return self.cut(slot),
         };

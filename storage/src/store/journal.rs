@@ -7,7 +7,6 @@ use super::ops::{Job, JobEnd, Purpose};
 use super::shard_store::Store;
 use super::tasks::shared;
 use super::types::LogConfig;
-use crate::batch::BatchHead;
 use crate::cache::Cache;
 use crate::commit::{JournalSeed, LogSeed, LogSlot, Planned, Run, WindowPlan};
 use crate::disk::{BLOCK_BYTES, Caching, DiskOp, FileSlot, OpenMode, WriteSync};
@@ -16,7 +15,7 @@ use crate::format::{
     WindowHeader, journal_path, log_dir, shard_dir,
 };
 use crate::ids::{LogNumber, Now, ShardIndex};
-use crate::log::{Epochs, Layout, Segment};
+use crate::log::{Epochs, Layout, Segment, SegmentIndex};
 use crate::recovery::{Recovered, RecoveredCheckpoint, RecoveredLog};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -339,9 +338,15 @@ fn control_entry(log: &LogState, planned: &Planned) -> Entry {
     }
 }
 
-/// Indexes what recovery saw. Of a segment that it did not see from its start on only the newest timestamp is known: that goes in front, so
-/// that no time entry says that nothing newer lies before it.
+/// Indexes what recovery saw. Of what lies in front of that only the newest timestamp is known; readers index it as they walk over it.
 fn index_heads(log: &RecoveredLog, layout: &mut Layout) {
+    let held = layout.segments();
+    let held: Vec<_> = held
+        .map(|held| (held.base, held.bytes, held.max_timestamp))
+        .collect();
+    for (segment, bytes, newest) in held {
+        layout.install(segment, SegmentIndex::behind(bytes, newest));
+    }
     let mut segment = None;
     for placed in &log.heads {
         if segment != Some(placed.segment) {
@@ -350,13 +355,9 @@ fn index_heads(log: &RecoveredLog, layout: &mut Layout) {
                 .segments
                 .iter()
                 .find(|state| state.base == placed.segment);
-            let front = BatchHead {
-                max_timestamp: known.map_or(-1, |state| state.max_timestamp),
-                ..placed.head
-            };
-            if placed.position > 0 {
-                layout.reindex(placed.segment, 0, &front);
-            }
+            let newest = known.map_or(-1, |state| state.max_timestamp);
+            let index = SegmentIndex::behind(placed.position, newest);
+            layout.install(placed.segment, index);
         }
         layout.reindex(placed.segment, placed.position, &placed.head);
     }

@@ -87,7 +87,7 @@ impl Store {
     }
 
     /// Starts to read what a reader of so many bytes will want next.
-    fn read_ahead(&mut self, slot: LogSlot, from: BlockKey, bytes: u64) {
+    pub(super) fn read_ahead(&mut self, slot: LogSlot, from: BlockKey, bytes: u64) {
         let held = self
             .log(slot)
             .layout
@@ -332,8 +332,17 @@ impl Store {
         })
     }
 
-    /// The head of the batch at a walk's position. A batch that comes from disk is there as a whole and verified.
+    /// The head of the batch at a walk's position. Where recovery did not look at it, it is indexed now: a walk that is asked
+    /// again, or goes on later, begins where this one came to.
     fn batch_at(&mut self, slot: LogSlot, walk: &Walk) -> Result<BatchHead, Stop> {
+        let head = self.checked_batch(slot, walk)?;
+        let layout = &mut self.log_mut(slot).layout;
+        layout.walked(walk.segment, walk.position, &head);
+        Ok(head)
+    }
+
+    /// The head of a batch; one that comes from disk is there as a whole and verified.
+    fn checked_batch(&mut self, slot: LogSlot, walk: &Walk) -> Result<BatchHead, Stop> {
         let log = self.log(slot).number;
         if let Some(held) = self.cache.peek(log, walk.segment, walk.position)
             && held.len() >= HEADER_BYTES

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::batch::{BatchBuilder, BatchHead, BatchHeader};
-use crate::disk::{BlockingDisk, DiskDone};
+use crate::disk::{BlockingDisk, DiskDone, DiskOp};
 use crate::format::{
     CheckpointSlot, JournalFileState, WindowAt, WindowBuilder, WindowHeader, journal_path,
     shard_dir,
@@ -11,6 +11,7 @@ use crate::ids::{
     LeaderEpoch, LogNumber, MetadataIndex, NodeId, Now, Offset, PartitionIndex, ShardIndex, Tick,
     TopicId, WallMs,
 };
+use crate::log::SegmentIndex;
 use crate::recovery::{RecoveredCheckpoint, RecoveredJournal};
 use crate::sim::{SimDisk, SimRng};
 use bytes::Bytes;
@@ -78,13 +79,21 @@ struct Rig {
     rng: SimRng,
     durable: HashMap<LogNumber, Offset>,
     ready: Vec<(ReadTicket, Read)>,
+    /// Reads of segments.
+    blocks_read: usize,
     starts: HashMap<LogNumber, Offset>,
 }
 
 impl Rig {
     fn new(seed: u64) -> Rig {
+        let cold_bytes_max = StoreConfig::new(NodeId(1), ShardIndex(0)).cold_bytes_max;
+        Rig::with_cold_bytes(seed, cold_bytes_max)
+    }
+
+    fn with_cold_bytes(seed: u64, cold_bytes_max: u64) -> Rig {
         let disk = SimDisk::new();
         let config = StoreConfig {
+            cold_bytes_max,
             journal_file_bytes: FILE_BYTES,
             large_bytes: 16 << 10,
             clean_bytes_max: 128 << 10,
@@ -103,6 +112,7 @@ impl Rig {
             rng: SimRng::new(seed),
             durable: HashMap::new(),
             ready: Vec::new(),
+            blocks_read: 0,
             starts: HashMap::new(),
         }
     }
@@ -146,7 +156,10 @@ impl Rig {
         self.store.drain(&mut effects);
         for effect in effects {
             match effect {
-                StoreEffect::Op(id, op) => self.disk.submit(id, op),
+                StoreEffect::Op(id, op) => {
+                    self.blocks_read += usize::from(matches!(op, DiskOp::Read { .. }));
+                    self.disk.submit(id, op);
+                }
                 StoreEffect::Durable { log, end } => {
                     self.durable.insert(log, end);
                 }
@@ -321,6 +334,36 @@ fn a_truncation_into_evicted_bytes_finds_its_place_on_disk() {
     assert_eq!(rig.durable.get(&log), Some(&Offset(6)));
     let bases = rig.read_all(log, Offset(0), 100_000);
     assert_eq!(bases, (0..6).map(Offset).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_segment_that_a_restart_knows_nothing_of_is_read_once() {
+    let mut rig = Rig::with_cold_bytes(9, 1 << 20);
+    let log = rig.open(1, LogConfig::default());
+    for _ in 0..100 {
+        rig.append(log, 60_000);
+        rig.work(2);
+    }
+    rig.stop();
+    // As after a restart behind a checkpoint: nothing of it is in memory, and none of its batches is indexed.
+    let slot = rig.store.slot(log).expect("it is open");
+    let layout = &mut rig.store.log_mut(slot).layout;
+    let held = layout.active();
+    let (base, bytes, newest) = (held.base, held.bytes, held.max_timestamp);
+    layout.install(base, SegmentIndex::behind(bytes, newest));
+    rig.store.cache.trim();
+    let blocks = bytes.div_ceil(super::blocks::COLD_BYTES) as usize;
+
+    let bases = rig.read_all(log, Offset(0), 200_000);
+    assert_eq!(bases, (0..100).map(Offset).collect::<Vec<_>>());
+    assert!(
+        rig.blocks_read <= 2 * blocks,
+        "{} reads of {blocks} blocks",
+        rig.blocks_read
+    );
+    let before = rig.blocks_read;
+    assert_eq!(rig.read_all(log, Offset(99), 200_000), [Offset(99)]);
+    assert!(rig.blocks_read <= before + 2, "what was read once is indexed");
 }
 
 #[test]
