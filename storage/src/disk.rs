@@ -70,7 +70,7 @@ pub enum DiskOp {
         mode: OpenMode,
         caching: Caching,
     },
-    /// Closes a slot.
+    /// Closes a slot; nothing where its `Open` failed.
     Close { slot: FileSlot },
     /// Reserves `bytes` from `position` on; the length grows to cover them.
     Reserve {

@@ -1,4 +1,5 @@
-"""A full disk: appends are refused with KAFKA_STORAGE_ERROR [56], reads go on, and it heals when room returns.
+"""A full disk: appends are refused with KAFKA_STORAGE_ERROR [56] and none of them stalls, topics are refused as soon as the
+metadata has no room either, reads and deletions go on, a stop ends, and it heals when room returns.
 
 Needs root (a loop mount); says so and passes where it is not.
 """
@@ -9,14 +10,14 @@ import sys
 import time
 
 from broker import Broker, work_dir
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from clients import kcat
 
 IMAGE_BYTES = 320 << 20
 TOPIC = "full"
 STORAGE_ERROR = 56
-TIMED_OUT = -192
+WAIT_MAX_S = 5
 
 
 def send(broker, value, count):
@@ -41,6 +42,38 @@ def send(broker, value, count):
     return good, codes
 
 
+def fill(path):
+    with open(path, "wb") as file:
+        try:
+            while True:
+                file.write(b"\0" * (1 << 20))
+        except OSError:
+            pass
+
+
+def check_topics(admin):
+    """Topics are made while the metadata has room, then refused; each answer comes at once. Deletions still work."""
+    made = []
+    while True:
+        name = f"topic-{len(made)}"
+        began = time.monotonic()
+        try:
+            admin.create_topics([NewTopic(name, 500, 1)])[name].result(timeout=20)
+            made.append(name)
+        except KafkaException as refused:
+            assert refused.args[0].code() == STORAGE_ERROR, refused
+            assert "full" in refused.args[0].str(), refused
+            break
+        finally:
+            assert time.monotonic() - began < WAIT_MAX_S, f"{name} took {time.monotonic() - began:.1f} s"
+        assert len(made) < 100, "a full disk takes topics for ever"
+    gone = made.pop() if made else None
+    if gone:
+        admin.delete_topics([gone])[gone].result(timeout=WAIT_MAX_S)
+    print(f"    topics are refused after {len(made) + 1}, one of them could be deleted")
+    return made
+
+
 def check(mount):
     settings = ["storage.journal.file.bytes=8388608", "log.segment.bytes=8388608"]
     with Broker("full", data=mount / "data", settings=settings) as broker:
@@ -50,25 +83,19 @@ def check(mount):
         good, codes = send(broker.address, b"x" * 100, 100)
         assert len(good) == 100 and not codes, codes
         filler = mount / "filler"
-        with open(filler, "wb") as file:
-            try:
-                while True:
-                    file.write(b"\0" * (1 << 20))
-            except OSError:
-                pass
-
-        # What was admitted while the journal could still grow may be answered only when room returns (the client gives up
-        # on it); from then on everything is refused at once.
+        fill(filler)
         acknowledged, codes = 100, []
         deadline = time.monotonic() + 90
         while set(codes) != {STORAGE_ERROR}:
             assert time.monotonic() < deadline, f"a full disk refuses nothing: {set(codes)}"
             good, codes = send(broker.address, os.urandom(60_000), 400)
             acknowledged += len(good)
-            assert set(codes) <= {STORAGE_ERROR, TIMED_OUT}, f"refused with {set(codes)}"
+            assert set(codes) <= {STORAGE_ERROR}, f"refused with {set(codes)}"
         read = kcat(broker.address, ["-C", "-t", TOPIC, "-o", "beginning", "-e", "-q", "-f", "%o\\n"]).split()
         assert len(read) >= acknowledged, f"{len(read)} of {acknowledged} acknowledged records can be read"
         assert broker.process.poll() is None, "the broker did not survive a full disk"
+        topics = check_topics(admin)
+        admin.delete_topics(["filler", *topics])["filler"].result(timeout=WAIT_MAX_S)
 
         filler.unlink()
         deadline = time.monotonic() + 30
@@ -83,7 +110,10 @@ def check(mount):
         broker.start()
         read = kcat(broker.address, ["-C", "-t", TOPIC, "-o", "beginning", "-e", "-q", "-f", "%o\\n"]).split()
         assert len(read) >= after, f"{len(read)} of {after} acknowledged records after a restart"
-        print(f"    refused with [56] after {acknowledged} records, read on, healed, all there after kill -9")
+        fill(filler)
+        send(broker.address, os.urandom(60_000), 400)
+        took = broker.stop(within_s=15)
+        print(f"    refused with [56] after {acknowledged} records, read on, healed, all there after kill -9; a stop on the full disk took {took:.1f} s")
 
 
 def main():

@@ -2,7 +2,9 @@
 
 use super::errors;
 use super::settings::Settings;
-use crate::machine::controller::{CreateTopics, Created, Intent, NewTopic, PerTopic, Unspecified};
+use crate::machine::controller::{
+    CreateTopics, Created, Intent, NewTopic, PARTITIONS_PER_REQUEST, PerTopic, Unspecified,
+};
 use crate::machine::topic_config::{KEYS, Source, Values, effective};
 use millstream_net::wire::api::{
     CreatableTopic, CreatableTopicConfigEntry, CreatableTopicResult, CreateTopicsRequest,
@@ -11,11 +13,48 @@ use millstream_net::wire::api::{
 use millstream_net::wire::{ErrorCode, Str, Uuid};
 use millstream_storage::ids::NodeId;
 
+/// What the metadata of one partition takes in the quorum's log, at the most.
+const PARTITION_BYTES: u64 = 256;
+/// The same for a topic without its partitions, its name and its configuration.
+const TOPIC_BYTES: u64 = 1024;
+
+/// What the metadata of the topics takes in the quorum's log, at the most; nothing where they are only looked at.
+pub fn record_bytes(request: &CreateTopicsRequest, partitions_default: i32) -> u64 {
+    if request.validate_only {
+        return 0;
+    }
+    let topic_bytes = |topic: &CreatableTopic| {
+        let partitions = match topic.num_partitions {
+            // BOUND: more than a topic may have is refused by the controller.
+            0.. => topic.num_partitions.min(PARTITIONS_PER_REQUEST as i32),
+            _ => partitions_default,
+        };
+        let partitions = (partitions.max(0) as u64).max(topic.assignments.len() as u64);
+        let value_bytes = |value: &Option<Str>| value.as_ref().map_or(0, |value| value.len());
+        let configs = topic.configs.iter();
+        let configs: usize = configs
+            .map(|config| 64 + config.name.len() + value_bytes(&config.value))
+            .sum();
+        TOPIC_BYTES + topic.name.len() as u64 + configs as u64 + partitions * PARTITION_BYTES
+    };
+    request.topics.iter().map(topic_bytes).sum()
+}
+
+/// The same for a topic that is made because somebody named it.
+pub fn auto_record_bytes(partitions_default: i32) -> u64 {
+    TOPIC_BYTES + partitions_default.max(0) as u64 * PARTITION_BYTES
+}
+
 /// The answer where every topic has the same error.
-pub fn refuse_all(request: &CreateTopicsRequest, code: ErrorCode) -> CreateTopicsResponse {
+pub fn refuse_all(
+    request: &CreateTopicsRequest,
+    code: ErrorCode,
+    message: Option<&'static str>,
+) -> CreateTopicsResponse {
     let topics = request.topics.iter().map(|topic| CreatableTopicResult {
         name: topic.name.clone(),
         error_code: code,
+        error_message: message.map(Str::from_static),
         ..CreatableTopicResult::default()
     });
     CreateTopicsResponse {

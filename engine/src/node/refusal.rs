@@ -23,6 +23,8 @@ pub mod code {
     pub const SYSTEM: u8 = 71;
     /// The disk failed.
     pub const DISK: u8 = 74;
+    /// The node was asked to stop and did not come to its end.
+    pub const STUCK: u8 = 76;
 }
 
 impl Refusal {

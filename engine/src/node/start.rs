@@ -34,6 +34,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// BOUND: findings of recovery that are told one by one.
 const FINDINGS_TOLD_MAX: usize = 20;
 
+/// BOUND: a stop that takes longer is ended, whatever it waits for.
+const STOP_MAX: Duration = Duration::from_secs(10);
+
 /// Runs a node until it is stopped.
 pub fn serve(mut config: Config) -> Result<(), Refusal> {
     let began = Instant::now();
@@ -83,6 +86,7 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
     signals
         .on_first(move || {
             eprintln!("millstream: stopping");
+            bound_stop();
             wakers.iter().for_each(|waker| waker.stop());
         })
         .map_err(system("signals cannot be waited for"))?;
@@ -99,6 +103,24 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
     wait(threads)?;
     eprintln!("millstream: stopped");
     Ok(())
+}
+
+/// Ends the process if the stop that begins now does not end in time: an operation of the disk may never come back.
+fn bound_stop() {
+    let end = || {
+        std::thread::sleep(STOP_MAX);
+        eprintln!(
+            "millstream: the stop is not done after {} s, the disk does not answer; ending here, nothing acknowledged is lost by that",
+            STOP_MAX.as_secs()
+        );
+        std::process::exit(i32::from(code::STUCK));
+    };
+    let started = std::thread::Builder::new()
+        .name("stop-bound".into())
+        .spawn(end);
+    if let Err(error) = started {
+        eprintln!("millstream: nothing bounds the stop: {error}");
+    }
 }
 
 /// Ends the process at a dead end: what is acknowledged is on disk.

@@ -1,8 +1,9 @@
 //! The ring of journal files: which one is filled, which hold bytes that are still needed, which are free.
 //!
 //! Always: (1) files are recycled strictly oldest first, and only behind a synced checkpoint that no longer needs them;
-//! (2) a window lies directly behind the previous one or at the start of the next file; (3) the last file of a full ring takes
-//! control entries only, so that marks, drops and log starts can always be written.
+//! (2) a window lies directly behind the previous one or at the start of the next file; (3) the last file that exists takes
+//! control entries only, so that marks, drops and log starts can always be written; (4) no append is admitted into a file that is
+//! still to be made: the disk may be full.
 
 use super::types::{JournalSeed, LogSlot};
 use crate::format::WindowAt;
@@ -32,7 +33,7 @@ pub(super) struct Ring {
     free: VecDeque<u32>,
     files: u32,
     creating: usize,
-    /// Set when a file could not be made: no more are counted on until one is recycled.
+    /// Set when a file could not be made: it is tried again after a while, or when one is recycled.
     stunted: bool,
     next_use: UseId,
     position: u64,
@@ -86,8 +87,12 @@ impl Ring {
     /// The number of a file to make now, if one is wanted.
     pub(super) fn grow(&mut self) -> Option<u32> {
         let files = self.files as usize;
-        let short = files < self.files_min
-            || (self.free.is_empty() && self.position * 2 >= self.file_bytes);
+        let low = match self.free.len() {
+            0 => true,
+            1 => self.position * 2 >= self.file_bytes,
+            _ => false,
+        };
+        let short = files < self.files_min || low;
         if self.creating > 0 || self.stunted || files >= self.files_max || !short {
             return None;
         }
@@ -116,9 +121,9 @@ impl Ring {
         }
     }
 
-    /// Whether the file being filled is the last of a full ring.
+    /// Whether the file being filled is the last one.
     pub(super) fn control_only(&self) -> bool {
-        self.free.is_empty() && self.in_use.len() >= 2 && self.growable() == 0
+        self.free.is_empty() && self.in_use.len() >= 2
     }
 
     /// Whether what is left must be kept for marks and drops.
@@ -170,15 +175,7 @@ impl Ring {
         if self.control_only() {
             return 0;
         }
-        let more = self.free.len() + self.growable();
-        self.room() + self.file_bytes * (more.saturating_sub(1)) as u64
-    }
-
-    fn growable(&self) -> usize {
-        match self.stunted {
-            true => 0,
-            false => self.files_max.saturating_sub(self.files as usize) + self.creating,
-        }
+        self.room() + self.file_bytes * self.free.len().saturating_sub(1) as u64
     }
 
     pub(super) fn current(&self) -> Option<&FileUse> {
@@ -206,9 +203,9 @@ impl Ring {
         self.in_use.iter()
     }
 
-    /// Whether the oldest file should be emptied: nothing is free to go on with.
+    /// Whether the oldest file should be emptied: nothing is free to go on with but the file for control entries.
     pub(super) fn pressed(&self) -> bool {
-        self.in_use.len() >= 2 && self.free.is_empty()
+        self.in_use.len() >= 2 && self.free.len() <= 1
     }
 
     /// Whether a checkpoint would free a file that is wanted.

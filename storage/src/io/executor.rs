@@ -270,8 +270,10 @@ impl DiskExecutor {
     }
 
     fn close(&mut self, slot: FileSlot) -> Stage {
-        let open = self.files.remove(&slot).and_then(|open| open.file);
-        match Arc::try_unwrap(open.expect("a slot is closed after it was opened")) {
+        let Some(open) = self.files.remove(&slot).and_then(|open| open.file) else {
+            return Stage::Nothing;
+        };
+        match Arc::try_unwrap(open) {
             Ok(file) => Stage::Close {
                 file: file.into_raw_fd(),
             },

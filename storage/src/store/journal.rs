@@ -279,12 +279,14 @@ impl Store {
         self.commit.file_ready(file);
     }
 
-    /// There was no space for a journal file: what was made of it stays for the next attempt to overwrite.
+    /// There was no space for a journal file: what was made of it is removed, since it takes the space that others need.
     pub(super) fn journal_file_failed(&mut self, file: u32) {
-        if let Some(slot) = self.journal.slots.remove(&file) {
-            self.close(slot);
-        }
-        self.commit.file_failed(file);
+        let slot = self.journal.slots.remove(&file);
+        let slot = slot.expect("a file that is being made has a slot");
+        let path = shared(&journal_path(self.journal.shard, file));
+        let steps = VecDeque::from([DiskOp::Close { slot }, DiskOp::Unlink { path }]);
+        let end = JobEnd::JournalFileUnmade(file, slot);
+        self.ops.start(Job { steps, end }, &mut self.effects);
     }
 }
 

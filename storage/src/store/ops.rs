@@ -48,6 +48,8 @@ pub(super) enum JobEnd {
     Task(LogSlot),
     /// A journal file is zeroed and durable.
     JournalFile(u32),
+    /// What there was of a journal file that could not be made is gone.
+    JournalFileUnmade(u32, FileSlot),
     /// The checkpoint is durable and its file is closed; the one before it.
     Checkpoint(FileSlot, RecoveredCheckpoint),
 }

@@ -307,6 +307,10 @@ impl Store {
                 self.next_task(slot);
             }
             Some(JobEnd::JournalFile(file)) => self.journal_file_made(file),
+            Some(JobEnd::JournalFileUnmade(file, slot)) => {
+                self.files.closed(slot);
+                self.commit.file_failed(file);
+            }
             Some(JobEnd::Checkpoint(slot, _)) => {
                 self.files.closed(slot);
                 self.checkpoint_written();

@@ -414,6 +414,11 @@ impl Store {
         self.ops.is_empty() && self.commit.idle()
     }
 
+    /// Whether no operation is in flight.
+    pub fn is_quiet(&self) -> bool {
+        self.ops.is_empty()
+    }
+
     /// When `turn` next wants to be called though nothing happens.
     pub fn deadline(&self) -> Option<Tick> {
         let retention = (!self.by_number.is_empty()).then_some(self.retention_at);

@@ -363,7 +363,10 @@ fn a_segment_that_a_restart_knows_nothing_of_is_read_once() {
     );
     let before = rig.blocks_read;
     assert_eq!(rig.read_all(log, Offset(99), 200_000), [Offset(99)]);
-    assert!(rig.blocks_read <= before + 2, "what was read once is indexed");
+    assert!(
+        rig.blocks_read <= before + 2,
+        "what was read once is indexed"
+    );
 }
 
 #[test]

@@ -13,7 +13,7 @@ use millstream_storage::ids::{LeaderEpoch, PartitionIndex, TopicId};
 use std::collections::BTreeMap;
 
 /// BOUND: partitions one request may create.
-const PARTITIONS_PER_REQUEST: usize = 10_000;
+pub const PARTITIONS_PER_REQUEST: usize = 10_000;
 /// BOUND: the longest name; with `-PARTITION` it is a directory name elsewhere.
 const NAME_BYTES_MAX: usize = 249;
 

@@ -12,6 +12,7 @@ mod place;
 mod tests;
 mod types;
 
+pub use create::PARTITIONS_PER_REQUEST;
 pub use types::{
     Answer, Ask, CreateTopics, Created, Deleted, Effect, Intent, NewTopic, PerTopic, RefusalKind,
     Refused, TopicName, Unspecified,

@@ -38,6 +38,17 @@ pub enum QuorumEffect {
     },
 }
 
+/// Whether the disk has room for an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Room {
+    /// It has.
+    Ready,
+    /// It is being reserved: to be asked again behind the next operation of the quorum.
+    Coming,
+    /// The disk is full.
+    Full,
+}
+
 /// A quorum as its node sees it.
 pub trait Quorum {
     /// The image as of the newest entry known to be committed at the start; what follows comes as `Applied`.
@@ -46,8 +57,9 @@ pub trait Quorum {
     fn term(&self) -> u64;
     /// Who decides; `None` while nobody is known to.
     fn leader(&self) -> Option<NodeId>;
-    /// Whether an entry of so many bytes would find room on the disk. Asked before something is decided that can be refused.
-    fn admits(&self, bytes: u64) -> bool;
+    /// Whether an entry of so many bytes finds room on the disk, beside what was proposed and what frees space. Asked before
+    /// something is decided that can be refused; reserves the room where it is missing.
+    fn admit(&mut self, bytes: u64) -> Room;
     /// Proposes the entry of this index, which must be the next one.
     fn propose(&mut self, index: MetadataIndex, records: Vec<Record>);
     /// Takes the image the log up to it may be forgotten for.

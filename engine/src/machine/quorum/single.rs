@@ -10,7 +10,7 @@ use super::format::{
     LogHead, encode_frame, encode_snapshot, encode_vouch, log_path, pad, snapshot_path,
 };
 use super::recover::Limits;
-use super::{Quorum, QuorumEffect};
+use super::{Quorum, QuorumEffect, Room};
 use crate::machine::image::{Entry, Image, Member, Payload, Record, Snapshot};
 use bytes::Bytes;
 use millstream_storage::disk::{
@@ -83,6 +83,8 @@ pub struct SingleNode {
     vouched: bool,
     quiet_since: Tick,
     full_until: Option<Tick>,
+    /// Room that somebody waits for.
+    wanted: u64,
 
     snapshot: Option<Snapshot>,
     snapshot_told: bool,
@@ -126,6 +128,7 @@ impl SingleNode {
             vouched: false,
             quiet_since: Tick(0),
             full_until: None,
+            wanted: 0,
             snapshot: None,
             snapshot_told: false,
             snapshot_retry: None,
@@ -176,11 +179,13 @@ impl SingleNode {
                 };
                 self.log_step(Stage::Opening, open);
             }
+            // What has room is written though the disk is full: deletions, for instance.
+            Stage::Idle if !self.queue.is_empty() && self.may_write() => self.write(),
             Stage::Idle if self.full_until.is_some() => {}
-            Stage::Idle if !self.queue.is_empty() => self.write(),
             Stage::Idle if self.snapshot.is_some() && self.chores.is_empty() => self.begin_roll(),
-            Stage::Idle if self.room() < self.limits.room_bytes / 2 => {
-                self.reserve(self.limits.room_bytes)
+            Stage::Idle if self.room() < self.wanted.max(self.limits.room_bytes / 2) => {
+                let missing = self.wanted.saturating_sub(self.room());
+                self.reserve(missing.max(self.limits.room_bytes))
             }
             Stage::Idle if self.vouch_due(now) => self.vouch(),
             _ => {}
@@ -189,6 +194,23 @@ impl SingleNode {
 
     fn room(&self) -> u64 {
         self.end.bytes.saturating_sub(self.end.position)
+    }
+
+    fn may_write(&self) -> bool {
+        self.full_until.is_none() || self.queued_bytes() <= self.room()
+    }
+
+    /// What the proposals that wait take.
+    fn queued_bytes(&self) -> u64 {
+        if self.queue.is_empty() {
+            return 0;
+        }
+        let mut frames = Vec::new();
+        for entry in &self.queue {
+            encode_frame(entry, self.synced, 0, &mut frames);
+        }
+        pad(&mut frames);
+        frames.len() as u64
     }
 
     fn reserve(&mut self, bytes: u64) {
@@ -256,6 +278,7 @@ impl SingleNode {
         match (self.stage, failed) {
             (Stage::Reserving { .. }, Some(ENOSPC | EDQUOT)) => {
                 self.full_until = Some(now.tick.after_ms(ROOM_RETRY_MS));
+                self.wanted = 0;
                 self.stage = Stage::Idle;
             }
             (Stage::Rolling, Some(ENOSPC | EDQUOT)) => self.give_up_roll(now),
@@ -264,6 +287,7 @@ impl SingleNode {
             (Stage::Reserving { bytes }, None) => {
                 self.end.bytes += bytes;
                 self.full_until = None;
+                self.wanted = 0;
                 self.stage = Stage::Idle;
             }
             (Stage::Writing, None) => {
@@ -497,9 +521,17 @@ impl Quorum for SingleNode {
         Some(self.me.node)
     }
 
-    fn admits(&self, bytes: u64) -> bool {
+    fn admit(&mut self, bytes: u64) -> Room {
         // A quarter stays for what frees space: deletions, registrations.
-        self.full_until.is_none() || bytes + self.limits.room_bytes / 4 <= self.room()
+        let needed = self.queued_bytes() + bytes + self.limits.room_bytes / 4;
+        if needed <= self.room() {
+            return Room::Ready;
+        }
+        if self.full_until.is_some() {
+            return Room::Full;
+        }
+        self.wanted = self.wanted.max(needed);
+        Room::Coming
     }
 
     fn propose(&mut self, index: MetadataIndex, records: Vec<Record>) {

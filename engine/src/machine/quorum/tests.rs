@@ -246,7 +246,7 @@ fn a_full_disk_makes_proposals_wait_and_heals() {
     bench.disk.limit_capacity(Some(1 << 20));
     let mut refused = false;
     for key in 0..100 {
-        refused |= !bench.quorum.admits(100_000);
+        refused |= bench.quorum.admit(100_000) == Room::Full;
         bench.propose(key, 100_000);
         for _ in 0..20 {
             bench.step(&mut rng);
@@ -261,6 +261,32 @@ fn a_full_disk_makes_proposals_wait_and_heals() {
         bench.step(&mut rng);
     }
     assert_eq!(bench.image.index(), bench.proposed);
+}
+
+#[test]
+fn a_full_disk_refuses_what_needs_room_and_takes_what_fits() {
+    let mut rng = SimRng::new(5);
+    let mut bench = Bench::start(SimDisk::new()).expect("it begins");
+    bench.settle(&mut rng);
+    bench.disk.limit_capacity(Some(1));
+    assert_eq!(bench.quorum.admit(1 << 20), Room::Coming);
+    for _ in 0..5 {
+        bench.step(&mut rng);
+    }
+    assert_eq!(bench.quorum.admit(1 << 20), Room::Full);
+    bench.propose(1, 100);
+    bench.settle(&mut rng);
+    assert_eq!(
+        bench.image.index(),
+        bench.proposed,
+        "a small entry has room"
+    );
+    bench.disk.limit_capacity(None);
+    bench.now.tick = bench.now.tick.after_ms(2000);
+    bench.settle(&mut rng);
+    assert_eq!(bench.quorum.admit(1 << 20), Room::Coming);
+    bench.settle(&mut rng);
+    assert_eq!(bench.quorum.admit(1 << 20), Room::Ready);
 }
 
 #[test]

@@ -7,11 +7,12 @@
 
 use super::Core;
 use super::routes::{Placer, Route};
+use super::wishes::Wish;
 use crate::api;
 use crate::api::settings::Settings;
 use crate::machine::controller::{self, Controller, ControllerConfig, Effect};
 use crate::machine::image::{Delta, Entry, Image, Record, Registration, Topic};
-use crate::machine::quorum::{Quorum, QuorumEffect};
+use crate::machine::quorum::{Quorum, QuorumEffect, Room};
 use crate::machine::topic_config::{KEYS, TopicConfig, Values};
 use crate::shard::event::{FatalReason, ShardEffect};
 use crate::shard::mail::{Answer, Ask, Mail, Published, RequestId};
@@ -72,6 +73,11 @@ pub(super) struct Control {
     node: NodeId,
     /// The broker epoch of the former life, if there was one.
     former: Option<BrokerEpoch>,
+    /// What was not decided yet, and whether there is anything new about it.
+    wishes: VecDeque<Wish>,
+    wished: bool,
+    /// `num.partitions`.
+    partitions: i32,
     asks: BTreeMap<controller::Ask, Asker>,
     next_ask: u64,
     waiting: VecDeque<Waiting>,
@@ -85,6 +91,7 @@ impl Control {
         let image = seed.quorum.image().clone();
         let term = seed.quorum.term();
         let node = seed.registration.node;
+        let partitions = seed.controller.partitions;
         let former = image.broker(node).map(|broker| broker.epoch);
         let mut control = Control {
             quorum: seed.quorum,
@@ -95,6 +102,9 @@ impl Control {
             placer: Placer::new(shard_count, seed.first_log, seed.found),
             node,
             former,
+            wishes: VecDeque::new(),
+            wished: false,
+            partitions,
             asks: BTreeMap::new(),
             next_ask: 0,
             waiting: VecDeque::new(),
@@ -123,7 +133,7 @@ impl Control {
 
     /// When it next wants a turn.
     pub(super) fn deadline(&self) -> Option<Tick> {
-        match self.effects.is_empty() {
+        match self.effects.is_empty() && !self.wished {
             true => self.quorum.deadline(),
             false => Some(Tick(0)),
         }
@@ -131,20 +141,77 @@ impl Control {
 
     /// Whether nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
-        self.quorum.is_idle() && self.effects.is_empty()
+        self.quorum.is_idle() && self.effects.is_empty() && self.wishes.is_empty()
+    }
+
+    fn wish(&mut self, wish: Wish) {
+        self.wishes.push_back(wish);
+        self.wished = true;
+    }
+
+    /// Decides what the disk has room for, in order; what it has none for is refused, except what frees space.
+    fn decide(&mut self, letters: &mut Vec<(ShardIndex, Mail)>) {
+        self.wished = false;
+        let mut granted = 0;
+        while let Some(wish) = self.wishes.pop_front() {
+            let bytes = wish.record_bytes(self.partitions);
+            match bytes.map_or(Room::Ready, |bytes| self.quorum.admit(granted + bytes)) {
+                Room::Ready => {
+                    granted += bytes.unwrap_or(0);
+                    self.grant(wish);
+                }
+                Room::Full => letters.extend(wish.refused()),
+                Room::Coming => {
+                    self.wishes.push_front(wish);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn grant(&mut self, wish: Wish) {
+        let mut effects = std::mem::take(&mut self.effects);
+        let random = &mut self.random;
+        match wish {
+            Wish::Topics(from, id, Ask::Create { version, request }) => {
+                let plan = api::create_topics::plan(version, &request);
+                let mut random = || random();
+                let ask = name(
+                    &mut self.next_ask,
+                    &mut self.asks,
+                    Asker::Topics(from, id, version),
+                );
+                self.controller
+                    .create_topics(ask, &plan, &mut random, &mut effects);
+            }
+            Wish::Topics(_, _, Ask::AutoCreate(names)) => {
+                for name in names {
+                    let mut random = || random();
+                    // Who asked was told about its name already; what is on its way is no error.
+                    let _ = self
+                        .controller
+                        .auto_create(&name, &mut random, &mut effects);
+                }
+            }
+            Wish::Topics(from, id, Ask::Delete { version, request }) => {
+                let plan = api::delete_topics::plan(&request);
+                let asker = Asker::Topics(from, id, version);
+                let ask = name(&mut self.next_ask, &mut self.asks, asker);
+                self.controller.delete_topics(ask, &plan, &mut effects);
+            }
+            Wish::ProducerIds(from) => {
+                let asker = Asker::ProducerIds(from);
+                let ask = name(&mut self.next_ask, &mut self.asks, asker);
+                self.controller.producer_ids(ask, &mut effects);
+            }
+        }
+        self.effects = effects;
     }
 
     /// Whether the image holds the registration of this process.
     fn is_registered(&self) -> bool {
         let epoch = self.image.broker(self.node).map(|broker| broker.epoch);
         epoch.is_some() && epoch != self.former
-    }
-
-    fn name(&mut self, asker: Asker) -> controller::Ask {
-        self.next_ask += 1;
-        let ask = controller::Ask(self.next_ask);
-        self.asks.insert(ask, asker);
-        ask
     }
 
     fn place(&mut self, settings: &Settings, topic: &Topic) {
@@ -209,6 +276,18 @@ impl Control {
     }
 }
 
+/// The name of a question to the controller.
+fn name(
+    next: &mut u64,
+    asks: &mut BTreeMap<controller::Ask, Asker>,
+    asker: Asker,
+) -> controller::Ask {
+    *next += 1;
+    let ask = controller::Ask(*next);
+    asks.insert(ask, asker);
+    ask
+}
+
 /// Operations of the quorum carry this bit; those of the store never do.
 const QUORUM_OPS: u64 = 1 << 63;
 
@@ -257,38 +336,7 @@ impl Core {
         let Some(control) = &mut self.control else {
             panic!("the controller lives on shard 0");
         };
-        let mut effects = std::mem::take(&mut control.effects);
-        match ask {
-            Ask::Create {
-                version,
-                request: asked,
-            } => {
-                let ask = control.name(Asker::Topics(from, request, version));
-                let plan = api::create_topics::plan(version, &asked);
-                let random = &mut control.random;
-                control
-                    .controller
-                    .create_topics(ask, &plan, &mut || random(), &mut effects);
-            }
-            Ask::AutoCreate(names) => {
-                for name in names {
-                    let random = &mut control.random;
-                    // Who asked was told about its name already; what is on its way is no error.
-                    let _ = control
-                        .controller
-                        .auto_create(&name, &mut || random(), &mut effects);
-                }
-            }
-            Ask::Delete {
-                version,
-                request: asked,
-            } => {
-                let ask = control.name(Asker::Topics(from, request, version));
-                let plan = api::delete_topics::plan(&asked);
-                control.controller.delete_topics(ask, &plan, &mut effects);
-            }
-        }
-        control.effects = effects;
+        control.wish(Wish::Topics(from, request, ask));
     }
 
     /// A shard wants producer ids.
@@ -296,8 +344,7 @@ impl Core {
         let Some(control) = &mut self.control else {
             panic!("the controller lives on shard 0");
         };
-        let ask = control.name(Asker::ProducerIds(from));
-        control.controller.producer_ids(ask, &mut control.effects);
+        control.wish(Wish::ProducerIds(from));
     }
 
     /// A shard acts by an image.
@@ -316,6 +363,7 @@ impl Core {
     ) {
         let mut quorum = Vec::new();
         loop {
+            control.decide(letters);
             for effect in std::mem::take(&mut control.effects) {
                 match effect {
                     Effect::Propose { index, records } => control.quorum.propose(index, records),

@@ -23,6 +23,7 @@ mod stall;
 mod stop;
 mod timers;
 mod topics;
+mod wishes;
 
 pub use control::ControlSeed;
 pub use seed::CoreSeed;
@@ -139,7 +140,8 @@ impl ShardCore for Core {
         let control = self.control.as_ref().and_then(|control| control.deadline());
         let stalled = self.stalled.deadline();
         let store = self.store.deadline();
-        let deadlines = [self.timers.next(), store, conns, control, stalled];
+        let stopping = self.stopping.deadline();
+        let deadlines = [self.timers.next(), store, conns, control, stalled, stopping];
         deadlines.into_iter().flatten().min()
     }
 }

@@ -123,6 +123,13 @@ impl Requests {
         self.fetches.iter().map(|(_, id)| *id).collect()
     }
 
+    /// All requests that wait for the controller's word on topics.
+    pub(super) fn about_topics(&self) -> Vec<SlotId> {
+        let about = self.table.iter();
+        let about = about.filter(|(_, request)| matches!(request.work, Work::Topics(_)));
+        about.map(|(id, _)| id).collect()
+    }
+
     pub(super) fn count(&self) -> usize {
         self.table.count()
     }

@@ -1,12 +1,16 @@
 //! The end of a node: what is under way is answered, then the log is made clean.
 //!
 //! Always: (1) a shard closes its log only after every shard has said that it asks nothing any more: an append never meets a
-//! closed log; (2) fetches that wait are answered with what there is.
+//! closed log; (2) fetches that wait are answered with what there is, and requests about topics with a timeout; (3) a log that
+//! finds no space to be made clean is left as it is: what is acknowledged is in the journal.
 
 use super::Core;
 use crate::shard::event::ShardEffect;
 use crate::shard::mail::Mail;
-use millstream_storage::ids::{Now, ShardIndex};
+use millstream_storage::ids::{Now, ShardIndex, Tick};
+
+/// How long the log may take to be made clean while the disk answers: it may be full.
+const CLEAN_MS: u64 = 5_000;
 
 /// How far the end has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -26,6 +30,8 @@ pub(super) struct Stopping {
     phase: Phase,
     /// Shards that may still ask something.
     asking: usize,
+    /// When a log that cannot be made clean is left.
+    until: Option<Tick>,
 }
 
 impl Stopping {
@@ -33,7 +39,13 @@ impl Stopping {
         Stopping {
             phase: Phase::Running,
             asking: usize::from(shard_count),
+            until: None,
         }
+    }
+
+    /// When the log is no longer waited for.
+    pub(super) fn deadline(&self) -> Option<Tick> {
+        self.until.filter(|_| self.phase == Phase::Closing)
     }
 
     /// Whether the node stops.
@@ -51,6 +63,9 @@ impl Core {
         self.stopping.phase = Phase::Draining;
         for id in self.requests.fetches() {
             self.fetch_due(now, id);
+        }
+        for id in self.requests.about_topics() {
+            self.topics_due(id);
         }
         self.conns.close_all(&mut self.conn_effects);
     }
@@ -70,11 +85,14 @@ impl Core {
         }
         if self.stopping.phase == Phase::Drained && self.stopping.asking == 0 {
             self.stopping.phase = Phase::Closing;
+            self.stopping.until = Some(now.tick.after_ms(CLEAN_MS));
             self.store.stop(now);
             self.turn_store(now);
         }
         let idle = self.store.idle() && self.control.as_ref().is_none_or(|one| one.is_idle());
-        if self.stopping.phase == Phase::Closing && idle {
+        let late = self.stopping.until.is_some_and(|until| until <= now.tick);
+        let given_up = late && self.store.is_quiet();
+        if self.stopping.phase == Phase::Closing && (idle || given_up) {
             self.stopping.phase = Phase::Stopped;
             effects.push(ShardEffect::Stopped);
         }

@@ -61,7 +61,7 @@ impl Core {
         header: RequestHeader,
         request: CreateTopicsRequest,
     ) {
-        let late = api::create_topics::refuse_all(&request, ErrorCode::RequestTimedOut);
+        let late = api::create_topics::refuse_all(&request, ErrorCode::RequestTimedOut, None);
         let timeout_ms = request.timeout_ms;
         let ask = Ask::Create {
             version: header.api_version,
