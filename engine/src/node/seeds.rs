@@ -65,6 +65,7 @@ pub fn cores(parts: Parts<'_>) -> Result<Vec<CoreSeed>, Refusal> {
         settings: settings.clone(),
         conn_limits: ConnLimits {
             idle_ms: config.limits.idle_ms_max,
+            shard_outgoing_bytes_max: (config.shard_memory_bytes / 4) as usize,
             ..ConnLimits::default()
         },
         store: store(

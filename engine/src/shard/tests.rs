@@ -32,19 +32,17 @@ impl Disk for NoDisk {
     }
 }
 
-/// Sends frames back in order, or, with `swallow`, only the first byte of them.
+/// Sends frames back in order.
 struct Echo {
     connections: Connections,
     pending: Vec<ConnEffect>,
-    swallow: bool,
 }
 
 impl Echo {
-    fn new(swallow: bool) -> Echo {
+    fn new() -> Echo {
         Echo {
             connections: Connections::new(ConnLimits::default()),
             pending: Vec::new(),
-            swallow,
         }
     }
 
@@ -53,11 +51,7 @@ impl Echo {
             .connections
             .request(now_ms, conn, bytes.len(), &mut self.pending);
         let Some(slot) = slot else { return };
-        let body = if self.swallow {
-            bytes.slice(..1)
-        } else {
-            bytes
-        };
+        let body = bytes;
         let prefix = Bytes::copy_from_slice(&(body.len() as u32).to_be_bytes());
         self.connections
             .answer(slot, vec![prefix, body], &mut self.pending);
@@ -104,7 +98,7 @@ struct Running {
     wakers: Vec<Arc<Waker>>,
 }
 
-fn serve(shards: usize, swallow: bool, pinned: bool) -> Running {
+fn serve(shards: usize) -> Running {
     let (address, sockets) = listen(
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         Family::Own,
@@ -118,7 +112,7 @@ fn serve(shards: usize, swallow: bool, pinned: bool) -> Running {
         wakers.push(mailbox.waker().clone());
         let seed = ShardSeed {
             index: ShardIndex(index as u16),
-            cpu: pinned.then_some(index),
+            cpu: None,
             worker_cpus: Vec::new(),
             listeners: vec![(ListenerIndex(0), socket)],
             sockets: SocketLimits::default(),
@@ -127,7 +121,7 @@ fn serve(shards: usize, swallow: bool, pinned: bool) -> Running {
             mailbox,
         };
         let refuse = |reason: &FatalReason| panic!("{reason}");
-        let make = move || (Echo::new(swallow), NoDisk);
+        let make = move || (Echo::new(), NoDisk);
         threads.push(start(seed, make, refuse).expect("a thread"));
     }
     Running {
@@ -159,24 +153,9 @@ fn ping(stream: &mut TcpStream, length: usize, buffer: &mut Vec<u8>) {
     assert_eq!(buffer[length + 3], 7);
 }
 
-/// CPU time of the shards' threads.
-fn shard_cpu() -> Duration {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("procfs");
-    let nanos = tasks.flatten().map(|task| {
-        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
-        if !read("comm").starts_with("shard-") {
-            return 0;
-        }
-        let first = read("schedstat");
-        let first = first.split(' ').next().and_then(|text| text.parse().ok());
-        first.unwrap_or(0)
-    });
-    Duration::from_nanos(nanos.sum())
-}
-
 #[test]
 fn shards_answer_after_sleep_and_stop_at_once_when_idle() {
-    let running = serve(2, false, false);
+    let running = serve(2);
     let mut buffer = Vec::new();
     let mut streams: Vec<_> = (0..8)
         .map(|_| TcpStream::connect(running.address).expect("connects"))
@@ -198,7 +177,7 @@ fn shards_answer_after_sleep_and_stop_at_once_when_idle() {
 
 #[test]
 fn a_client_that_does_not_read_is_not_listened_to_until_it_does() {
-    let running = serve(1, false, false);
+    let running = serve(1);
     let mut stream = TcpStream::connect(running.address).expect("connects");
     let patience = Some(Duration::from_millis(300));
     stream.set_write_timeout(patience).expect("a socket");
@@ -223,102 +202,4 @@ fn a_client_that_does_not_read_is_not_listened_to_until_it_does() {
     assert!(answers.chunks(1000).all(|one| one == &data[..1000]));
     let took = running.stop();
     assert!(took < Duration::from_secs(2), "stopping took {took:?}");
-}
-
-#[test]
-#[ignore = "measures: run alone, in release"]
-fn measure_the_loop() {
-    let measure = |name: &str, work: &dyn Fn() -> f64| {
-        let (began, cpu) = (Instant::now(), shard_cpu());
-        let each = work();
-        let (took, cpu) = (
-            began.elapsed().as_secs_f64(),
-            (shard_cpu() - cpu).as_secs_f64(),
-        );
-        let share = cpu / took * 100.0;
-        let cost = cpu / (each * took) * 1e6;
-        println!("{name}: {each:.0}/s, {share:.2} % of a core, {cost:.2} us each");
-    };
-    let running = serve(1, false, true);
-    let address = running.address;
-    let _idle = TcpStream::connect(address).expect("connects");
-    measure("idle", &|| {
-        std::thread::sleep(Duration::from_secs(3));
-        1.0
-    });
-    measure("200 B ping-pong, 4 connections", &|| rate(address, 4, 200));
-    measure("200 B ping-pong, 1 connection", &|| rate(address, 1, 200));
-    running.stop();
-    let running = serve(1, true, true);
-    let address = running.address;
-    measure("64 KiB frames, 16 connections", &|| {
-        flood(address, 16, 64 * 1024)
-    });
-    measure("1 KiB frames, 8 connections", &|| flood(address, 8, 1024));
-    running.stop();
-}
-
-/// Round trips per second of clients that poll without sleeping, all from one thread on the other core.
-fn rate(address: SocketAddr, connections: usize, length: usize) -> f64 {
-    core_affinity::set_for_current(core_affinity::CoreId { id: 1 });
-    let mut streams: Vec<_> = (0..connections)
-        .map(|_| TcpStream::connect(address).expect("connects"))
-        .collect();
-    let mut request = (length as u32).to_be_bytes().to_vec();
-    request.resize(length + 4, 7);
-    let mut answer = vec![0; length + 4];
-    let mut rounds = 0u64;
-    for stream in &mut streams {
-        stream.set_nodelay(true).expect("a socket");
-        stream.write_all(&request).expect("writes");
-    }
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(3) {
-        for stream in &mut streams {
-            stream.read_exact(&mut answer).expect("reads");
-            stream.write_all(&request).expect("writes");
-            rounds += 1;
-        }
-    }
-    rounds as f64 / began.elapsed().as_secs_f64()
-}
-
-/// Frames per second that pipelining writers, one thread for all, get swallowed.
-fn flood(address: SocketAddr, connections: usize, length: usize) -> f64 {
-    let streams: Vec<_> = (0..connections)
-        .map(|_| TcpStream::connect(address).expect("connects"))
-        .collect();
-    let mut data = Vec::new();
-    while data.len() < 256 * 1024 {
-        data.extend((length as u32).to_be_bytes());
-        data.resize(data.len() + length, 7);
-    }
-    let began = Instant::now();
-    let total: u64 = std::thread::scope(|scope| {
-        let workers: Vec<_> = streams
-            .iter()
-            .map(|stream| {
-                let data = &data;
-                scope.spawn(move || {
-                    core_affinity::set_for_current(core_affinity::CoreId { id: 1 });
-                    let (mut writer, mut reader) = (stream, stream);
-                    let batch = data.len() / (length + 4);
-                    let mut answers = vec![0; batch * 5];
-                    let mut frames = 0;
-                    writer.write_all(data).expect("writes");
-                    while began.elapsed() < Duration::from_secs(3) {
-                        writer.write_all(data).expect("writes");
-                        reader.read_exact(&mut answers).expect("reads");
-                        frames += batch as u64;
-                    }
-                    frames
-                })
-            })
-            .collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().expect("no panic"))
-            .sum()
-    });
-    total as f64 / began.elapsed().as_secs_f64()
 }

@@ -9,7 +9,10 @@ use super::ids::ConnId;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// What one connection may have under way.
+/// While answers pile up at the shard, a peer may so long take nothing of its own.
+const STALLED_READER_MS: u64 = 5_000;
+
+/// What one connection may have under way, and all of them together.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnLimits {
     /// Requests that are not answered yet, or whose answer waits for one before it.
@@ -19,6 +22,9 @@ pub struct ConnLimits {
     /// Bytes of answers that the socket has not taken. A reader that is slower than its requests is no longer listened to
     /// above this; the answers of the requests already taken still add up behind it.
     pub outgoing_bytes_max: usize,
+    /// Bytes of answers that the sockets of all connections have not taken. Above this no answer is to be made that holds much, and
+    /// readers that take nothing for `STALLED_READER_MS` are closed.
+    pub shard_outgoing_bytes_max: usize,
     /// A connection on which nothing moved for so long is closed (`connections.max.idle.ms`).
     pub idle_ms: u64,
 }
@@ -29,6 +35,7 @@ impl Default for ConnLimits {
             requests_max: 256,
             request_bytes_max: 16 * 1024 * 1024,
             outgoing_bytes_max: 4 * 1024 * 1024,
+            shard_outgoing_bytes_max: 256 * 1024 * 1024,
             idle_ms: 600_000,
         }
     }
@@ -100,6 +107,8 @@ struct Connection {
     outgoing_bytes: usize,
     reading: Reading,
     moved_ms: u64,
+    /// Since when it was seen to take nothing of its answers.
+    stalled_since_ms: Option<u64>,
 }
 
 /// All connections of a shard.
@@ -108,6 +117,7 @@ pub struct Connections {
     limits: ConnLimits,
     table: Vec<Option<Connection>>,
     count: usize,
+    outgoing_bytes: usize,
     sweep_ms: Option<u64>,
 }
 
@@ -118,6 +128,7 @@ impl Connections {
             limits,
             table: Vec::new(),
             count: 0,
+            outgoing_bytes: 0,
             sweep_ms: None,
         }
     }
@@ -140,6 +151,7 @@ impl Connections {
             outgoing_bytes: 0,
             reading: Reading::On,
             moved_ms: now_ms,
+            stalled_since_ms: None,
         });
         self.count += 1;
         self.sweep_ms
@@ -148,7 +160,9 @@ impl Connections {
 
     /// A connection is gone.
     pub fn closed(&mut self, conn: ConnId) {
-        if self.connection(conn).is_some() {
+        if let Some(connection) = self.connection(conn) {
+            let outgoing_bytes = connection.outgoing_bytes;
+            self.outgoing_bytes -= outgoing_bytes;
             self.table[conn.slot as usize] = None;
             self.count -= 1;
         }
@@ -220,12 +234,19 @@ impl Connections {
             );
             connection.outgoing_bytes -= bytes;
             connection.moved_ms = now_ms;
+            connection.stalled_since_ms = None;
             connection.bound(conn, &limits, effects);
+            self.outgoing_bytes -= bytes;
         }
     }
 
     /// Closes what was idle too long; to be called when `deadline_ms` has passed.
     pub fn sweep(&mut self, now_ms: u64, effects: &mut Vec<ConnEffect>) {
+        let crowded = self.is_crowded();
+        if crowded {
+            let soon = now_ms + 1000;
+            self.sweep_ms = self.sweep_ms.map(|at| at.min(soon));
+        }
         if self.sweep_ms.is_none_or(|at| now_ms < at) {
             return;
         }
@@ -233,7 +254,8 @@ impl Connections {
         for (slot, entry) in self.table.iter_mut().enumerate() {
             let Some(connection) = entry else { continue };
             let due_ms = connection.moved_ms.saturating_add(self.limits.idle_ms);
-            if due_ms > now_ms {
+            let stalled = crowded && connection.has_stalled(now_ms);
+            if due_ms > now_ms && !stalled {
                 next_ms = next_ms.min(due_ms);
             } else if connection.is_stuck() && connection.reading != Reading::Closing {
                 connection.reading = Reading::Closing;
@@ -248,6 +270,18 @@ impl Connections {
         }
         // BOUND: one walk over all connections per second at the most.
         self.sweep_ms = (self.count > 0).then_some(next_ms.max(now_ms + 1000));
+    }
+
+    /// Whether peers have left so much untaken that no large answer is to be made now.
+    pub fn is_crowded(&self) -> bool {
+        self.outgoing_bytes >= self.limits.shard_outgoing_bytes_max
+    }
+
+    /// Bytes of answers of one connection that its socket has not taken.
+    pub fn outgoing_bytes(&self, conn: ConnId) -> usize {
+        let connection = self.table.get(conn.slot as usize).and_then(Option::as_ref);
+        let connection = connection.filter(|one| one.generation == conn.generation);
+        connection.map_or(0, |one| one.outgoing_bytes)
     }
 
     /// When `sweep` is due.
@@ -316,14 +350,17 @@ impl Connections {
             matches!(waiting.answer, Answer::Open),
             "a request is answered once"
         );
+        let mut bytes = 0;
         if let Answer::Parts(parts) = &answer {
-            connection.outgoing_bytes += parts.iter().map(Bytes::len).sum::<usize>();
+            bytes = parts.iter().map(Bytes::len).sum::<usize>();
+            connection.outgoing_bytes += bytes;
         }
         waiting.answer = answer;
         if index == 0 {
             connection.drain(slot.conn, effects);
         }
         connection.bound(slot.conn, &limits, effects);
+        self.outgoing_bytes += bytes;
     }
 
     fn connection(&mut self, conn: ConnId) -> Option<&mut Connection> {
@@ -383,6 +420,15 @@ impl Connection {
             }
             _ => {}
         }
+    }
+
+    /// Whether it has taken nothing of its answers since it was first asked.
+    fn has_stalled(&mut self, now_ms: u64) -> bool {
+        if self.outgoing_bytes == 0 {
+            return false;
+        }
+        let since_ms = *self.stalled_since_ms.get_or_insert(now_ms);
+        now_ms >= since_ms + STALLED_READER_MS
     }
 
     /// Whether it is the peer that moves nothing: no request is under way, or the peer does not take its answers.

@@ -12,6 +12,7 @@ fn limits() -> ConnLimits {
         requests_max: 4,
         request_bytes_max: 1000,
         outgoing_bytes_max: 100,
+        shard_outgoing_bytes_max: 1000,
         idle_ms: 10_000,
     }
 }
@@ -203,4 +204,28 @@ fn a_stop_answers_what_is_under_way_and_closes() {
     assert_eq!(connections.request(1, CONN, 1, &mut effects), None);
     connections.answer(slot, part("a"), &mut effects);
     assert_eq!(told(&mut effects), "a C");
+}
+
+#[test]
+fn while_answers_pile_up_readers_that_take_nothing_are_closed() {
+    // (bytes of its answer, what it takes every second, closed after 8 s)
+    let cases = [(1200, 0, true), (1200, 10, false), (900, 0, false)];
+    for (bytes, taken, closed) in cases {
+        let mut connections = opened();
+        let mut effects = Vec::new();
+        let slot = request(&mut connections, 1);
+        connections.answer(slot, vec![Bytes::from(vec![b'x'; bytes])], &mut effects);
+        effects.clear();
+        assert_eq!(connections.is_crowded(), bytes >= 1000);
+        for second in 1..=8 {
+            connections.sweep(second * 1000, &mut effects);
+            if taken > 0 {
+                connections.sent(second * 1000, CONN, taken, &mut effects);
+            }
+        }
+        let told = told(&mut effects);
+        assert_eq!(told.contains('C'), closed, "{bytes} {taken}: {told}");
+        connections.closed(CONN);
+        assert!(!connections.is_crowded(), "nothing is left behind");
+    }
 }

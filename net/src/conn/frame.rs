@@ -1,8 +1,9 @@
 //! Framing: a stream of received bytes becomes frames (rule C1: int32 length, then that many bytes).
 //!
 //! Always: (1) frames come out whole, in order, without their length prefix; (2) a length that is negative or above the
-//! limit ends the stream (rule C7); (3) memory follows what was received, not what was announced: the buffer of a frame
-//! above `ROOM_BYTES_FIRST` is at most four times what arrived; (4) while a buffer is lent to the kernel nothing else is taken.
+//! limit ends the stream (rule C7); (3) memory follows what was received, not what was announced: the buffer of a frame is at most
+//! `ROOM_BYTES_NEW`, or four times what of it arrived, or as large as the frame before it that did arrive (and at most
+//! `ROOM_BYTES_TRUSTED`); (4) while a buffer is lent to the kernel nothing else is taken.
 //! Leaves to others: receiving (`io`), and what a frame means.
 
 use super::transport::{Room, Transport};
@@ -14,8 +15,14 @@ pub const PREFIX_BYTES: usize = 4;
 pub const DIRECT_BYTES_MIN: usize = 16 * 1024;
 /// Less than this left of a frame is not worth a receive of its own.
 const DIRECT_REST_BYTES_MIN: usize = 2 * 1024;
-/// A frame up to this size gets its whole buffer at once.
-const ROOM_BYTES_FIRST: usize = 256 * 1024;
+/// What a frame of a peer gets that has shown nothing yet.
+const ROOM_BYTES_NEW: usize = 4 * 1024;
+/// What a frame of a peer gets at the most that has just sent as large a one.
+const ROOM_BYTES_TRUSTED: usize = 256 * 1024;
+/// A frame that came more slowly, in bytes per second, ...
+const SLOW_BYTES_PER_S: u64 = 64 * 1024;
+/// ... over so long is slow.
+const SLOW_AFTER_MS: u64 = 2_000;
 /// So many small frames in a row end the expectation of large ones.
 const SMALL_FRAMES_IN_A_ROW: u32 = 32;
 
@@ -66,7 +73,12 @@ pub struct Framer {
     body: Option<Body>,
     lent: bool,
     bulk_left: u32,
+    /// The size of the last large frame, at most `ROOM_BYTES_TRUSTED`.
+    trusted_bytes: usize,
     progress_ms: u64,
+    /// Since when the frame under way is timed, and what of it came since.
+    timed_since_ms: u64,
+    timed_bytes: u64,
 }
 
 impl Framer {
@@ -84,7 +96,10 @@ impl Framer {
             body: None,
             lent: false,
             bulk_left: 0,
+            trusted_bytes: 0,
             progress_ms: 0,
+            timed_since_ms: 0,
+            timed_bytes: 0,
         }
     }
 
@@ -96,7 +111,7 @@ impl Framer {
         frames: &mut Vec<Bytes>,
     ) -> Result<(), FrameRefused> {
         assert!(!self.lent, "bytes arrived beside a loan");
-        self.progress_ms = now_ms;
+        self.time(now_ms, data.len());
         while !data.is_empty() {
             if self.body.is_some() {
                 data = self.continue_body(data, frames);
@@ -118,7 +133,7 @@ impl Framer {
         }
         let mut body = self.body.take()?;
         let rest_bytes = body.frame_bytes - body.room.len();
-        let capacity = room_bytes(body.frame_bytes, body.room.len());
+        let capacity = self.room_bytes(body.frame_bytes, body.room.len());
         body.room.grow_to(capacity);
         self.lent = true;
         let receive_bytes = body.room.spare_bytes().min(rest_bytes + PREFIX_BYTES);
@@ -140,10 +155,10 @@ impl Framer {
         frames: &mut Vec<Bytes>,
     ) -> Result<(), FrameRefused> {
         assert!(self.lent && count <= loan.receive_bytes);
-        self.lent = false;
         if count > 0 {
-            self.progress_ms = now_ms;
+            self.time(now_ms, count);
         }
+        self.lent = false;
         let mut body = loan.body;
         // SAFETY: the caller's promise, and the target lies within the spare room.
         unsafe { body.room.filled(count) };
@@ -151,8 +166,8 @@ impl Framer {
             self.body = Some(body);
             return Ok(());
         }
-        self.bulk_left = SMALL_FRAMES_IN_A_ROW;
         let frame_bytes = body.frame_bytes;
+        self.note_size(frame_bytes);
         let bytes = body.room.freeze();
         frames.push(bytes.slice(..frame_bytes));
         self.continue_prefix(&bytes[frame_bytes..], frames)?;
@@ -180,9 +195,46 @@ impl Framer {
         (self.lent || self.body.is_some() || self.prefix_count > 0).then_some(self.progress_ms)
     }
 
+    /// Whether the frame under way comes so slowly that, when memory is short, others come first.
+    pub fn is_slow(&self, now_ms: u64) -> bool {
+        let timed_ms = now_ms.saturating_sub(self.timed_since_ms);
+        self.waiting_since_ms().is_some()
+            && timed_ms >= SLOW_AFTER_MS
+            && self.timed_bytes < timed_ms * SLOW_BYTES_PER_S / 1000
+    }
+
+    /// Bytes that the frame under way still needs; `None` between frames and where the kernel holds its buffer.
+    pub fn rest_bytes(&self) -> Option<usize> {
+        let body = self.body.as_ref()?;
+        Some(body.frame_bytes - body.room.len())
+    }
+
     /// Forgives the time in which nothing was received because we did not want to.
     pub fn resumed(&mut self, now_ms: u64) {
         self.progress_ms = now_ms;
+        self.timed_since_ms = now_ms;
+        self.timed_bytes = 0;
+    }
+
+    /// Notes that bytes arrived.
+    fn time(&mut self, now_ms: u64, bytes: usize) {
+        if self.waiting_since_ms().is_none() {
+            self.resumed(now_ms);
+        }
+        self.progress_ms = now_ms;
+        self.timed_bytes += bytes as u64;
+    }
+
+    /// Notes that a frame is whole: those that follow will be like it.
+    fn note_size(&mut self, frame_bytes: usize) {
+        if frame_bytes >= DIRECT_BYTES_MIN {
+            self.bulk_left = SMALL_FRAMES_IN_A_ROW;
+            self.trusted_bytes = frame_bytes.min(ROOM_BYTES_TRUSTED);
+        } else if self.bulk_left > 0 {
+            self.bulk_left -= 1;
+        } else {
+            self.trusted_bytes = 0;
+        }
     }
 
     /// Takes the frames that lie whole in `data`, in one buffer for all. Returns the rest.
@@ -208,7 +260,7 @@ impl Framer {
             let from = at + PREFIX_BYTES;
             at = from + self.checked_length(*prefix)?;
             frames.push(run.slice(from..at));
-            self.bulk_left = self.bulk_left.saturating_sub(1);
+            self.note_size(at - from);
         }
         Ok(&data[end..])
     }
@@ -233,7 +285,7 @@ impl Framer {
             return Ok(rest);
         }
         self.body = Some(Body {
-            room: self.transport.room(room_bytes(frame_bytes, 0)),
+            room: self.transport.room(self.room_bytes(frame_bytes, 0)),
             frame_bytes,
         });
         Ok(rest)
@@ -247,7 +299,7 @@ impl Framer {
         let count = data.len().min(body.frame_bytes - body.room.len());
         let (now, rest) = data.split_at(count);
         if body.room.spare_bytes() < count {
-            let capacity = room_bytes(body.frame_bytes, body.room.len() + count);
+            let capacity = self.room_bytes(body.frame_bytes, body.room.len() + count);
             body.room.grow_to(capacity);
         }
         body.room.extend(now);
@@ -255,11 +307,7 @@ impl Framer {
             self.body = Some(body);
             return rest;
         }
-        self.bulk_left = if body.frame_bytes >= DIRECT_BYTES_MIN {
-            SMALL_FRAMES_IN_A_ROW
-        } else {
-            self.bulk_left.saturating_sub(1)
-        };
+        self.note_size(body.frame_bytes);
         frames.push(body.room.freeze());
         rest
     }
@@ -271,15 +319,16 @@ impl Framer {
             _ => Err(FrameRefused { length }),
         }
     }
-}
 
-/// How large the buffer of a frame is when so much of it has arrived.
-fn room_bytes(frame_bytes: usize, arrived_bytes: usize) -> usize {
-    let extra = if frame_bytes >= DIRECT_BYTES_MIN {
-        PREFIX_BYTES
-    } else {
-        0
-    };
-    let whole = frame_bytes + extra;
-    whole.min(ROOM_BYTES_FIRST.max(4 * arrived_bytes) + extra)
+    /// How large the buffer of a frame is when so much of it has arrived.
+    fn room_bytes(&self, frame_bytes: usize, arrived_bytes: usize) -> usize {
+        let extra = if frame_bytes >= DIRECT_BYTES_MIN {
+            PREFIX_BYTES
+        } else {
+            0
+        };
+        let whole = frame_bytes + extra;
+        let earned = ROOM_BYTES_NEW.max(self.trusted_bytes);
+        whole.min(earned.max(4 * arrived_bytes) + extra)
+    }
 }

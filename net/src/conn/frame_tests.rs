@@ -90,19 +90,74 @@ fn a_length_outside_the_limits_ends_the_stream() {
     }
 }
 
+/// How much memory a frame of this length holds when so many bytes of it have come, in pieces of 1000.
+fn held_bytes(framer: &mut Framer, transport: &Transport, length: usize, arrived: usize) -> usize {
+    let mut data = (length as i32).to_be_bytes().to_vec();
+    data.extend(vec![0; arrived]);
+    feed(framer, &data, 1000).expect("lawful");
+    transport.used_bytes()
+}
+
 #[test]
 fn memory_follows_what_arrived_not_what_was_announced() {
+    for length in [10_000, 100_000, FRAME_BYTES_MAX] {
+        for arrived in [0, 1, 1_000, 5_000, 9_000, 50_000, 90_000] {
+            if arrived >= length {
+                continue;
+            }
+            let (mut framer, transport) = framer();
+            let held = held_bytes(&mut framer, &transport, length, arrived);
+            let bound = (4 * arrived).max(4096).min(length) + 64;
+            assert!(held <= bound, "{held} bytes for {arrived} of {length}");
+            drop(framer);
+            assert_eq!(transport.used_bytes(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_peer_that_sent_a_large_frame_gets_room_for_one_like_it_and_no_more() {
+    for (sent, length, bound) in [
+        (60_000, 60_000, 60_000),
+        (60_000, FRAME_BYTES_MAX, 60_000),
+        (3_000_000, FRAME_BYTES_MAX, 256 * 1024),
+    ] {
+        let (mut framer, transport) = framer();
+        feed(&mut framer, &stream(&[sent]), 8192).expect("lawful");
+        let held = held_bytes(&mut framer, &transport, length, 0);
+        assert!((bound..=bound + 64).contains(&held), "{held} after {sent}");
+    }
     let (mut framer, transport) = framer();
-    let mut frames = Vec::new();
-    let length = FRAME_BYTES_MAX as i32;
-    framer
-        .take(0, &length.to_be_bytes(), &mut frames)
-        .expect("lawful");
-    assert!(transport.used_bytes() <= 256 * 1024 + 64);
-    framer.take(0, &[0; 100], &mut frames).expect("lawful");
-    assert!(transport.used_bytes() <= 256 * 1024 + 64);
-    drop(framer);
-    assert_eq!(transport.used_bytes(), 0);
+    feed(&mut framer, &stream(&[60_000]), 8192).expect("lawful");
+    feed(&mut framer, &stream(&[100; 40]), 8192).expect("lawful");
+    let held = held_bytes(&mut framer, &transport, FRAME_BYTES_MAX, 0);
+    assert!(
+        held <= 4096 + 64,
+        "{held} bytes: what was sent is forgotten"
+    );
+}
+
+#[test]
+fn a_frame_below_64_kib_per_second_is_slow_after_two_seconds() {
+    // (ms between pieces, bytes of a piece, slow after 4 s)
+    for (pause_ms, piece, slow) in [(100, 1, true), (100, 6_000, true), (100, 7_000, false)] {
+        let (mut framer, _) = framer();
+        let mut frames = Vec::new();
+        let length = FRAME_BYTES_MAX as i32;
+        framer
+            .take(1000, &length.to_be_bytes(), &mut frames)
+            .expect("lawful");
+        for round in 1..=40 {
+            let now_ms = 1000 + round * pause_ms;
+            framer
+                .take(now_ms, &vec![0; piece], &mut frames)
+                .expect("lawful");
+            assert!(now_ms >= 3000 || !framer.is_slow(now_ms), "too early");
+        }
+        assert_eq!(framer.is_slow(5000), slow, "{piece} bytes");
+        framer.resumed(5000);
+        assert!(!framer.is_slow(5000), "the time before is forgiven");
+    }
 }
 
 #[test]

@@ -125,6 +125,11 @@ impl Socket {
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 
+    /// Whether what its peer sends is received.
+    pub(super) fn is_receiving(&self) -> bool {
+        !matches!(self.receive, Receive::None | Receive::Ending)
+    }
+
     /// Whether the kernel holds nothing of it.
     pub(super) fn is_quiet(&self) -> bool {
         matches!(self.receive, Receive::None) && !self.outgoing.in_flight()

@@ -5,7 +5,7 @@
 //!
 //! Always: (1) memory is bounded: connections by `SocketLimits::connections_max`, received bytes by the transport budget
 //! and one frame above it, what is sent by the core (`conn::Connections`); (2) when the budget is full only frames under
-//! way go on, one connection at a time, so that the budget always empties; (3) every connection that was `Opened` is
+//! way go on, few at a time, and those that come slowly are closed, so that the budget always empties; (3) every connection that was `Opened` is
 //! `Closed` exactly once, after its last completion.
 //! Leaves to others: which connection may send what (`conn`), the ring (`engine::shard`).
 
@@ -21,6 +21,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// A frame that began and does not go on for so long ends its connection.
 const STALLED_FRAME_MS: u64 = 30_000;
+/// Bytes that frames under way may still need to go on side by side while the budget is full; one alone may need more.
+const FAVOURED_BYTES_MAX: usize = 1 << 20;
 /// A connection that is to close may take so long to send what is left.
 const FLUSH_MS: u64 = 5_000;
 /// How often frames under way are looked at.
@@ -110,8 +112,8 @@ pub struct Sockets {
     submissions: Vec<squeue::Entry>,
     frames: Vec<Bytes>,
     starved: bool,
-    /// The connection that may go on although the budget is full.
-    favoured: Option<u32>,
+    /// The connections that may go on although the budget is full.
+    favoured: Vec<u32>,
     sweep_at_ms: Option<u64>,
     pool: Pool,
 }
@@ -144,7 +146,7 @@ impl Sockets {
             submissions: Vec::new(),
             frames: Vec::new(),
             starved: false,
-            favoured: None,
+            favoured: Vec::new(),
             sweep_at_ms: None,
             pool: Pool::new(submitter)?,
         })
@@ -462,7 +464,7 @@ impl Sockets {
         let send = socket.send();
         self.submissions.extend(send);
         let wanted = socket.life == Life::Open && !socket.paused;
-        let may_receive = !self.starved || self.favoured == Some(slot);
+        let may_receive = !self.starved || self.favoured.contains(&slot);
         if matches!(socket.receive, Receive::None) && wanted && may_receive {
             let receive = socket.receive();
             self.submissions.push(receive);
@@ -479,9 +481,7 @@ impl Sockets {
             reason: socket.reason,
         });
         self.count -= 1;
-        if self.favoured == Some(slot) {
-            self.favoured = None;
-        }
+        self.favoured.retain(|favoured| *favoured != slot);
         // BOUND: a slot whose generations are used up stays empty.
         if let Some(generation) = place.generation.checked_add(1) {
             place.generation = generation;
@@ -489,20 +489,22 @@ impl Sockets {
         }
     }
 
-    /// Stops receiving while the transport budget is full, but for one frame under way at a time.
+    /// Stops receiving while the transport budget is full, but for a few frames under way at a time.
     fn budget(&mut self, now_ms: u64) {
         let full = self.transport.is_full();
         if full && !self.starved {
+            self.shut_slow(now_ms);
             self.starved = true;
             for place in &mut self.slots {
                 if let Some(socket) = place.socket.as_deref_mut() {
                     self.submissions.extend(socket.end_multishot());
                 }
             }
+            self.sweep_soon(now_ms);
         }
         if self.starved && self.transport.is_roomy() {
             self.starved = false;
-            self.favoured = None;
+            self.favoured.clear();
             for slot in 0..self.slots.len() as u32 {
                 if let Some(socket) = self.slots[slot as usize].socket.as_deref_mut() {
                     socket.framer.resumed(now_ms);
@@ -515,38 +517,73 @@ impl Sockets {
         }
     }
 
-    /// Chooses whose frame goes on although the budget is full.
+    /// Chooses whose frames go on although the budget is full: as many as need little, or one.
     fn favour(&mut self, now_ms: u64) {
-        let under_way = |place: &Slot| {
-            place.socket.as_deref().is_some_and(|socket| {
+        let under_way = |slot: u32, slots: &[Slot]| {
+            let socket = slots[slot as usize].socket.as_deref();
+            socket.is_some_and(|socket| {
                 socket.life == Life::Open
                     && !socket.paused
                     && socket.framer.waiting_since_ms().is_some()
             })
         };
-        if let Some(slot) = self.favoured
-            && under_way(&self.slots[slot as usize])
-        {
+        self.favoured.retain(|slot| under_way(*slot, &self.slots));
+        if !self.favoured.is_empty() {
             return;
         }
-        self.favoured = self.slots.iter().position(under_way).map(|at| at as u32);
-        if let Some(slot) = self.favoured {
-            if let Some(socket) = self.slots[slot as usize].socket.as_deref_mut() {
+        let mut left_bytes = FAVOURED_BYTES_MAX;
+        for slot in 0..self.slots.len() as u32 {
+            if !under_way(slot, &self.slots) {
+                continue;
+            }
+            let Some(socket) = self.slots[slot as usize].socket.as_deref_mut() else {
+                continue;
+            };
+            let rest_bytes = socket.framer.rest_bytes().unwrap_or(usize::MAX);
+            if rest_bytes > left_bytes && !self.favoured.is_empty() {
+                continue;
+            }
+            left_bytes = left_bytes.saturating_sub(rest_bytes);
+            if !socket.is_receiving() {
                 socket.framer.resumed(now_ms);
             }
+            self.favoured.push(slot);
             self.list(slot);
+            if left_bytes == 0 {
+                break;
+            }
+        }
+    }
+
+    /// Memory is short: ends the connections whose frame comes slowly although we receive.
+    fn shut_slow(&mut self, now_ms: u64) {
+        for slot in 0..self.slots.len() as u32 {
+            let Some(socket) = self.slots[slot as usize].socket.as_deref_mut() else {
+                continue;
+            };
+            if socket.life == Life::Open
+                && !socket.paused
+                && socket.is_receiving()
+                && socket.framer.is_slow(now_ms)
+            {
+                socket.shut(CloseReason::StalledFrame);
+                self.list(slot);
+            }
         }
     }
 
     /// Ends connections whose frame stalls, or that take too long to close.
     fn sweep(&mut self, now_ms: u64) {
         self.sweep_at_ms = None;
-        let mut again = false;
+        let mut again = self.starved;
+        if self.starved {
+            self.shut_slow(now_ms);
+        }
         for slot in 0..self.slots.len() as u32 {
             let Some(socket) = self.slots[slot as usize].socket.as_deref_mut() else {
                 continue;
             };
-            let held_back = socket.paused || self.starved && self.favoured != Some(slot);
+            let held_back = socket.paused || !socket.is_receiving();
             let verdict = match socket.life {
                 Life::Flushing { since_ms } if now_ms >= since_ms + FLUSH_MS => {
                     Some(CloseReason::StalledReader)

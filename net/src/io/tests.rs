@@ -193,6 +193,35 @@ fn connections_come_through_a_budget_far_below_what_they_send() {
 }
 
 #[test]
+fn connections_that_announce_much_and_send_little_do_not_keep_others_from_a_small_budget() {
+    let mut host = Host::new(LIMITS, 256 * 1024);
+    let announced: Vec<_> = (0..6)
+        .map(|_| {
+            let mut stream = TcpStream::connect(host.address).expect("connects");
+            let mut data = (4_000_000u32).to_be_bytes().to_vec();
+            data.extend([7; 20_000]);
+            stream.write_all(&data).expect("writes");
+            stream
+        })
+        .collect();
+    let transport = host.transport.clone();
+    host.echo_until(|_| transport.is_full());
+    let honest = client(host.address, vec![200_000; 5], 1);
+    for _ in 0..100 {
+        host.turn(&mut |_, bytes| framed(bytes));
+    }
+    assert!(host.closed.is_empty(), "they may still go on");
+    host.ahead_ms = 3_000;
+    host.echo_until(|host| honest.is_finished() && host.closed.len() == 7);
+    honest.join().expect("the echo is whole");
+    let stalled = host.closed.values();
+    let stalled = stalled.filter(|why| **why == CloseReason::StalledFrame);
+    assert_eq!(stalled.count(), 6);
+    drop(announced);
+    assert_eq!(host.stop().used_bytes(), 0, "no buffer leaks");
+}
+
+#[test]
 fn a_connection_above_the_bound_is_closed_at_once() {
     let mut host = Host::new(LIMITS, BUDGET_BYTES);
     let kept: Vec<_> = (0..8)

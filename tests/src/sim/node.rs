@@ -260,6 +260,12 @@ impl Node {
         taken
     }
 
+    /// Bytes that the node sent on a connection and its client has not taken.
+    pub fn untaken_bytes(&self, conn: Conn) -> usize {
+        let socket = self.sockets.get(&conn);
+        socket.map_or(0, |socket| socket.outgoing.len())
+    }
+
     /// The client ends a connection.
     pub fn disconnect(&mut self, conn: Conn) {
         if self.sockets.contains_key(&conn) {

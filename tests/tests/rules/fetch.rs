@@ -306,7 +306,12 @@ fn f13_f14_no_session_is_made_and_one_that_is_not_there_is_refused() {
         (ErrorCode::None, 0)
     );
     assert_eq!(response.responses.len(), 1);
+    // Closing a session that is not there, and going on without one.
     request.session_id = 123;
+    request.session_epoch = -1;
+    let response = broker.call(7, &request);
+    let told = (response.error_code, response.session_id);
+    assert_eq!((told, response.responses.len()), ((ErrorCode::None, 0), 1));
     request.session_epoch = 4;
     let response = broker.call(7, &request);
     assert_eq!(response.error_code, ErrorCode::FetchSessionIdNotFound);
@@ -339,4 +344,28 @@ fn cold_and_warm_reads_give_the_same_bytes() {
     assert_eq!(warm[2].len(), 50);
     let mut broker = broker.restart();
     assert_eq!(read(&mut broker), warm);
+}
+
+#[test]
+fn a_reader_that_takes_nothing_holds_two_answers_at_the_most_and_gets_all_when_it_reads() {
+    let mut broker = broker();
+    let value = "x".repeat(900_000);
+    for _ in 0..20 {
+        broker.append("t", 0, &[&value]);
+    }
+    let conn = broker.connect(1);
+    let mut request = wire::fetch("t", 0, 0);
+    request.max_bytes = 16 << 20;
+    request.topics[0].partitions[0].partition_max_bytes = 16 << 20;
+    let ids: Vec<_> = (0..10).map(|_| broker.send(conn, 11, &request)).collect();
+    // Others are served meanwhile.
+    let other = broker.fetch(11, &wire::fetch("t", 0, 19));
+    assert_eq!(values(&other).len(), 1);
+    let held = broker.node.untaken_bytes(conn);
+    assert!((14 << 20..=34 << 20).contains(&held), "{held} bytes");
+    for id in ids {
+        let response = broker.expect::<FetchRequest>(conn, 11, id);
+        let answer = &response.responses[0].partitions[0];
+        assert!(values(answer).len() >= 16);
+    }
 }

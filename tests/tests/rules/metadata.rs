@@ -57,6 +57,20 @@ fn m2_an_unknown_topic_is_created_and_found_by_asking_again() {
 }
 
 #[test]
+fn m2_m8_topics_without_a_count_have_num_partitions() {
+    let mut config = NodeConfig::default();
+    config.controller.partitions = 3;
+    let mut broker = Broker::new(config);
+    broker.call(9, &wire::metadata(&["auto"]));
+    broker.create("made", -1, &[]);
+    for name in ["auto", "made"] {
+        let response = broker.call(9, &wire::metadata(&[name]));
+        assert_eq!(response.topics[0].partitions.len(), 3, "{name}");
+        assert_eq!(response.topics[0].partitions[2].replica_nodes, [1]);
+    }
+}
+
+#[test]
 fn m2_nothing_is_created_without_the_flag_or_the_setting_or_a_lawful_name() {
     let mut broker = Broker::default();
     let mut request = wire::metadata(&["t"]);

@@ -1,9 +1,11 @@
 //! Produce and idempotence: rules P1-P9.
 
-use millstream_net::wire::ErrorCode;
 use millstream_net::wire::api::{
     InitProducerIdRequest, ProducePartition, ProducePartitionResponse, ProduceRequest,
 };
+use millstream_net::wire::{ErrorCode, Str, encode_request};
+use millstream_storage::batch::BatchHeader;
+use millstream_storage::ids::{ProducerEpoch, ProducerId};
 use millstream_storage::sim::{Fault, OpKind};
 use millstream_tests::sim::broker::{Broker, EPOCH_MS, values};
 use millstream_tests::wire;
@@ -104,6 +106,54 @@ fn p2_internal_topics_are_for_the_admin_client() {
 }
 
 #[test]
+fn p2_the_admin_client_may_write_to_internal_topics() {
+    let mut broker = broker();
+    broker.create("__consumer_offsets", 1, &[]);
+    let batch = wire::batch(EPOCH_MS, &["a"]);
+    let request = wire::produce(-1, "__consumer_offsets", 0, batch);
+    let client = Str::from_static("__admin_client");
+    let parts = encode_request(8, 77, Some(&client), &request.into());
+    let conn = broker.conn();
+    broker.send_bytes(conn, &parts.concat()[4..]);
+    let response = broker.expect::<ProduceRequest>(conn, 8, 77);
+    let answer = &response.responses[0].partitions[0];
+    assert_eq!(answer.error_code, ErrorCode::None);
+}
+
+#[test]
+fn p10_transactional_batches_are_refused_and_hold_up_no_reader() {
+    let mut broker = broker();
+    broker.append("t", 0, &["a"]);
+    let header = BatchHeader {
+        producer_id: ProducerId(1),
+        producer_epoch: ProducerEpoch(0),
+        base_sequence: 0,
+        transactional: true,
+        ..BatchHeader::default()
+    };
+    for id in [None, Some("transactions")] {
+        let batch = wire::batch_of(header, EPOCH_MS, &["b"]);
+        let mut request = wire::produce(-1, "t", 0, batch);
+        request.transactional_id = id.map(Str::from);
+        let conn = broker.connect(0);
+        let sent = broker.send(conn, 9, &request);
+        // Nobody answers for a transaction: the wait for a coordinator ends.
+        broker.node.run_ms(60_000);
+        let response = broker.expect::<ProduceRequest>(conn, 9, sent);
+        let answer = &response.responses[0].partitions[0];
+        assert_ne!(answer.error_code, ErrorCode::None, "{id:?}");
+        assert_eq!(answer.base_offset, -1);
+    }
+    let latest = wire::list_offsets("t", 0, -1);
+    let committed = millstream_net::wire::api::ListOffsetsRequest {
+        isolation_level: 1,
+        ..latest.clone()
+    };
+    assert_eq!(broker.list_offsets(5, &latest).offset, 1);
+    assert_eq!(broker.list_offsets(5, &committed).offset, 1);
+}
+
+#[test]
 fn p3_p4_success_is_durable_and_carries_offset_and_log_start() {
     let mut broker = broker();
     assert_eq!(broker.append("t", 0, &["a", "b"]), 0);
@@ -177,6 +227,19 @@ fn p7_a_repeated_batch_is_answered_with_its_first_offset() {
     assert_eq!(latest.offset, 12, "nothing was appended twice");
     let older = numbered(&mut broker, 1, 0, 0, 2);
     assert_eq!(older.error_code, ErrorCode::OutOfOrderSequenceNumber);
+}
+
+#[test]
+fn p7_a_repeated_batch_is_answered_with_its_first_timestamp() {
+    let mut broker = Broker::default();
+    let configs = [("message.timestamp.type", "LogAppendTime")];
+    broker.create("t", 1, &configs);
+    let first = numbered(&mut broker, 1, 0, 0, 2);
+    broker.node.pass_ms(5000);
+    let again = numbered(&mut broker, 1, 0, 0, 2);
+    assert_eq!(again.log_append_time_ms, first.log_append_time_ms);
+    let next = numbered(&mut broker, 1, 0, 2, 2);
+    assert_eq!(next.log_append_time_ms, first.log_append_time_ms + 5000);
 }
 
 #[test]

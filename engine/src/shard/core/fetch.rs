@@ -2,7 +2,8 @@
 //!
 //! Always: (1) a fetch answers at once if it may not wait, if a partition has an error, or if there is enough (rule F3);
 //! otherwise when enough has come, something changed, or its time is up; (2) while it waits it holds no data; (3) the
-//! requests behind it take effect, only their answers wait (rule C6).
+//! requests behind it take effect, only their answers wait (rule C6); (4) a connection has at most two answers of the largest
+//! size made or promised that it has not taken, and while the shard has too many bytes untaken only a small one for who has none.
 
 use super::Core;
 use super::requests::{FetchPhase, Fetching, Request, Work};
@@ -10,7 +11,7 @@ use super::timers::TimerId;
 use crate::api::fetch::{FetchAnswer, PartRead, ReadPart, isolation_of};
 use crate::shard::core::Due;
 use crate::shard::mail::{FetchMail, FetchedMail, GrownMail, Hop, Mail, RequestId, Urgency, Watch};
-use millstream_net::conn::RequestSlot;
+use millstream_net::conn::{ConnId, RequestSlot};
 use millstream_net::wire::api::{FetchPartition, FetchRequest};
 use millstream_net::wire::{ErrorCode, RequestHeader};
 use millstream_storage::batch::Compression;
@@ -19,14 +20,88 @@ use millstream_storage::ids::{LeaderEpoch, Now, Offset, PartitionIndex, ShardInd
 /// BOUND: bytes one answer holds, whatever was asked for; a client asks again for the rest (rule F1).
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
+/// BOUND: the same while the shard has too many bytes untaken, and only for who has taken everything before.
+const CROWDED_ANSWER_BYTES_MAX: usize = 64 << 10;
+
 /// A count on the wire that cannot be negative.
 fn count(number: i32) -> usize {
     usize::try_from(number).unwrap_or(0)
 }
 
 impl Core {
-    /// A Fetch request arrived. Sessions are not kept: the answer says session 0 (rule F14).
+    /// A Fetch request arrived. It begins when what its connection has not taken yet leaves room for its answer.
     pub(super) fn fetch(
+        &mut self,
+        now: Now,
+        slot: RequestSlot,
+        header: RequestHeader,
+        request: FetchRequest,
+    ) {
+        let later = self.later.entry(slot.conn).or_default();
+        later.push_back((slot, header, request));
+        if later.len() == 1 {
+            self.begin_fetches(now, slot.conn);
+        }
+    }
+
+    /// Begins the fetches that wait for room, where there is some now.
+    pub(super) fn begin_all_fetches(&mut self, now: Now) {
+        if self.later.is_empty() || self.conns.is_crowded() {
+            return;
+        }
+        for conn in self.later.keys().copied().collect::<Vec<_>>() {
+            self.begin_fetches(now, conn);
+        }
+    }
+
+    pub(super) fn begin_fetches(&mut self, now: Now, conn: ConnId) {
+        while self.has_room(conn)
+            && let Some(later) = self.later.get_mut(&conn)
+        {
+            let next = later.pop_front();
+            if later.is_empty() {
+                self.later.remove(&conn);
+            }
+            if let Some((slot, header, request)) = next {
+                self.begin_fetch(now, slot, header, request);
+            }
+        }
+    }
+
+    /// Whether the next fetch of a connection may begin.
+    fn has_room(&mut self, conn: ConnId) -> bool {
+        let next = self.later.get(&conn).and_then(|later| later.front());
+        let Some((_, _, next)) = next else {
+            return false;
+        };
+        if self.stopping.has_begun() {
+            return true;
+        }
+        let wanted = self.answer_bytes(next);
+        let outgoing_bytes = self.conns.outgoing_bytes(conn);
+        let mut under_way = 0;
+        for id in self.requests.fetches_of(conn) {
+            let fetching = self.requests.fetching(id);
+            under_way += fetching.map_or(0, |fetching| fetching.max_bytes);
+        }
+        match self.conns.is_crowded() {
+            true => under_way == 0 && outgoing_bytes == 0,
+            false => under_way + outgoing_bytes + wanted <= 2 * ANSWER_BYTES_MAX,
+        }
+    }
+
+    /// The most that the answer to a request holds.
+    fn answer_bytes(&self, request: &FetchRequest) -> usize {
+        let most_bytes = match self.conns.is_crowded() {
+            true => CROWDED_ANSWER_BYTES_MAX,
+            false => ANSWER_BYTES_MAX,
+        };
+        let allowed_bytes = self.settings.fetch_max_bytes.min(most_bytes);
+        count(request.max_bytes).min(allowed_bytes)
+    }
+
+    /// Sessions are not kept: the answer says session 0 (rule F14).
+    fn begin_fetch(
         &mut self,
         now: Now,
         slot: RequestSlot,
@@ -40,8 +115,7 @@ impl Core {
             };
             return self.respond(slot, &header, response);
         }
-        let allowed_bytes = self.settings.fetch_max_bytes.min(ANSWER_BYTES_MAX);
-        let max_bytes = count(request.max_bytes).min(allowed_bytes);
+        let max_bytes = self.answer_bytes(&request);
         let mut fetching = Fetching {
             answer: FetchAnswer::new(&request),
             isolation: isolation_of(request.isolation_level),

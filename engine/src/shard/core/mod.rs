@@ -39,6 +39,7 @@ use find::Findings;
 use hosts::Hosts;
 use meta::{Awaiting, Held};
 use millstream_net::conn::{ConnEffect, ConnId, Connections, ListenerIndex, RequestSlot};
+use millstream_net::wire::api::FetchRequest;
 use millstream_net::wire::{
     ErrorCode, Refused, Request as WireRequest, RequestHeader, Response, decode_request,
     encode_response, encode_unsupported_api_versions,
@@ -81,6 +82,8 @@ pub struct Core {
     conn_effects: Vec<ConnEffect>,
     listeners: BTreeMap<ConnId, ListenerIndex>,
     requests: Requests,
+    /// Fetches that wait until their connection has taken what it asked for before. BOUND: by the bounds of connections.
+    later: BTreeMap<ConnId, VecDeque<(RequestSlot, RequestHeader, FetchRequest)>>,
     origins: Slots<Origin>,
     stalled: Stalled,
     hosts: Hosts,
@@ -110,6 +113,7 @@ impl ShardCore for Core {
             ShardEvent::Sent { conn, bytes } => {
                 let effects = &mut self.conn_effects;
                 self.conns.sent(now_ms(now), conn, bytes, effects);
+                self.begin_fetches(now, conn);
             }
             ShardEvent::Closed { conn, .. } => self.closed(now, conn),
             ShardEvent::Mail { from, mail } => self.mail(now, from, mail),
@@ -124,6 +128,7 @@ impl ShardCore for Core {
             self.due(now, due);
         }
         self.conns.sweep(now_ms(now), &mut self.conn_effects);
+        self.begin_all_fetches(now);
         self.open_again(now);
         self.retry_stalled(now);
         self.tell_watches(now);
@@ -199,6 +204,7 @@ impl Core {
     fn closed(&mut self, now: Now, conn: ConnId) {
         self.conns.closed(conn);
         self.listeners.remove(&conn);
+        self.later.remove(&conn);
         for id in self.requests.fetches_of(conn) {
             self.abandon_fetch(now, id);
         }

@@ -63,6 +63,7 @@ impl Core {
             conn_effects: Vec::new(),
             listeners: BTreeMap::new(),
             requests: Default::default(),
+            later: BTreeMap::new(),
             origins: Default::default(),
             stalled: Default::default(),
             hosts,

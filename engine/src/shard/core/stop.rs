@@ -61,6 +61,9 @@ impl Core {
             return;
         }
         self.stopping.phase = Phase::Draining;
+        for conn in self.later.keys().copied().collect::<Vec<_>>() {
+            self.begin_fetches(now, conn);
+        }
         for id in self.requests.fetches() {
             self.fetch_due(now, id);
         }
@@ -101,8 +104,9 @@ impl Core {
     /// How much is under way: requests, appends, reads, look-ups and what waits for room. Nothing is, on a node at rest.
     pub fn in_flight(&self) -> usize {
         let waiting = self.origins.count() + self.stalled.count() + self.awaiting.held.len();
+        let later: usize = self.later.values().map(|later| later.len()).sum();
         let reading = self.readings.count() + self.findings.count();
-        self.requests.count() + waiting + reading
+        self.requests.count() + waiting + later + reading
     }
 
     /// Whether the last effect was given.

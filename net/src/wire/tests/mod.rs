@@ -5,5 +5,4 @@ mod frames;
 mod hostile;
 mod oracle;
 pub mod sample;
-mod speed;
 mod table;
