@@ -52,7 +52,7 @@ impl Default for CommitConfig {
             windows_in_flight: 4,
             pressure_flights: 64,
             unmarked_bytes: 64 << 20,
-            checkpoint_bytes: 1 << 30,
+            checkpoint_bytes: 256 << 20,
             checkpoint_ms: 10_000,
         }
     }

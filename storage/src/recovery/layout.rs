@@ -136,29 +136,43 @@ impl Layout<'_> {
         Ok(meta)
     }
 
-    /// Writes what is unflushed into the segments. Not synced.
+    /// Writes what is unflushed into the segments and cuts away what lies behind, which the next recovery would stumble over where the
+    /// log goes on in another segment. Not synced.
     fn flush(&self, log: &mut RecoveredLog) -> Result<(), RecoveryError> {
         let dir = log_dir(&log.path());
-        // The first block as a whole: where the disk cannot read it, a part of it cannot be written.
-        let mut tail = std::mem::take(&mut log.tail);
+        let synced = log.synced_end;
+        let path_of = |segment| dir.join(segment_file(segment, SegmentFile::Log));
+        if log.segments.iter().any(|held| held.base == synced.segment) {
+            let path = path_of(synced.segment);
+            let cut = self.disk.set_length(&path, block_end(synced.position));
+            cut.map_err(|error| io_at(&path, error))?;
+        }
+        // Whole blocks: where the disk cannot read one, a part of it cannot be written.
+        let mut before = std::mem::take(&mut log.tail);
+        if !before.is_empty() && !log.unflushed.is_empty() {
+            // The verdict holds an `image` of it: what is stale behind the synced end goes.
+            let path = path_of(synced.segment);
+            let mut block = before.to_vec();
+            block.resize(BLOCK_BYTES, 0);
+            let position = synced.position - before.len() as u64;
+            let written = self.disk.write(&path, position, &block);
+            written.map_err(|error| io_at(&path, error))?;
+        }
         for piece in std::mem::take(&mut log.unflushed) {
-            let path = dir.join(segment_file(piece.start.segment, SegmentFile::Log));
-            let synced = log.synced_end;
-            let (position, bytes) = match piece.start.segment == synced.segment
-                && piece.start.position == synced.position
-            {
-                true => {
-                    let tail = std::mem::take(&mut tail);
-                    let position = synced.position - tail.len() as u64;
-                    (position, Bytes::from([tail, piece.bytes].concat()))
-                }
-                false => (piece.start.position, piece.bytes),
-            };
+            let path = path_of(piece.start.segment);
+            if piece.start.position == 0 {
+                before = Bytes::new();
+            }
+            let position = piece.start.position - before.len() as u64;
+            let mut bytes = [before, piece.bytes].concat();
+            let end = bytes.len();
+            bytes.resize(block_end(end as u64) as usize, 0);
             let write = || {
                 self.disk.make_dirs(&dir)?;
                 self.disk.write(&path, position, &bytes)
             };
             write().map_err(|error| io_at(&path, error))?;
+            before = Bytes::copy_from_slice(&bytes[end - end % BLOCK_BYTES..end]);
         }
         for placed in &log.heads {
             note_segment(&mut log.segments, placed);
@@ -325,6 +339,8 @@ impl Layout<'_> {
     ) -> Result<(), RecoveryError> {
         let path = checkpoint_path(shard, slot);
         let write = || {
+            // What an older, longer one left may be unreadable.
+            self.disk.set_length(&path, 0)?;
             self.disk.write(&path, 0, &checkpoint.encode())?;
             self.disk.sync_data(&path)?;
             self.disk.sync_dir(&shard_dir(shard))
@@ -348,6 +364,11 @@ impl Layout<'_> {
         };
         write().map_err(|error| io_at(path, error))
     }
+}
+
+/// Where the block of a position ends.
+fn block_end(position: u64) -> u64 {
+    position.next_multiple_of(BLOCK_BYTES as u64)
 }
 
 /// Every log goes to the shard that has the fewest of its topic, and of these to the one that has the fewest at all.

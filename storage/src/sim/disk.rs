@@ -63,6 +63,7 @@ pub(super) struct State {
     capacity_bytes: Option<u64>,
     pub(super) blocking_left: Option<u64>,
     rot_percent: u64,
+    failed: bool,
 }
 
 /// A disk. `BlockingDisk` is implemented on it too, for recovery.
@@ -129,6 +130,7 @@ impl SimDisk {
         }
         state.slots.clear();
         state.faults.clear();
+        state.failed = false;
     }
 
     /// The power fails: what was in flight lands in any part, then every unsynced sector, length and name survives or
@@ -150,6 +152,11 @@ impl SimDisk {
         state.files.retain(|inode, _| kept.contains(inode));
     }
 
+    /// Whether an injected fault has struck since the last crash.
+    pub fn has_failed(&self) -> bool {
+        self.state.borrow().failed
+    }
+
     /// Makes an operation to come fail.
     pub fn inject(&mut self, fault: Fault) {
         self.state.get_mut().faults.push(fault);
@@ -158,6 +165,16 @@ impl SimDisk {
     /// Lets reservations and growing writes fail with ENOSPC above so many bytes; `None` lifts the limit.
     pub fn limit_capacity(&mut self, bytes: Option<u64>) {
         self.state.get_mut().capacity_bytes = bytes;
+    }
+
+    /// Bytes of all files.
+    pub fn used_bytes(&self) -> u64 {
+        self.state
+            .borrow()
+            .files
+            .values()
+            .map(SimFile::length)
+            .sum()
     }
 
     /// Lets blocking calls fail after so many more (the process dies within recovery); `None` lifts it.
@@ -209,6 +226,7 @@ impl State {
             self.faults[index].after -= 1;
             return None;
         }
+        self.failed = true;
         Some(self.faults.remove(index).errno)
     }
 

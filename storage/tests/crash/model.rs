@@ -48,6 +48,12 @@ pub struct ModelLog {
     pub log_start_asked: Offset,
     pub epoch: LeaderEpoch,
     pub replaces: Option<LogNumber>,
+    /// Appends are acknowledged from memory.
+    pub cached: bool,
+    /// The durable end last seen, where appends are acknowledged from memory.
+    pub durable_seen: Offset,
+    /// Segments go by themselves below the high watermark.
+    pub expires: bool,
 }
 
 fn apply(batches: &mut Vec<Sent>, act: &Act) {
@@ -78,7 +84,16 @@ impl ModelLog {
             log_start_asked: start,
             epoch: LeaderEpoch(0),
             replaces: None,
+            cached: false,
+            durable_seen: start,
+            expires: false,
         }
+    }
+
+    /// Up to where producers are settled: the state that a checkpoint keeps stands for an offset.
+    pub fn settled_end(&self) -> Offset {
+        let settled = self.settled.last().map_or(self.start, |sent| sent.end);
+        settled.min(self.end())
     }
 
     /// All batches, as of the last act.

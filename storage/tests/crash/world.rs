@@ -11,7 +11,7 @@ use millstream_storage::ids::{
     WallMs,
 };
 use millstream_storage::recovery::{self, Recovered, RecoveredNode, RecoveryConfig, RecoveryError};
-use millstream_storage::sim::{SimDisk, SimRng};
+use millstream_storage::sim::{Fault, OpKind, SimDisk, SimRng};
 use millstream_storage::store::{
     Acknowledge, LogConfig, OpenLog, Read, Store, StoreConfig, StoreEffect,
 };
@@ -41,6 +41,8 @@ pub struct World {
     now: Now,
     reads: BTreeMap<u64, LogNumber>,
     next_record: u64,
+    /// An operation failed, and the store said that the process must end.
+    doomed: bool,
 }
 
 fn recovery_config() -> RecoveryConfig {
@@ -83,13 +85,31 @@ fn log_config(log: LogNumber) -> LogConfig {
     LogConfig {
         segment_bytes: [40 << 10, 400 << 10, 90 << 10][log.0 as usize % 3],
         index_interval_bytes: 2048,
-        acknowledge: Acknowledge::Durable,
+        acknowledge: match is_cached(log) {
+            true => Acknowledge::Memory,
+            false => Acknowledge::Durable,
+        },
+        retention_bytes: expires(log).then_some(50 << 10),
         ..LogConfig::default()
     }
 }
 
+fn is_cached(log: LogNumber) -> bool {
+    log.0 % 5 == 4
+}
+
+fn expires(log: LogNumber) -> bool {
+    log.0 % 4 == 3
+}
+
+/// What stands for the settled producers of a log as of an offset.
+fn producers_of(log: LogNumber, offset: Offset) -> Vec<u8> {
+    let bytes = (log.0 * 977 + offset.0 as u64 * 131) % 9000;
+    vec![(log.0 + offset.0 as u64) as u8; bytes as usize]
+}
+
 fn recovered(disk: &SimDisk) -> Recovered {
-    let mut node = recover(disk).expect("recovery starts a node after any crash");
+    let mut node = recover(disk, 1).expect("recovery starts a node after any crash");
     if tracing() {
         node.report
             .findings
@@ -105,7 +125,7 @@ fn tracing() -> bool {
     *TRACING.get_or_init(|| std::env::var_os("CRASH_TRACE").is_some())
 }
 
-fn recover(disk: &SimDisk) -> Result<RecoveredNode, RecoveryError> {
+fn recover(disk: &SimDisk, shards: u16) -> Result<RecoveredNode, RecoveryError> {
     let meta = match disk.contents(Path::new(NODE_META)) {
         Some(bytes) => NodeMeta::decode(&bytes).expect("node.meta is whole"),
         None => NodeMeta {
@@ -116,7 +136,11 @@ fn recover(disk: &SimDisk) -> Result<RecoveredNode, RecoveryError> {
             directories: Vec::new(),
         },
     };
-    recovery::recover(disk, &recovery_config(), meta)
+    let config = RecoveryConfig {
+        shards,
+        ..recovery_config()
+    };
+    recovery::recover(disk, &config, meta)
 }
 
 impl World {
@@ -144,6 +168,7 @@ impl World {
             now,
             reads: BTreeMap::new(),
             next_record: 0,
+            doomed: false,
         };
         for _ in 0..3 {
             world.open();
@@ -164,13 +189,40 @@ impl World {
             34..35 => self.drop_one(),
             35..36 => self.replace(),
             36..38 => self.move_start(),
-            38..41 => self.read(),
+            38..40 => self.read(),
+            40..41 => self.trouble(),
             41..46 => self.now.tick.0 += self.rng.below(40_000_000),
             46..64 => self.turn(),
             _ => self.complete_one(),
         }
         self.pump();
+        if self.doomed {
+            self.crash();
+            return;
+        }
         self.store.check();
+    }
+
+    /// Time for retention, a disk that is full for a while, an operation that fails.
+    fn trouble(&mut self) {
+        match self.rng.below(10) {
+            0..4 => self.now.tick.0 += 1_000_000_000,
+            4..6 => {
+                let more = self.rng.below(200 << 10);
+                let capacity = self.disk.used_bytes() + more;
+                self.disk.limit_capacity(Some(capacity));
+            }
+            6..9 => self.disk.limit_capacity(None),
+            _ => {
+                use OpKind::{Open, Remove, Reserve, Sync, Write};
+                let fault = Fault {
+                    kind: [Open, Remove, Reserve, Sync, Write][self.rng.index(5)],
+                    after: self.rng.below(20),
+                    errno: [libc::EIO, libc::ENOSPC][self.rng.index(2)],
+                };
+                self.disk.inject(fault);
+            }
+        }
     }
 
     // ---- work
@@ -288,6 +340,8 @@ impl World {
             start,
         );
         log.replaces = replaces;
+        log.cached = is_cached(number);
+        log.expires = expires(number);
         let open = OpenLog {
             log: number,
             topic: log.topic,
@@ -346,6 +400,11 @@ impl World {
             .filter(|end| *end <= durable)
             .collect();
         let chosen = below.get(self.rng.index(below.len().max(1))).copied();
+        if log.expires {
+            log.log_start_asked = log.log_start_asked.max(durable);
+            self.store.set_high_watermark(number, durable);
+            return;
+        }
         if let Some(to) = chosen.filter(|to| *to > log.log_start_asked) {
             log.log_start_asked = to;
             self.store.set_high_watermark(number, durable);
@@ -411,7 +470,12 @@ impl World {
     }
 
     fn turn(&mut self) {
-        self.store.turn(self.now, &mut |_, _| None);
+        let logs = &self.logs;
+        self.store.turn(self.now, &mut |number, into| {
+            let offset = logs.get(&number)?.settled_end();
+            into.extend(producers_of(number, offset));
+            Some(offset)
+        });
     }
 
     fn complete_one(&mut self) {
@@ -425,6 +489,20 @@ impl World {
     }
 
     fn pump(&mut self) {
+        self.carry_out();
+        // A log that acknowledges from memory has only promised what is durable all the same.
+        for log in self.logs.values_mut().filter(|log| log.cached) {
+            let Some(end) = self.store.durable(log.number) else {
+                continue;
+            };
+            // A cut lowers it at once; what raises it is synced.
+            if end > std::mem::replace(&mut log.durable_seen, end) {
+                log.durable(end);
+            }
+        }
+    }
+
+    fn carry_out(&mut self) {
         let mut effects = Vec::new();
         self.store.drain(&mut effects);
         for effect in effects {
@@ -434,7 +512,7 @@ impl World {
             match effect {
                 StoreEffect::Op(id, op) => self.disk.submit(id, op),
                 StoreEffect::Durable { log, end } => {
-                    if let Some(known) = self.logs.get_mut(&log) {
+                    if let Some(known) = self.logs.get_mut(&log).filter(|log| !log.cached) {
                         known.durable(end);
                     }
                 }
@@ -454,6 +532,13 @@ impl World {
                     if let Some(known) = self.logs.get_mut(&log) {
                         known.log_start_told = log_start;
                     }
+                }
+                StoreEffect::Fatal { reason } if self.disk.has_failed() => {
+                    if tracing() {
+                        eprintln!("{} fatal: {reason}", self.steps);
+                    }
+                    self.doomed = true;
+                    return;
                 }
                 StoreEffect::Fatal { reason } => self.fail(&format!("fatal: {reason}")),
             }
@@ -478,7 +563,7 @@ impl World {
         if tracing() {
             eprintln!("{} look at a {crash:?}", self.steps);
         }
-        let first = self.fall(&mut disk, crash, &mut rng);
+        let (first, _) = self.fall(&mut disk, crash, &mut rng);
         let found = self.verify(&disk, &first);
         // Again, behind another crash: the same logs.
         if rng.percent(30) {
@@ -487,9 +572,10 @@ impl World {
             } else {
                 Crash::PowerCut
             };
-            let second = self.fall(&mut disk, crash, &mut rng);
+            let (second, relaid) = self.fall(&mut disk, crash, &mut rng);
             let again = self.verify(&disk, &second);
-            if found != again {
+            // A new layout begins with a checkpoint, which does not know what was cut: it may come back, as `survives` allows.
+            if found != again && !relaid {
                 self.fail(&format!(
                     "recovery is not idempotent: {found:?}, then {again:?}"
                 ));
@@ -499,7 +585,8 @@ impl World {
         self.crash_points += 1;
     }
 
-    fn fall(&self, disk: &mut SimDisk, crash: Crash, rng: &mut SimRng) -> Recovered {
+    /// Lets the process or the power fail and recovers; tells whether logs were dealt to another number of shards.
+    fn fall(&self, disk: &mut SimDisk, crash: Crash, rng: &mut SimRng) -> (Recovered, bool) {
         match crash {
             Crash::Kill => disk.kill(rng),
             Crash::PowerCut => disk.power_cut(rng),
@@ -507,7 +594,7 @@ impl World {
         if rng.percent(10) {
             // The process dies in the middle of recovery.
             disk.limit_blocking_calls(Some(rng.below(200)));
-            let died = recover(disk);
+            let died = recover(disk, 1);
             disk.limit_blocking_calls(None);
             if tracing() {
                 eprintln!("    recovery died: {:?}", died.err());
@@ -517,7 +604,22 @@ impl World {
                 false => disk.power_cut(rng),
             }
         }
-        recovered(disk)
+        let relaid = rng.percent(5);
+        if relaid {
+            // Another number of shards, and back; the process may die on the way.
+            let calls = rng.percent(70).then(|| rng.below(400));
+            disk.limit_blocking_calls(calls);
+            let changed = recover(disk, 2 + rng.below(2) as u16);
+            disk.limit_blocking_calls(None);
+            if tracing() {
+                eprintln!("    another number of shards: {:?}", changed.err());
+            }
+            match rng.percent(50) {
+                true => disk.kill(rng),
+                false => disk.power_cut(rng),
+            }
+        }
+        (recovered(disk), relaid)
     }
 
     /// Compares what was recovered with the reference, which takes it as its new beginning.
@@ -540,6 +642,9 @@ impl World {
             }
             absent.retain(|number| *number != log.log);
             let batches = contents(disk, log).unwrap_or_else(|why| self.fail(&why));
+            if let Err(why) = knows_producers(log, &batches) {
+                self.fail(&why);
+            }
             let Some(known) = self.logs.get_mut(&log.log) else {
                 self.fail(&format!("log {} was never opened", log.log));
             };
@@ -586,7 +691,8 @@ impl World {
         };
         let mut disk = std::mem::take(&mut self.disk);
         let mut rng = self.rng.fork();
-        let left = self.fall(&mut disk, crash, &mut rng);
+        disk.limit_capacity(None);
+        let (left, _) = self.fall(&mut disk, crash, &mut rng);
         let found = self.verify(&disk, &left);
         let all: Vec<LogNumber> = self.logs.keys().copied().collect();
         for number in all {
@@ -598,8 +704,12 @@ impl World {
         for log in &left.logs {
             let known = self.logs.get_mut(&log.log).expect("verified");
             known.life = Life::Live;
+            known.durable_seen = log.end.offset;
             known.log_start_told = log.log_start;
-            known.log_start_asked = log.log_start;
+            known.log_start_asked = match known.expires {
+                true => log.log_start.max(log.high_watermark),
+                false => log.log_start,
+            };
             // A process of the same node never appends under an epoch that another one led.
             known.epoch.0 += 1;
             known.replaces = None;
@@ -611,11 +721,13 @@ impl World {
         for number in self.logs.keys() {
             self.store.configure(*number, log_config(*number));
         }
+        self.doomed = false;
         self.crash_points += 1;
     }
 
     /// Without crashes everything becomes durable and the shard comes to rest; then nothing is lost at all.
     pub fn settle(&mut self) {
+        self.disk.limit_capacity(None);
         self.store.stop(self.now);
         for _ in 0..200_000 {
             self.now.tick.0 += 1_000_000;
@@ -680,6 +792,39 @@ fn heads(mut data: &[u8]) -> Vec<Sent> {
         data = &data[head.bytes..];
     }
     found
+}
+
+/// The settled producers are those of their offset, and the heads reach from there to the end.
+fn knows_producers(log: &recovery::RecoveredLog, batches: &[Sent]) -> Result<(), String> {
+    let from = match &log.producers {
+        None => log.log_start,
+        Some((offset, state))
+            if *offset <= log.end.offset && *state == producers_of(log.log, *offset) =>
+        {
+            *offset
+        }
+        Some((offset, _)) => {
+            return Err(format!(
+                "log {}: its producers are not those of {offset}",
+                log.log
+            ));
+        }
+    };
+    let heads: Vec<Offset> = log
+        .heads
+        .iter()
+        .map(|placed| placed.head.base_offset)
+        .collect();
+    let missing = batches
+        .iter()
+        .find(|sent| sent.end > from && heads.binary_search(&sent.base).is_err());
+    match missing {
+        Some(sent) => Err(format!(
+            "log {}: producers as of {from}, and no head of {sent:?}",
+            log.log
+        )),
+        None => Ok(()),
+    }
 }
 
 /// The batches of a recovered log from its log start on: from its segments up to the synced end, then what is not flushed.

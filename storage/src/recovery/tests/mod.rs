@@ -435,6 +435,33 @@ fn another_number_of_shards_keeps_every_log() {
 }
 
 #[test]
+fn stale_bytes_in_front_of_a_roll_are_no_damage_in_another_layout() {
+    let mut bench = Bench::new();
+    let (a, b, stale) = (batch(0, 3, 2), batch(3, 2, 2), batch(3, 1, 1));
+    let Entry::Append(rolled) = append(0, (3, 2), &b) else {
+        unreachable!("it is an append");
+    };
+    let rolled = Entry::Append(Append {
+        segment: Offset(3),
+        ..rolled
+    });
+    bench.segment(0, &a);
+    bench.segment(a.len() as u64, &stale);
+    bench.segment(8192, &stale);
+    bench.window(&[
+        (open(LOG, None), Bytes::new()),
+        (epoch(2, 0), Bytes::new()),
+        (append(0, (0, -1), &a), a.clone()),
+        (rolled, b.clone()),
+    ]);
+    let node = recovered(&bench.disk, 2);
+    assert_eq!(damage(&node), Vec::<String>::new());
+    let mut logs = node.shards.iter().flat_map(|shard| &shard.logs);
+    let log = logs.next().expect("it is there");
+    assert_eq!((log.end.offset, log.heads.len()), (Offset(5), 2));
+}
+
+#[test]
 fn recovery_that_dies_anywhere_recovers_the_same() {
     let mut bench = Bench::new();
     let (a, b, c) = (batch(0, 3, 2), batch(3, 2, 2), batch(5, 1, 2));
