@@ -51,10 +51,9 @@ impl Echo {
             .connections
             .request(now_ms, conn, bytes.len(), &mut self.pending);
         let Some(slot) = slot else { return };
-        let body = bytes;
-        let prefix = Bytes::copy_from_slice(&(body.len() as u32).to_be_bytes());
+        let prefix = Bytes::copy_from_slice(&(bytes.len() as u32).to_be_bytes());
         self.connections
-            .answer(slot, vec![prefix, body], &mut self.pending);
+            .answer(slot, vec![prefix, bytes], &mut self.pending);
     }
 }
 

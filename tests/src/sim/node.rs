@@ -323,6 +323,16 @@ impl Node {
         }
     }
 
+    /// Delivers the oldest letter from one shard to another to a third one, as if the sender had an old table. Whether there was one.
+    pub fn misdeliver(&mut self, from: ShardIndex, to: ShardIndex, third: ShardIndex) -> bool {
+        let letter = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front);
+        let Some(mail) = letter else {
+            return false;
+        };
+        self.step(third, ShardEvent::Mail { from, mail });
+        true
+    }
+
     /// Operations of the disk in flight.
     pub fn disk_pending(&self) -> usize {
         self.disk.pending()

@@ -3,6 +3,7 @@
 
 mod batches;
 mod fetch;
+mod forwarding;
 mod framing;
 mod metadata;
 mod offsets;

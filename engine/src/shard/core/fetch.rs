@@ -123,6 +123,7 @@ impl Core {
             min_bytes: count(request.min_bytes).min(max_bytes),
             max_bytes,
             groups: Vec::new(),
+            passed_on: Vec::new(),
             refused: Vec::new(),
             round: 0,
             phase: FetchPhase::First,
@@ -237,13 +238,13 @@ impl Core {
     }
 
     /// A shard has read its part.
-    pub(super) fn take_fetched(&mut self, now: Now, fetched: FetchedMail) {
-        let Some(fetching) = self.requests.fetching(fetched.request) else {
-            return;
+    pub(super) fn take_fetched(&mut self, now: Now, from: ShardIndex, fetched: FetchedMail) {
+        let fetching = self.requests.fetching(fetched.request);
+        let Some(fetching) = fetching.filter(|fetching| fetching.round == fetched.round) else {
+            // It was passed on to that shard, which watches for what has been answered by now.
+            return self.send(now, from, Mail::Unwatch(fetched.request));
         };
-        if fetching.round != fetched.round {
-            return;
-        }
+        fetching.note_watcher(from);
         for read in fetched.parts {
             fetching.answer.take(read);
         }
@@ -348,7 +349,9 @@ impl Core {
         if fetching.phase == FetchPhase::Last {
             return;
         }
-        let shards: Vec<ShardIndex> = fetching.groups.iter().map(|group| group.0).collect();
+        let asked = fetching.groups.iter().map(|group| group.0);
+        let passed_on = fetching.passed_on.drain(..);
+        let shards: Vec<ShardIndex> = asked.chain(passed_on).collect();
         for shard in shards {
             self.send(now, shard, Mail::Unwatch(id));
         }
@@ -356,6 +359,14 @@ impl Core {
 }
 
 impl Fetching {
+    /// A shard that answers and was not asked was passed the request on; it watches like those that were.
+    fn note_watcher(&mut self, shard: ShardIndex) {
+        let asked = self.groups.iter().any(|group| group.0 == shard);
+        if self.phase != FetchPhase::Last && !asked && !self.passed_on.contains(&shard) {
+            self.passed_on.push(shard);
+        }
+    }
+
     fn add(&mut self, shard: ShardIndex, read: ReadPart) {
         match self.groups.iter_mut().find(|group| group.0 == shard) {
             Some(group) => group.1.push(read),

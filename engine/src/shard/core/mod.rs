@@ -266,7 +266,7 @@ impl Core {
                 }
             }
             Mail::Fetch(mail) => self.read(now, *mail),
-            Mail::Fetched(mail) => self.take_fetched(now, *mail),
+            Mail::Fetched(mail) => self.take_fetched(now, from, *mail),
             Mail::Grown(all) => {
                 for grown in all {
                     self.take_grown(now, grown);

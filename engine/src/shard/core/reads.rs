@@ -57,6 +57,9 @@ impl Readings {
 impl Core {
     /// Another shard, or this one, wants partitions read.
     pub(super) fn read(&mut self, now: Now, mail: FetchMail) {
+        // Where all of it is passed on, who has it watches.
+        let is_here = |part: &ReadPart| self.hosts.find(part.log).is_some();
+        let watching = mail.watch == Watch::Yes && mail.parts.iter().any(is_here);
         let id = self.readings.table.insert(Reading {
             home: mail.home,
             request: mail.request,
@@ -64,12 +67,12 @@ impl Core {
             done: Vec::with_capacity(mail.parts.len()),
             open: 0,
             watched: Vec::new(),
-            watching: mail.watch == Watch::Yes,
+            watching,
             grown_bytes: 0,
             urgency: Urgency::Normal,
             noted: false,
         });
-        if mail.watch == Watch::Yes {
+        if watching {
             self.watch(&mail, id);
         }
         let mut budget = Budget {
@@ -94,8 +97,6 @@ impl Core {
             let mail = FetchMail {
                 hop: Hop::Forwarded,
                 index: self.meta.image.index(),
-                // Nobody would end a watch there; the reader looks again when its time is up.
-                watch: Watch::No,
                 parts,
                 ..mail
             };

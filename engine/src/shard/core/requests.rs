@@ -46,6 +46,8 @@ pub(super) struct Fetching {
     pub(super) max_bytes: usize,
     /// What is asked of each shard, in order of shards.
     pub(super) groups: Vec<(ShardIndex, Vec<ReadPart>)>,
+    /// Shards that watch because another one passed the request on to them.
+    pub(super) passed_on: Vec<ShardIndex>,
     /// What needs no shard to be refused.
     pub(super) refused: Vec<(u32, ErrorCode)>,
     pub(super) round: u32,
