@@ -533,6 +533,12 @@ impl Commit {
             .is_some_and(|flight| flight.stage != Stage::Landed)
     }
 
+    /// Whether an extent of the log is written or synced now, in this segment.
+    pub fn extent_in(&self, slot: LogSlot, segment: Offset) -> bool {
+        let flight = self.log(slot).flight;
+        flight.is_some_and(|flight| flight.stage != Stage::Landed && flight.to.segment == segment)
+    }
+
     /// The epoch of the batch that ends at an offset and that a window or an extent has taken; -1 where there was none.
     pub fn epoch_before(&self, slot: LogSlot, end: Offset) -> LeaderEpoch {
         let log = self.log(slot);

@@ -350,17 +350,20 @@ impl Store {
         let task = log.tasks.front().cloned().expect("a task was at the head");
         let (shortening, durable) = (log.shortening.is_some(), log.directory_durable);
         match task {
-            // Space that was asked for ahead is refused: what was reserved before stays in use, an extent may be on its way.
+            // Space that was asked for ahead is refused: what was reserved before stays in use, an extent may be on its way. (A
+            // truncation since then takes back that it is ready, and has it reserved anew.)
             Task::Prepare { place, round, .. }
                 if is_shortage(error)
                     && !shortening
-                    && self.commit.ready_bytes(slot, place.segment).is_some() =>
+                    && (self.commit.ready_bytes(slot, place.segment).is_some()
+                        || self.commit.extent_in(slot, place.segment)) =>
             {
+                let whole = place.position / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
                 let reserved = self.commit.ready_bytes(slot, place.segment);
                 let log = self.log_mut(slot);
                 log.busy = false;
                 log.tasks.pop_front();
-                self.reserved(slot, place.segment, reserved.expect("it was just asked"));
+                self.reserved(slot, place.segment, reserved.unwrap_or(whole));
                 self.commit.not_ready(slot, round);
             }
             // The removal of another log may have taken the topic's directory away in between: it is made again.
