@@ -504,7 +504,10 @@ impl<'a, 'r> Settling<'a, 'r> {
                 self.unlink(base, &mut tidy);
                 continue;
             }
-            if used || (base > synced.segment && base <= end.segment) {
+            // One made ready before a truncation would stand in the way of what is flushed behind it.
+            let mut pieces = self.unflushed.iter();
+            let awaited = base == end.segment || pieces.any(|piece| piece.start.segment == base);
+            if used || (base > synced.segment && awaited) {
                 continue;
             }
             let explained = self.log.cuts.iter().any(|cut| *cut <= base);

@@ -435,7 +435,7 @@ fn another_number_of_shards_keeps_every_log() {
 }
 
 #[test]
-fn stale_bytes_in_front_of_a_roll_are_no_damage_in_another_layout() {
+fn what_is_stale_in_front_of_a_roll_is_no_damage_in_another_layout() {
     let mut bench = Bench::new();
     let (a, b, stale) = (batch(0, 3, 2), batch(3, 2, 2), batch(3, 1, 1));
     let Entry::Append(rolled) = append(0, (3, 2), &b) else {
@@ -448,6 +448,9 @@ fn stale_bytes_in_front_of_a_roll_are_no_damage_in_another_layout() {
     bench.segment(0, &a);
     bench.segment(a.len() as u64, &stale);
     bench.segment(8192, &stale);
+    // A file that was made ready before a truncation.
+    let ready = segment_path().with_file_name(segment_file(Offset(1), SegmentFile::Log));
+    bench.disk.write(&ready, 0, &[0; 4096]).expect("written");
     bench.window(&[
         (open(LOG, None), Bytes::new()),
         (epoch(2, 0), Bytes::new()),
