@@ -1,9 +1,11 @@
 //! The cache of one shard: the chunks of every log, what is flushed of them, and who goes when memory is short.
 //!
-//! Always: (1) unflushed memory is never evicted, clean memory never exceeds its budget after a call; (2) the chunks of a log
+//! Always: (1) unflushed memory is never evicted, clean memory never exceeds what it may take after a call; (2) the chunks of a log
 //! lie in order and do not overlap in the bytes they own; (3) the block a log ends in stays in memory when its chunk goes, so that
 //! an append never waits for a read.
 //! Eviction is least recently used with a second chance: what was read since the last look goes to the back of the queue.
+//! Clean memory begins small and grows towards its budget by what readers miss: memory that goes round costs nothing, memory that is
+//! new to the process costs the kernel seconds of clearing per GiB, and a log nobody reads back needs none.
 //! Leaves to others: cold reads (they use [`SlabPool`] buffers and never enter the cache), and when to flush.
 
 use super::chunk::block_start;
@@ -15,12 +17,15 @@ use bytes::Bytes;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
+/// Clean memory that a shard keeps before any reader has missed something. It holds what readers at the tail are behind.
+const CLEAN_BYTES_AT_FIRST: usize = 256 << 20;
+
 /// How much memory the chunks of a shard may take, in bytes of capacity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Budgets {
     /// Chunks with bytes that are not flushed; beyond it `admits` says no.
     pub unflushed_bytes: usize,
-    /// Chunks that could be read again from their segment.
+    /// Chunks that could be read again from their segment, at most: see [`Cache::missed`].
     pub clean_bytes: usize,
     /// Free memory kept for the next chunk.
     pub free_bytes: usize,
@@ -39,6 +44,8 @@ pub struct Cache {
     /// Clean chunks, the next to go first; an entry whose chunk is gone or unflushed again is stale.
     clean_queue: VecDeque<(LogNumber, u64)>,
     totals: Totals,
+    /// What clean chunks may take now; at most their budget.
+    clean_bytes_max: usize,
     next_serial: u64,
 }
 
@@ -51,7 +58,16 @@ impl Cache {
             logs: HashMap::new(),
             clean_queue: VecDeque::new(),
             totals: Totals::default(),
+            clean_bytes_max: budgets.clean_bytes.min(CLEAN_BYTES_AT_FIRST),
             next_serial: 0,
+        }
+    }
+
+    /// A reader missed `bytes` bytes that lie `behind` bytes before the end of their log. What a larger cache would have held
+    /// makes it larger, by as much.
+    pub fn missed(&mut self, bytes: usize, behind: u64) {
+        if behind <= self.budgets.clean_bytes as u64 {
+            self.clean_bytes_max = (self.clean_bytes_max + bytes).min(self.budgets.clean_bytes);
         }
     }
 
@@ -225,7 +241,7 @@ impl Cache {
                 self.clean_queue.push_back((log, chunk.serial));
             }
         }
-        self.evict_to(self.budgets.clean_bytes);
+        self.evict_to(self.clean_bytes_max);
     }
 
     /// Forgets everything of the log from this place on. Slices that somebody holds stay as they are.
@@ -279,6 +295,7 @@ impl Cache {
 
     /// Gives back what an idle shard does not need: all clean chunks and all free memory.
     pub fn trim(&mut self) {
+        self.clean_bytes_max = self.budgets.clean_bytes.min(CLEAN_BYTES_AT_FIRST);
         self.evict_to(0);
         self.clean_queue.shrink_to(64);
         self.pool.trim();

@@ -43,6 +43,31 @@ fn expected(from: u64, to: u64) -> Vec<u8> {
 }
 
 #[test]
+fn clean_memory_grows_by_what_readers_miss_within_its_budget_and_shrinks_when_idle() {
+    const MIB: usize = 1 << 20;
+    let mut cache = cache(64 * MIB, 400 * MIB);
+    let mut end = 0;
+    let mut write = |cache: &mut Cache| {
+        for _ in 0..500 {
+            cache.append(LOG, SEGMENT, end, MIB);
+            end += MIB as u64;
+            cache.clean(LOG, SEGMENT, end);
+        }
+        cache.clean_bytes() / MIB
+    };
+    assert_eq!(write(&mut cache), 256);
+    cache.missed(100 * MIB, 401 << 20);
+    assert_eq!(write(&mut cache), 256, "no cache of this budget holds that");
+    cache.missed(100 * MIB, 400 << 20);
+    assert_eq!(write(&mut cache), 356);
+    cache.missed(4000 * MIB, 0);
+    assert_eq!(write(&mut cache), 400);
+    cache.trim();
+    assert_eq!(cache.clean_bytes(), 0);
+    assert_eq!(write(&mut cache), 256);
+}
+
+#[test]
 fn slices_give_what_was_appended_across_chunks() {
     let mut cache = cache(64 << 20, 64 << 20);
     let mut end = 0;

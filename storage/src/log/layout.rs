@@ -136,6 +136,13 @@ impl Layout {
         gone
     }
 
+    /// Bytes of a segment and of all behind it.
+    pub fn bytes_from(&self, segment: Offset) -> u64 {
+        let behind = self.segments.iter().rev();
+        let behind = behind.take_while(|held| held.base >= segment);
+        behind.map(|held| held.bytes).sum()
+    }
+
     /// Moves the log start up. Segments stay until `drop_below`.
     pub fn set_log_start(&mut self, log_start: Offset) {
         self.log_start = self.log_start.max(log_start.min(self.end()));

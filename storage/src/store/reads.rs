@@ -88,11 +88,12 @@ impl Store {
 
     /// Starts to read what a reader of so many bytes will want next.
     pub(super) fn read_ahead(&mut self, slot: LogSlot, from: BlockKey, bytes: u64) {
-        let held = self
-            .log(slot)
-            .layout
-            .segment(from.segment)
-            .map_or(0, |segment| segment.bytes);
+        let layout = &self.log(slot).layout;
+        let held = layout.segment(from.segment).map_or(0, |it| it.bytes);
+        let behind = layout
+            .bytes_from(from.segment)
+            .saturating_sub(from.index * COLD_BYTES);
+        self.cache.missed(COLD_BYTES as usize, behind);
         // BOUND: at most 4 MiB ahead of one reader.
         let blocks = bytes.min(4 << 20) / COLD_BYTES + 1;
         for index in from.index + 1..=from.index + blocks {
