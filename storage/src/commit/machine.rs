@@ -390,6 +390,13 @@ impl Commit {
         self.land(slot);
     }
 
+    /// The segments that the shared sync is for.
+    pub fn shared_segments(&self) -> impl Iterator<Item = (LogSlot, Offset)> {
+        let flight = |slot: LogSlot| self.log(slot).flight.expect("it is being synced");
+        let syncing = self.shared_syncing.iter();
+        syncing.map(move |slot| (*slot, flight(*slot).to.segment))
+    }
+
     /// The shared sync has ended.
     pub fn shared_synced(&mut self) {
         for slot in std::mem::take(&mut self.shared_syncing) {

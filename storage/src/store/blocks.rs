@@ -151,6 +151,14 @@ impl Blocks {
         }
     }
 
+    /// Gives the memory back, unless somebody waits for a part of it.
+    pub(super) fn trim(&mut self) {
+        if self.waiting.is_empty() {
+            self.held = HashMap::new();
+            self.bytes = 0;
+        }
+    }
+
     fn forget(&mut self, gone: impl Fn(&BlockKey) -> bool) {
         let keys: Vec<BlockKey> = self.held.keys().copied().filter(|key| gone(key)).collect();
         keys.iter().for_each(|key| self.remove(key));

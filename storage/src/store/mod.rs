@@ -15,6 +15,7 @@ mod log_state;
 mod ops;
 mod pump;
 mod reads;
+mod rest;
 mod retention;
 mod shard_store;
 mod tasks;

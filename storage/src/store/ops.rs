@@ -27,6 +27,8 @@ pub(super) enum Purpose {
     ExtentSync(LogSlot, FileSlot),
     /// The sync of many extents.
     SharedSync,
+    /// The sync of one of many extents.
+    SharedFile(FileSlot),
     /// A slot is given back.
     Close(FileSlot),
     /// A block of a segment that is read; the number tells the read from an earlier one.

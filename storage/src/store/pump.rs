@@ -41,14 +41,7 @@ impl Store {
             } => self.write_extent(slot, segment, from..to, first),
             Effect::FirstBlock { slot } => self.write_first_block(slot),
             Effect::SyncExtent { slot, segment } => self.sync_extent(slot, segment),
-            Effect::SyncShared => {
-                let slot = self.journal.any_slot();
-                self.ops.tell(
-                    Purpose::SharedSync,
-                    DiskOp::SyncFs { slot },
-                    &mut self.effects,
-                );
-            }
+            Effect::SyncShared => self.sync_shared(),
             Effect::Prepare {
                 slot,
                 place,
@@ -272,7 +265,11 @@ impl Store {
                 self.file_op_ended(file);
                 self.commit.extent_synced(slot);
             }
-            (Purpose::SharedSync, Ok(_)) => self.commit.shared_synced(),
+            (Purpose::SharedSync, Ok(_)) => self.file_system_synced(self.now),
+            (Purpose::SharedFile(file), Ok(_)) => {
+                self.file_op_ended(file);
+                self.file_synced();
+            }
             (Purpose::Close(slot), _) => self.files.closed(slot),
             (Purpose::Block(key, file, serial), outcome) => {
                 self.file_op_ended(file);

@@ -5,6 +5,7 @@
 
 use super::blocks::{Block, COLD_BYTES, Query};
 use super::ops::BlockKey;
+use super::rest::Rest;
 use super::shard_store::Store;
 use super::types::{Found, Read};
 use crate::batch::{self, BatchHead, HEADER_BYTES};
@@ -48,6 +49,7 @@ impl Store {
         min_one: bool,
     ) -> Read {
         self.now = now;
+        self.rest = Rest::new(now.tick);
         let Some(slot) = self.slot(log) else {
             return Read::OutOfRange;
         };

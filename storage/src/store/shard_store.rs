@@ -5,6 +5,7 @@ use super::files::FileSlots;
 use super::journal::Journal;
 use super::log_state::LogState;
 use super::ops::Ops;
+use super::rest::{Rest, SharedSync};
 use super::types::{
     Acknowledge, AppendRefused, LogConfig, OpenLog, OpenRefused, StoreConfig, StoreEffect,
 };
@@ -40,6 +41,8 @@ pub struct Store {
     /// Where the round of retention goes on, and when the next one begins.
     pub(super) retention_next: usize,
     pub(super) retention_at: Tick,
+    pub(super) rest: Rest,
+    pub(super) shared_sync: SharedSync,
     pub(super) effects: Vec<StoreEffect>,
 }
 
@@ -73,6 +76,8 @@ impl Store {
             blocks: Blocks::new(config.cold_bytes_max),
             retention_next: 0,
             retention_at: now.tick,
+            rest: Rest::new(now.tick),
+            shared_sync: SharedSync::default(),
             effects: Vec::new(),
             config,
         };
@@ -185,6 +190,7 @@ impl Store {
         marks: Stamp,
     ) -> Result<(), AppendRefused> {
         self.now = now;
+        self.rest = Rest::new(now.tick);
         let slot = self.slot(log).ok_or(AppendRefused::NoLog)?;
         if let Some(refused) = self.refusal(slot, batch.len()) {
             return Err(refused);
@@ -394,8 +400,10 @@ impl Store {
     pub fn turn(&mut self, now: Now, settled: &mut SettledProducers<'_>) {
         self.now = now;
         self.expire();
-        let short = self.cache.unflushed_bytes() as u64 * 2 > self.config.unflushed_bytes_max;
-        self.commit.press_memory(short);
+        let unflushed = self.cache.unflushed_bytes() as u64;
+        let short = unflushed * 2 > self.config.unflushed_bytes_max;
+        let resting = self.go_to_rest() && unflushed > 0;
+        self.commit.press_memory(short || resting);
         if self.journal.opening == 0 {
             self.commit.turn(now.tick);
         }
@@ -422,7 +430,8 @@ impl Store {
     /// When `turn` next wants to be called though nothing happens.
     pub fn deadline(&self) -> Option<Tick> {
         let retention = (!self.by_number.is_empty()).then_some(self.retention_at);
-        self.commit.deadline().into_iter().chain(retention).min()
+        let deadlines = [self.commit.deadline(), retention, self.rest.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Moves the effects so far to the end of `into`, in order.

@@ -406,6 +406,23 @@ fn retention_by_size_removes_the_oldest_segments_below_the_high_watermark() {
 }
 
 #[test]
+fn an_idle_shard_flushes_and_gives_its_memory_back() {
+    let mut rig = Rig::new(6);
+    let log = rig.open(1, LogConfig::default());
+    rig.append(log, 300);
+    rig.work(100);
+    assert!(rig.store.cache.unflushed_bytes() > 0);
+    for _ in 0..5 {
+        rig.now.tick.0 += 6_000_000_000;
+        rig.work(100);
+    }
+    assert_eq!(rig.store.cache.unflushed_bytes(), 0);
+    assert_eq!(rig.store.cache.clean_bytes(), 0);
+    assert_eq!(rig.store.rest.deadline(), None);
+    assert_eq!(rig.read_all(log, Offset(0), 1000), [Offset(0)]);
+}
+
+#[test]
 fn a_dropped_log_leaves_no_file() {
     let mut rig = Rig::new(5);
     let log = rig.open(1, small_segments());
