@@ -74,9 +74,7 @@ impl Store {
             self.shared_sync.began = self.now.tick;
             let slot = self.journal.any_slot();
             let sync = DiskOp::SyncFs { slot };
-            return self
-                .ops
-                .tell(Purpose::SharedSync, sync, &mut self.effects);
+            return self.ops.tell(Purpose::SharedSync, sync, &mut self.effects);
         }
         let segments: Vec<_> = self.commit.shared_segments().collect();
         self.shared_sync.left = segments.len();
