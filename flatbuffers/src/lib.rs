@@ -6,7 +6,7 @@
 
 // Generated: read through a verified buffer, never edited by hand.
 #[rustfmt::skip]
-#[allow(clippy::all, deprecated, missing_docs, unsafe_op_in_unsafe_fn, mismatched_lifetime_syntaxes)]
+#[allow(clippy::all, deprecated, missing_docs, unsafe_op_in_unsafe_fn, mismatched_lifetime_syntaxes, reason = "flatc writes it so")]
 #[path = "generated/metadata.rs"]
 mod metadata_generated;
 

@@ -1,18 +1,17 @@
 """A full disk: appends are refused with KAFKA_STORAGE_ERROR [56] and none of them stalls, topics are refused as soon as the
 metadata has no room either, reads and deletions go on, a stop ends, and it heals when room returns.
 
-Needs root (a loop mount); says so and passes where it is not.
+Needs root for a loop mount.
 """
 
 import os
-import subprocess
-import sys
 import time
 
-from broker import Broker, work_dir
+from broker import Broker
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from clients import kcat
+from loop_mount import loop_mount
 
 IMAGE_BYTES = 320 << 20
 TOPIC = "full"
@@ -116,28 +115,6 @@ def check(mount):
         print(f"    refused with [56] after {acknowledged} records, read on, healed, all there after kill -9; a stop on the full disk took {took:.1f} s")
 
 
-def main():
-    if os.geteuid() != 0:
-        print("    left out: a loop mount needs root")
-        return 0
-    work = work_dir("full-disk")
-    image, mount = work / "image", work / "mount"
-    mount.mkdir()
-    subprocess.run(["truncate", "-s", str(IMAGE_BYTES), image], check=True)
-    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-    if subprocess.run(["mount", "-o", "loop", image, mount], check=False).returncode:
-        print("    left out: this machine allows no loop mount")
-        return 0
-    try:
-        check(mount)
-    finally:
-        for _ in range(50):
-            if subprocess.run(["umount", mount], check=False, stderr=subprocess.DEVNULL).returncode == 0:
-                break
-            time.sleep(0.1)
-        image.unlink()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    with loop_mount("full-disk", IMAGE_BYTES) as disk:
+        check(disk)

@@ -1,20 +1,20 @@
 """SIGKILL with large writes in flight on a throttled device: whoever comes next waits for the lock, and afterwards no byte
 of the dead process lands.
 
-Needs root, a loop mount and a blkio (v1) or io (v2) control group; says so and passes where one is missing.
+Needs root for a loop mount, and a blkio (v1) or io (v2) control group.
 """
 
 import fcntl
 import hashlib
 import os
 import pathlib
-import subprocess
 import sys
 import time
 
-from broker import Broker, work_dir
+from broker import Broker
 from confluent_kafka import Producer
 from clients import kcat
+from loop_mount import loop_mount
 
 TOPIC = "late"
 IMAGE_BYTES = 2 << 30
@@ -65,11 +65,11 @@ def digest(data):
     return sums
 
 
-def check(mount, device):
-    throttle = Throttle(device)
+def check(mount):
+    device = os.stat(mount).st_dev
+    throttle = Throttle(f"{os.major(device)}:{os.minor(device)}")
     if throttle.path is None:
-        print("    left out: no control group can throttle here")
-        return
+        sys.exit("late-writes: no control group can throttle here; mount one: mount -t cgroup -o blkio none /sys/fs/cgroup/blkio")
     try:
         with Broker("late", data=mount / "data", settings=["num.partitions=4"]) as broker:
             first = Producer({"bootstrap.servers": broker.address, "linger.ms": 1})
@@ -110,29 +110,6 @@ def check(mount, device):
         throttle.remove()
 
 
-def main():
-    if os.geteuid() != 0:
-        print("    left out: it needs root")
-        return 0
-    work = work_dir("late-disk")
-    image, mount = work / "image", work / "mount"
-    mount.mkdir()
-    subprocess.run(["truncate", "-s", str(IMAGE_BYTES), image], check=True)
-    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-    if subprocess.run(["mount", "-o", "loop", image, mount], check=False).returncode:
-        print("    left out: this machine allows no loop mount")
-        return 0
-    try:
-        device = os.stat(mount).st_dev
-        check(mount, f"{os.major(device)}:{os.minor(device)}")
-    finally:
-        for _ in range(100):
-            if subprocess.run(["umount", mount], check=False, stderr=subprocess.DEVNULL).returncode == 0:
-                break
-            time.sleep(0.1)
-        image.unlink()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    with loop_mount("late-writes", IMAGE_BYTES) as disk:
+        check(disk)

@@ -1,15 +1,14 @@
 """A stop while the disk does not answer (a frozen file system) ends by itself, with a sentence and a code of its own.
 
-Needs root and a loop mount; says so and passes where one is missing.
+Needs root for a loop mount.
 """
 
-import os
 import subprocess
-import sys
 import time
 
-from broker import Broker, work_dir
+from broker import Broker
 from confluent_kafka import Producer
+from loop_mount import loop_mount
 
 IMAGE_BYTES = 512 << 20
 STUCK = 76
@@ -39,28 +38,6 @@ def check(mount):
         print(f"    a stop over a disk that does not answer was ended after {took:.1f} s")
 
 
-def main():
-    if os.geteuid() != 0:
-        print("    left out: a loop mount needs root")
-        return 0
-    work = work_dir("stuck-disk")
-    image, mount = work / "image", work / "mount"
-    mount.mkdir()
-    subprocess.run(["truncate", "-s", str(IMAGE_BYTES), image], check=True)
-    subprocess.run(["mkfs.ext4", "-q", "-F", image], check=True)
-    if subprocess.run(["mount", "-o", "loop", image, mount], check=False).returncode:
-        print("    left out: this machine allows no loop mount")
-        return 0
-    try:
-        check(mount)
-    finally:
-        for _ in range(50):
-            if subprocess.run(["umount", mount], check=False, stderr=subprocess.DEVNULL).returncode == 0:
-                break
-            time.sleep(0.1)
-        image.unlink()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    with loop_mount("stuck-disk", IMAGE_BYTES) as disk:
+        check(disk)

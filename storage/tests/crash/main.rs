@@ -3,6 +3,7 @@
 //!
 //! `CRASH_SEEDS=n` sets how many seeds run, `CRASH_SEED=s` runs one of them. A failure prints the one line that repeats it.
 
+mod crashes;
 mod model;
 mod world;
 

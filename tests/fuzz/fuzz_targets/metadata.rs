@@ -1,6 +1,7 @@
 //! The metadata log and the producers of a checkpoint: foreign bytes are refused with a reason or read to something that can be
 //! written again; a quorum's directory with foreign bytes in it is recovered or refused.
 #![no_main]
+mod patches;
 use libfuzzer_sys::fuzz_target;
 use millstream_engine::machine::image::{Entry, Member, Snapshot};
 use millstream_engine::machine::partition::producers::Producers;
@@ -16,22 +17,10 @@ fn recovers(disk: &SimDisk) -> bool {
     recover(disk, Path::new("quorum"), me, LIMITS).is_ok()
 }
 
-/// Chunks of four bytes: the file, two for the position, and what to write there; a position behind its end cuts the file.
 fn patched(input: &[u8]) {
     let mut disk = SimDisk::new();
     assert!(recovers(&disk) && recovers(&disk), "a quorum of one begins and goes on");
-    let paths = disk.paths();
-    for patch in input.chunks_exact(4) {
-        let path = &paths[usize::from(patch[0]) % paths.len()];
-        let Some(bytes) = disk.contents(path) else { continue };
-        let mut bytes = bytes.to_vec();
-        let position = usize::from(u16::from_le_bytes([patch[1], patch[2]]));
-        match bytes.get_mut(position) {
-            Some(byte) => *byte = patch[3],
-            None => bytes.truncate(position / 2),
-        }
-        disk.overwrite(path, &bytes);
-    }
+    patches::apply(&mut disk, input);
     if recovers(&disk) {
         assert!(recovers(&disk), "what was recovered recovers again");
     }

@@ -1,6 +1,7 @@
 //! A data directory with foreign bytes in its files is recovered or refused, and what was recovered once recovers again.
-//! The input is a list of patches: a byte that chooses the file, two for the position, then a byte to write there.
+//! The input is a list of `patches`.
 #![no_main]
+mod patches;
 use libfuzzer_sys::fuzz_target;
 use millstream_storage::format::{NODE_META, NodeMeta};
 use millstream_storage::ids::{DirectoryId, NodeId};
@@ -30,18 +31,7 @@ fn attempt(disk: &SimDisk) -> bool {
 fuzz_target!(|input: &[u8]| {
     let mut disk = SimDisk::new();
     assert!(attempt(&disk), "an empty directory becomes a node");
-    let paths = disk.paths();
-    for patch in input.chunks_exact(4) {
-        let path = &paths[usize::from(patch[0]) % paths.len()];
-        let Some(bytes) = disk.contents(path) else { continue };
-        let mut bytes = bytes.to_vec();
-        let position = usize::from(u16::from_le_bytes([patch[1], patch[2]]));
-        match bytes.get_mut(position) {
-            Some(byte) => *byte = patch[3],
-            None => bytes.truncate(position / 2),
-        }
-        disk.overwrite(path, &bytes);
-    }
+    patches::apply(&mut disk, input);
     if attempt(&disk) {
         assert!(attempt(&disk), "what was recovered recovers again");
     }

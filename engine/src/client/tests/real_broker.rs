@@ -61,7 +61,7 @@ fn read(
 }
 
 #[test]
-#[ignore = "needs a broker"]
+#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn topics_are_created_listed_refused_twice_and_deleted() {
     let topic = fresh_topic(3);
     let mut admin = admin();
@@ -97,7 +97,7 @@ fn topics_are_created_listed_refused_twice_and_deleted() {
 }
 
 #[test]
-#[ignore = "needs a broker"]
+#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn records_with_every_codec_and_acknowledgement_come_back_whole() {
     let topic = fresh_topic(2);
     let mut sent = 0;
@@ -148,7 +148,7 @@ fn records_with_every_codec_and_acknowledgement_come_back_whole() {
 }
 
 #[test]
-#[ignore = "needs a broker"]
+#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn a_consumer_begins_where_it_is_told() {
     let topic = fresh_topic(1);
     let mut producer = Producer::new(&bootstrap(), ProducerConfig::default()).with_deliveries();
@@ -204,7 +204,7 @@ fn a_consumer_begins_where_it_is_told() {
 }
 
 #[test]
-#[ignore = "needs a broker"]
+#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn a_million_records_keep_their_order() {
     const COUNT: usize = 1_000_000;
     let topic = fresh_topic(4);
@@ -236,7 +236,7 @@ fn a_million_records_keep_their_order() {
 }
 
 #[test]
-#[ignore = "needs a broker"]
+#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn what_cannot_be_written_is_named() {
     let topic = fresh_topic(1);
     let mut producer = Producer::new(&bootstrap(), ProducerConfig::default());
