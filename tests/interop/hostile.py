@@ -3,6 +3,7 @@ cost stays within the stated bounds, others are served meanwhile, and whoever st
 
 import resource
 import socket
+import sys
 import struct
 import subprocess
 import time
@@ -98,8 +99,7 @@ def main():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = STALLED + 200
     if hard != resource.RLIM_INFINITY and hard < wanted:
-        print(f"    left out: {hard} descriptors are too few")
-        return
+        sys.exit(f"hostile: {wanted} descriptors are needed and {hard} allowed; raise the limit: ulimit -Hn {wanted}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
     with Broker("hostile", settings=[f"shard.memory.bytes={MEMORY}"]) as broker:
         check_stalled_bodies(broker)
