@@ -1,0 +1,155 @@
+//! The figures of a run, made from its seconds and histograms.
+
+use super::{Flow, Phase, Run, Second, Severity, Stage};
+use serde::{Deserialize, Serialize};
+
+const GIB: f64 = (1u64 << 30) as f64;
+const MIB: f64 = (1u64 << 20) as f64;
+
+/// What tables show of a run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Summary {
+    /// Measured seconds.
+    pub seconds: f64,
+    pub requests_per_second: f64,
+    pub records_per_second: f64,
+    pub mib_per_second: f64,
+    pub consumed_mib_per_second: f64,
+    pub consumed_records_per_second: f64,
+    /// The best five seconds in a row, produced and consumed together.
+    pub best_5s_mib_per_second: f64,
+    pub generator_cores: f64,
+    pub broker: Option<BrokerCost>,
+}
+
+/// What the broker used for it.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct BrokerCost {
+    pub cores: f64,
+    /// Processor seconds per GiB that went through it, in and out.
+    pub cpu_seconds_per_gib: f64,
+    /// Processor microseconds per request, in and out.
+    pub cpu_us_per_request: f64,
+    pub rss_bytes_max: u64,
+    pub disk_mib_per_second: f64,
+    /// Bytes to disk for each byte produced.
+    pub write_amplification: f64,
+    pub syncs_per_second: Option<f64>,
+}
+
+/// The usual quantiles of a stage, in microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Percentiles {
+    pub count: u64,
+    pub mean: f64,
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub p9999: u64,
+    pub max: u64,
+}
+
+impl Run {
+    /// Seconds that count.
+    pub fn measured(&self) -> impl Iterator<Item = &Second> {
+        self.seconds
+            .iter()
+            .filter(|second| second.phase == Phase::Measured)
+    }
+
+    /// The worst that its marks say.
+    pub fn severity(&self) -> Severity {
+        let marks = self.marks.iter().map(|mark| mark.severity());
+        marks.max().unwrap_or(Severity::Note)
+    }
+
+    /// The quantiles of a stage; `None` where nothing was counted.
+    pub fn percentiles(&self, stage: Stage) -> Option<Percentiles> {
+        let latency = self.stages.get(&stage).filter(|found| found.count() > 0)?;
+        Some(Percentiles {
+            count: latency.count(),
+            mean: latency.mean_us(),
+            p50: latency.at(0.5),
+            p90: latency.at(0.9),
+            p99: latency.at(0.99),
+            p999: latency.at(0.999),
+            p9999: latency.at(0.9999),
+            max: latency.max_us(),
+        })
+    }
+
+    /// The figures.
+    pub fn summary(&self) -> Summary {
+        let (mut produced, mut consumed) = (Flow::default(), Flow::default());
+        let mut seconds = 0.0;
+        for second in self.measured() {
+            produced.add(second.produced);
+            consumed.add(second.consumed);
+            seconds += second.seconds;
+        }
+        if seconds == 0.0 {
+            return Summary::default();
+        }
+        Summary {
+            seconds,
+            requests_per_second: produced.requests as f64 / seconds,
+            records_per_second: produced.records as f64 / seconds,
+            mib_per_second: produced.bytes as f64 / MIB / seconds,
+            consumed_mib_per_second: consumed.bytes as f64 / MIB / seconds,
+            consumed_records_per_second: consumed.records as f64 / seconds,
+            best_5s_mib_per_second: self.best_5s(),
+            generator_cores: self.generator.cpu_seconds / seconds,
+            broker: self.broker_cost(produced, consumed, seconds),
+        }
+    }
+
+    fn best_5s(&self) -> f64 {
+        let measured: Vec<&Second> = self.measured().collect();
+        let rate = |stretch: &[&Second]| {
+            let bytes: u64 = stretch
+                .iter()
+                .map(|second| second.produced.bytes + second.consumed.bytes)
+                .sum();
+            let seconds: f64 = stretch.iter().map(|second| second.seconds).sum();
+            bytes as f64 / MIB / seconds
+        };
+        let best = measured.windows(5).map(rate).fold(0.0, f64::max);
+        if best == 0.0 && !measured.is_empty() {
+            return rate(&measured);
+        }
+        best
+    }
+
+    /// From the sums at the end of the second before the first measured one to those of the last.
+    fn broker_cost(&self, produced: Flow, consumed: Flow, seconds: f64) -> Option<BrokerCost> {
+        let first = self
+            .seconds
+            .iter()
+            .position(|second| second.phase == Phase::Measured)?;
+        let before = match first.checked_sub(1) {
+            Some(index) => self.seconds[index].broker?,
+            None => self.broker_before?,
+        };
+        let after = self.seconds.last()?.broker?;
+        let cpu = after.cpu_seconds - before.cpu_seconds;
+        let disk = after
+            .disk_written_bytes
+            .saturating_sub(before.disk_written_bytes) as f64;
+        let syncs = before.syncs.zip(after.syncs);
+        let rss = self.measured().filter_map(|second| second.broker);
+        let bytes = (produced.bytes + consumed.bytes) as f64;
+        let requests = (produced.requests + consumed.requests) as f64;
+        let per = |amount: f64, by: f64| if by > 0.0 { amount / by } else { 0.0 };
+        Some(BrokerCost {
+            cores: cpu / seconds,
+            cpu_seconds_per_gib: per(cpu, bytes / GIB),
+            cpu_us_per_request: per(cpu * 1e6, requests),
+            rss_bytes_max: rss.map(|sums| sums.rss_bytes).max().unwrap_or(0),
+            disk_mib_per_second: disk / MIB / seconds,
+            write_amplification: per(disk, produced.bytes as f64),
+            syncs_per_second: syncs
+                .map(|(before, after)| after.saturating_sub(before) as f64 / seconds),
+        })
+    }
+}
