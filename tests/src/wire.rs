@@ -5,8 +5,8 @@
 use bytes::{Bytes, BytesMut};
 use millstream_net::wire::api::{
     FetchPartition, FetchRequest, FetchTopic, ListOffsetsPartition, ListOffsetsRequest,
-    ListOffsetsTopic, MetadataRequest, MetadataRequestTopic, ProducePartition, ProduceRequest,
-    ProduceTopic,
+    ListOffsetsTopic, MetadataRequest, MetadataRequestTopic, OffsetForLeaderEpochRequest,
+    OffsetForLeaderPartition, OffsetForLeaderTopic, ProducePartition, ProduceRequest, ProduceTopic,
 };
 use millstream_net::wire::{Call, Str, decode_response, encode_request};
 use millstream_storage::batch::{BatchBuilder, BatchHeader, OpenBatch, check};
@@ -129,6 +129,21 @@ pub fn list_offsets(topic: &str, partition: i32, timestamp: i64) -> ListOffsetsR
             }],
         }],
         ..ListOffsetsRequest::default()
+    }
+}
+
+/// An OffsetForLeaderEpoch request for one partition.
+pub fn epoch_end(topic: &str, partition: i32, leader_epoch: i32) -> OffsetForLeaderEpochRequest {
+    OffsetForLeaderEpochRequest {
+        topics: vec![OffsetForLeaderTopic {
+            topic: topic.into(),
+            partitions: vec![OffsetForLeaderPartition {
+                partition,
+                leader_epoch,
+                ..OffsetForLeaderPartition::default()
+            }],
+        }],
+        ..OffsetForLeaderEpochRequest::default()
     }
 }
 

@@ -1,10 +1,22 @@
 //! ApiVersions: what this broker speaks.
 
-use millstream_net::wire::api::{ApiVersionsRequest, ApiVersionsResponse};
-use millstream_net::wire::{ErrorCode, advertised};
+use millstream_net::wire::api::{
+    ApiVersionsRequest, ApiVersionsResponse, FinalizedFeature, SupportedFeature,
+};
+use millstream_net::wire::{ErrorCode, Str, advertised};
+use millstream_storage::ids::MetadataIndex;
 
-/// Answers a request. A version above ours never comes here (rule C2).
-pub fn answer(version: i16, request: &ApiVersionsRequest) -> ApiVersionsResponse {
+/// The features that are in force, with their level. Kafka has more: what is not here (groups of KIP-848, transactions) is
+/// thereby told to be off (rules A5, A6). The level of `metadata.version` is that of the Kafka release whose ranges of
+/// versions are ours (rule A9): 29 is 4.2.
+const FEATURES: [(&str, i16); 1] = [("metadata.version", 29)];
+
+/// Answers a request, by the metadata of `index`. A version above ours never comes here (rule C2).
+pub fn answer(
+    version: i16,
+    request: &ApiVersionsRequest,
+    index: MetadataIndex,
+) -> ApiVersionsResponse {
     let named = version < 3
         || (is_software_name(&request.client_software_name)
             && is_software_name(&request.client_software_version));
@@ -16,7 +28,26 @@ pub fn answer(version: i16, request: &ApiVersionsRequest) -> ApiVersionsResponse
     }
     ApiVersionsResponse {
         api_keys: advertised(),
+        supported_features: FEATURES.map(supported).into(),
+        finalized_features_epoch: i64::try_from(index.0).unwrap_or(i64::MAX),
+        finalized_features: FEATURES.map(finalized).into(),
         ..ApiVersionsResponse::default()
+    }
+}
+
+fn supported((name, level): (&'static str, i16)) -> SupportedFeature {
+    SupportedFeature {
+        name: Str::from_static(name),
+        min_version: level,
+        max_version: level,
+    }
+}
+
+fn finalized((name, level): (&'static str, i16)) -> FinalizedFeature {
+    FinalizedFeature {
+        name: Str::from_static(name),
+        min_version_level: level,
+        max_version_level: level,
     }
 }
 

@@ -4,10 +4,12 @@
 //! broker allow, but for the first partition that has any, which keeps its first batch (rule F1).
 //! Leaves to others: reading, and when a request that waits must look again.
 
+use super::brokers::View;
+use super::topic_names::Naming;
 use crate::machine::partition::Isolation;
 use bytes::Bytes;
 use millstream_net::wire::api::{
-    FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
+    EpochEnd, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
 };
 use millstream_net::wire::{ErrorCode, Records};
 use millstream_storage::ids::{LeaderEpoch, LogNumber, Offset, PartitionIndex, TopicId};
@@ -37,6 +39,8 @@ pub struct ReadPart {
     pub max_bytes: usize,
     /// The epoch the reader believes in; -1 for no check (rule F8).
     pub leader_epoch: LeaderEpoch,
+    /// The epoch of the last record it has; -1 for no check (rule F9).
+    pub last_epoch: LeaderEpoch,
 }
 
 /// What was read of one partition.
@@ -52,6 +56,8 @@ pub struct PartRead {
     pub last_stable_offset: Offset,
     /// -1 with an error.
     pub log_start: Offset,
+    /// Where the reader's log leaves ours: the epoch and its end here; then there are no records (rule F9).
+    pub diverging: Option<(LeaderEpoch, Offset)>,
     /// Whole batches.
     pub records: Vec<Bytes>,
 }
@@ -65,6 +71,7 @@ impl PartRead {
             high_watermark: Offset(-1),
             last_stable_offset: Offset(-1),
             log_start: Offset(-1),
+            diverging: None,
             records: Vec::new(),
         }
     }
@@ -78,6 +85,7 @@ impl PartRead {
 /// The answer of one request as it comes together.
 #[derive(Debug)]
 pub struct FetchAnswer {
+    version: i16,
     response: FetchResponse,
     /// Topic and partition in the response of each part.
     places: Vec<(u32, u32)>,
@@ -86,12 +94,14 @@ pub struct FetchAnswer {
     isolation: Isolation,
     open: usize,
     bytes: usize,
-    refused: bool,
+    urgent: bool,
+    /// A partition has its leader elsewhere, or under another epoch.
+    misled: bool,
 }
 
 impl FetchAnswer {
     /// An answer in which nothing is known yet.
-    pub fn new(request: &FetchRequest) -> FetchAnswer {
+    pub fn new(version: i16, request: &FetchRequest) -> FetchAnswer {
         let mut places = Vec::new();
         let mut limits = Vec::new();
         let mut responses = Vec::with_capacity(request.topics.len());
@@ -107,11 +117,12 @@ impl FetchAnswer {
             }
             responses.push(FetchTopicResponse {
                 topic: topic.topic.clone(),
+                topic_id: topic.topic_id,
                 partitions,
-                ..FetchTopicResponse::default()
             });
         }
         FetchAnswer {
+            version,
             response: FetchResponse {
                 responses,
                 ..FetchResponse::default()
@@ -121,7 +132,8 @@ impl FetchAnswer {
             limits,
             isolation: isolation_of(request.isolation_level),
             bytes: 0,
-            refused: false,
+            urgent: false,
+            misled: false,
         }
     }
 
@@ -129,7 +141,8 @@ impl FetchAnswer {
     pub fn clear(&mut self) {
         self.open = self.places.len();
         self.bytes = 0;
-        self.refused = false;
+        self.urgent = false;
+        self.misled = false;
         let topics = self.response.responses.iter_mut();
         for entry in topics.flat_map(|topic| &mut topic.partitions) {
             entry.records = Some(Records::default());
@@ -140,16 +153,25 @@ impl FetchAnswer {
     pub fn take(&mut self, read: PartRead) {
         let (topic, partition) = self.places[read.part as usize];
         let entry = &mut self.response.responses[topic as usize].partitions[partition as usize];
-        let refused = read.error != ErrorCode::None;
+        let error = Naming::of(self.version).code(read.error);
+        let refused = error != ErrorCode::None;
         self.open -= 1;
         self.bytes += read.bytes();
-        self.refused |= refused;
-        entry.error_code = read.error;
+        self.urgent |= refused || read.diverging.is_some();
+        self.misled |= is_misled(error);
+        entry.error_code = error;
         entry.high_watermark = read.high_watermark.0;
         entry.last_stable_offset = read.last_stable_offset.0;
         entry.log_start_offset = read.log_start.0;
         let sees_aborted = self.isolation == Isolation::ReadCommitted && !refused;
         entry.aborted_transactions = sees_aborted.then(Vec::new);
+        entry.diverging_epoch = match read.diverging {
+            Some((epoch, end)) => EpochEnd {
+                epoch: epoch.0,
+                end_offset: end.0,
+            },
+            None => EpochEnd::default(),
+        };
         entry.records = Some(Records(read.records));
     }
 
@@ -163,14 +185,17 @@ impl FetchAnswer {
         self.bytes
     }
 
-    /// Whether a partition has an error: then the answer leaves at once (rule F3).
-    pub fn is_refused(&self) -> bool {
-        self.refused
+    /// Whether a partition has an error, or its reader's log leaves ours: then the answer leaves at once (rule F3).
+    pub fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// The answer, cut to `max_bytes` and to the limits of its partitions: shards read side by side, and each returns a whole
     /// batch of its first partition. Only the first partition that has any bytes may exceed its limits.
-    pub fn finish(mut self, max_bytes: usize) -> FetchResponse {
+    pub fn finish(mut self, max_bytes: usize, view: View<'_>) -> FetchResponse {
+        if self.misled && self.version >= 16 {
+            self.name_leaders(view);
+        }
         let mut left = max_bytes;
         let mut first = true;
         let topics = self.response.responses.iter_mut();
@@ -189,12 +214,44 @@ impl FetchAnswer {
         }
         self.response
     }
+
+    /// Rule F11.
+    fn name_leaders(&mut self, view: View<'_>) {
+        let naming = Naming::of(self.version);
+        let FetchResponse {
+            responses,
+            node_endpoints,
+            ..
+        } = &mut self.response;
+        for topic in responses {
+            let Ok(named) = naming.find(view.image, &topic.topic, topic.topic_id) else {
+                continue;
+            };
+            for entry in &mut topic.partitions {
+                if is_misled(entry.error_code) {
+                    let partition = entry.partition_index;
+                    entry.current_leader = view.leader(named, partition, node_endpoints);
+                }
+            }
+        }
+    }
+}
+
+/// Whether a client with this error must learn who leads.
+fn is_misled(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::NotLeaderOrFollower | ErrorCode::FencedLeaderEpoch
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::settings::Settings;
+    use crate::machine::image::Image;
     use millstream_net::wire::api::{FetchPartition, FetchTopic};
+    use millstream_storage::ids::NodeId;
 
     fn request(partitions: i32) -> FetchRequest {
         let partition = |partition| FetchPartition {
@@ -209,6 +266,17 @@ mod tests {
                 ..FetchTopic::default()
             }],
             ..FetchRequest::default()
+        }
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            node: NodeId(1),
+            listeners: Vec::new(),
+            fetch_max_bytes: 0,
+            auto_create_topics: false,
+            producer_expiration_ms: 0,
+            topic_defaults: Default::default(),
         }
     }
 
@@ -229,13 +297,19 @@ mod tests {
             ([100, 70, 60], 165, [100, 0, 60]),
             ([120, 120, 60], 1000, [120, 0, 60]),
         ];
+        let (image, settings) = (Image::default(), settings());
+        let view = View {
+            image: &image,
+            settings: &settings,
+            listener: None,
+        };
         for (have, max_bytes, expected) in cases {
-            let mut answer = FetchAnswer::new(&request(3));
+            let mut answer = FetchAnswer::new(11, &request(3));
             for (part, bytes) in have.into_iter().enumerate().rev() {
                 answer.take(read(part as u32, bytes));
             }
             assert!(answer.is_complete());
-            let response = answer.finish(max_bytes);
+            let response = answer.finish(max_bytes, view);
             let left: Vec<usize> = response.responses[0]
                 .partitions
                 .iter()

@@ -3,6 +3,7 @@
 //! Always: the answer has the partitions of the request in its order.
 //! Leaves to others: looking up.
 
+use super::topic_names::Naming;
 use millstream_net::wire::ErrorCode;
 use millstream_net::wire::api::{
     ListOffsetsPartitionResponse, ListOffsetsRequest, ListOffsetsResponse,
@@ -11,7 +12,7 @@ use millstream_net::wire::api::{
 use millstream_storage::ids::{LeaderEpoch, LogNumber, Offset, PartitionIndex, TopicId};
 use std::collections::BTreeSet;
 
-/// What to look up (rules O1, O2).
+/// What to look up (rules O1, O2, O4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Spec {
     /// The end of what the reader may see.
@@ -20,6 +21,12 @@ pub enum Spec {
     Earliest,
     /// The first record with this timestamp (ms) or a later one.
     Timestamp(i64),
+    /// The first record with the largest timestamp.
+    Newest,
+    /// What only a log with a remote tier has.
+    Tiered,
+    /// Where this epoch ends; asked by OffsetForLeaderEpoch (rule O4).
+    EpochEnd(LeaderEpoch),
 }
 
 /// One partition to look in.
@@ -72,7 +79,10 @@ pub fn spec_of(version: i16, timestamp: i64) -> Result<Spec, ErrorCode> {
     match timestamp {
         offset_spec::LATEST => Ok(Spec::Latest),
         offset_spec::EARLIEST => Ok(Spec::Earliest),
+        offset_spec::MAX_TIMESTAMP if version >= 7 => Ok(Spec::Newest),
         offset_spec::EARLIEST_LOCAL if version >= 8 => Ok(Spec::Earliest),
+        offset_spec::LATEST_TIERED if version >= 9 => Ok(Spec::Tiered),
+        offset_spec::EARLIEST_PENDING_UPLOAD if version >= 11 => Ok(Spec::Tiered),
         0.. => Ok(Spec::Timestamp(timestamp)),
         _ => Err(ErrorCode::UnsupportedVersion),
     }
@@ -140,7 +150,7 @@ impl ListOffsetsAnswer {
         entry.error_code = match found.error {
             // Rule O3: older clients do not know the newer code.
             ErrorCode::OffsetNotAvailable if self.version < 5 => ErrorCode::LeaderNotAvailable,
-            code => code,
+            code => Naming::Names.code(code),
         };
         entry.timestamp = found.timestamp;
         entry.offset = found.offset.0;

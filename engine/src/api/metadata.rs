@@ -1,11 +1,11 @@
 //! Metadata: brokers, topics and leaders, as of the image (rules M1-M6).
 
-use super::settings::Settings;
+use super::brokers::View;
+use super::topic_names::{topic_id, uuid};
 use super::topics::is_valid_name;
 use crate::machine::image::{Image, PartitionRecord, Topic};
-use millstream_net::conn::ListenerIndex;
 use millstream_net::wire::api::{
-    MetadataBroker, MetadataPartition, MetadataRequest, MetadataResponse, MetadataTopic,
+    MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
 };
 use millstream_net::wire::{ErrorCode, Str, Uuid};
 use millstream_storage::ids::NodeId;
@@ -19,33 +19,26 @@ pub struct Answered {
     pub create: Vec<String>,
 }
 
-/// Answers a request that came in on a listener.
-pub fn answer(
-    version: i16,
-    request: &MetadataRequest,
-    image: &Image,
-    settings: &Settings,
-    listener: Option<ListenerIndex>,
-) -> Answered {
-    let listener = listener.and_then(|index| settings.listeners.get(usize::from(index.0)));
-    let brokers = image.live_brokers().filter_map(|broker| {
-        let of_listener = |name: &String| broker.endpoints.iter().find(|one| one.listener == *name);
-        // A broker that has not this listener cannot be reached by this client.
-        let endpoint = listener.and_then(of_listener)?;
-        Some(MetadataBroker {
-            node_id: broker.node.0,
-            host: endpoint.host.as_str().into(),
-            port: i32::from(endpoint.port),
-            rack: broker.rack.as_deref().map(Str::from),
-        })
-    });
-    let brokers: Vec<_> = brokers.collect();
+/// What a client without limits may do with the cluster and with a topic, as bits: there is no authorizer (rule M6).
+pub mod operations {
+    /// Create, alter, describe, act for the cluster, describe and alter configurations, write idempotently.
+    pub const CLUSTER: i32 = 0b1_1111_1010_0000;
+    /// Read, write, create, delete, alter, describe, describe and alter configurations.
+    pub const TOPIC: i32 = 0b1101_1111_1000;
+}
+
+/// Answers a request.
+pub fn answer(version: i16, request: &MetadataRequest, view: View<'_>) -> Answered {
+    let image = view.image;
+    let brokers: Vec<_> = view.brokers().collect();
     let mut create = Vec::new();
-    let topics = match &request.topics {
+    let mut topics: Vec<_> = match &request.topics {
         Some(topics) if !(topics.is_empty() && version == 0) => topics
             .iter()
             .map(|asked| match &asked.name {
-                Some(name) => named(name, request, image, settings, &mut create),
+                _ if is_ahead(version, asked) => invalid(asked),
+                _ if asked.topic_id != Uuid::ZERO => identified(asked.topic_id, image),
+                Some(name) => named(name, request, view, &mut create),
                 None => unknown(None, ErrorCode::UnknownTopicId),
             })
             .collect(),
@@ -54,32 +47,61 @@ pub fn answer(
             .map(|topic| describe(image, topic))
             .collect(),
     };
-    Answered {
-        response: MetadataResponse {
-            controller_id: brokers.first().map_or(-1, |_| settings.node.0),
-            brokers,
-            cluster_id: image.cluster_id().map(Str::from),
-            topics,
-            ..MetadataResponse::default()
+    if request.include_topic_authorized_operations {
+        for topic in topics.iter_mut().filter(|topic| topic.name.is_some()) {
+            topic.topic_authorized_operations = operations::TOPIC;
+        }
+    }
+    let mut response = MetadataResponse {
+        controller_id: brokers.first().map_or(-1, |_| view.settings.node.0),
+        brokers,
+        cluster_id: image.cluster_id().map(Str::from),
+        topics,
+        ..MetadataResponse::default()
+    };
+    if request.include_cluster_authorized_operations {
+        response.cluster_authorized_operations = operations::CLUSTER;
+    }
+    Answered { response, create }
+}
+
+/// Versions 10 and 11 have the field of the id, and only names in it.
+fn is_ahead(version: i16, asked: &MetadataRequestTopic) -> bool {
+    version < 12 && (asked.name.is_none() || asked.topic_id != Uuid::ZERO)
+}
+
+fn invalid(asked: &MetadataRequestTopic) -> MetadataTopic {
+    MetadataTopic {
+        topic_id: asked.topic_id,
+        ..unknown(asked.name.clone(), ErrorCode::InvalidRequest)
+    }
+}
+
+/// Rule M4: an id that nobody has comes back without a name.
+fn identified(id: Uuid, image: &Image) -> MetadataTopic {
+    match image.topic(topic_id(id)) {
+        Some(topic) => describe(image, topic),
+        None => MetadataTopic {
+            topic_id: id,
+            ..unknown(None, ErrorCode::UnknownTopicId)
         },
-        create,
     }
 }
 
 fn named(
     name: &Str,
     request: &MetadataRequest,
-    image: &Image,
-    settings: &Settings,
+    view: View<'_>,
     create: &mut Vec<String>,
 ) -> MetadataTopic {
+    let image = view.image;
     if let Some(topic) = image.topic_named(name) {
         return describe(image, topic);
     }
     if !is_valid_name(name) {
         return unknown(Some(name.clone()), ErrorCode::InvalidTopicException);
     }
-    if !settings.auto_create_topics || !request.allow_auto_topic_creation {
+    if !view.settings.auto_create_topics || !request.allow_auto_topic_creation {
         return unknown(Some(name.clone()), ErrorCode::UnknownTopicOrPartition);
     }
     if image.topic_like(name).is_some() {
@@ -102,7 +124,7 @@ fn describe(image: &Image, topic: &Topic) -> MetadataTopic {
     MetadataTopic {
         error_code: ErrorCode::None,
         name: Some(Str::from(&*topic.name)),
-        topic_id: Uuid(topic.id.0.to_be_bytes()),
+        topic_id: uuid(topic.id),
         is_internal: topic.is_internal(),
         partitions: partitions
             .map(|one| describe_partition(image, one))

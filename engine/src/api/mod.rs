@@ -3,12 +3,15 @@
 
 pub mod api_versions;
 pub mod batches;
+pub mod brokers;
 pub mod create_topics;
 pub mod delete_topics;
 pub mod errors;
 pub mod fetch;
 pub mod list_offsets;
 pub mod metadata;
+pub mod offset_for_leader_epoch;
 pub mod produce;
 pub mod settings;
+pub mod topic_names;
 pub mod topics;

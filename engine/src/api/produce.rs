@@ -4,6 +4,8 @@
 //! alone (rule P2).
 //! Leaves to others: checking batches (`batches`), offsets, sequences and durability.
 
+use super::brokers::View;
+use super::topic_names::Naming;
 use crate::machine::partition::producers::BatchHead;
 use crate::machine::partition::{Acks, Appended};
 use bytes::Bytes;
@@ -74,24 +76,29 @@ pub enum Outcome {
 /// The answer of one request as it comes together.
 #[derive(Debug)]
 pub struct ProduceAnswer {
+    version: i16,
     acks: Acks,
     response: ProduceResponse,
     /// Topic and partition in the response of each part.
     places: Vec<(u32, u32)>,
     open: usize,
     refused: bool,
+    /// A partition has its leader elsewhere.
+    misled: bool,
 }
 
 impl ProduceAnswer {
     /// An answer in which nothing is known yet.
-    pub fn new(acks: Acks, request: &ProduceRequest) -> ProduceAnswer {
+    pub fn new(version: i16, acks: Acks, request: &ProduceRequest) -> ProduceAnswer {
         let (response, places) = outline(request);
         ProduceAnswer {
+            version,
             acks,
             response,
             open: places.len(),
             places,
             refused: false,
+            misled: false,
         }
     }
 
@@ -111,11 +118,13 @@ impl ProduceAnswer {
 
     /// Takes the refusal of a batch that goes to no partition.
     pub fn refuse(&mut self, part: u32, refused: BatchRefused) {
+        let code = Naming::of(self.version).code(refused.code);
         let entry = self.entry(part);
-        entry.error_code = refused.code;
+        entry.error_code = code;
         entry.error_message = refused.message;
         entry.record_errors = refused.records;
         self.refused = true;
+        self.misled |= code == ErrorCode::NotLeaderOrFollower;
         self.open -= 1;
     }
 
@@ -125,11 +134,34 @@ impl ProduceAnswer {
     }
 
     /// What leaves.
-    pub fn finish(self) -> Outcome {
+    pub fn finish(mut self, view: View<'_>) -> Outcome {
+        if self.misled && self.version >= 10 {
+            self.name_leaders(view);
+        }
         match self.acks {
             Acks::None if self.refused => Outcome::Close,
             Acks::None => Outcome::Silence,
             Acks::Leader | Acks::All => Outcome::Answer(self.response),
+        }
+    }
+
+    /// Rule P5.
+    fn name_leaders(&mut self, view: View<'_>) {
+        let naming = Naming::of(self.version);
+        let ProduceResponse {
+            responses,
+            node_endpoints,
+            ..
+        } = &mut self.response;
+        for topic in responses {
+            let Ok(named) = naming.find(view.image, &topic.name, topic.topic_id) else {
+                continue;
+            };
+            for entry in &mut topic.partitions {
+                if entry.error_code == ErrorCode::NotLeaderOrFollower {
+                    entry.current_leader = view.leader(named, entry.index, node_endpoints);
+                }
+            }
         }
     }
 
@@ -164,8 +196,8 @@ fn outline(request: &ProduceRequest) -> (ProduceResponse, Vec<(u32, u32)>) {
         }
         responses.push(ProduceTopicResponse {
             name: topic.name.clone(),
+            topic_id: topic.topic_id,
             partitions,
-            ..ProduceTopicResponse::default()
         });
     }
     let response = ProduceResponse {

@@ -85,10 +85,10 @@ pub trait Call: Field + Into<Request> {
 macro_rules! with_apis {
     ($rows:ident) => {
         $rows! {
-            0 Produce: ProduceRequest, ProduceResponse, 3 to 13, flexible 9, served 3 to 9, advertised 0 to 9;
-            1 Fetch: FetchRequest, FetchResponse, 4 to 18, flexible 12, served 4 to 11;
-            2 ListOffsets: ListOffsetsRequest, ListOffsetsResponse, 1 to 11, flexible 6, served 1 to 5;
-            3 Metadata: MetadataRequest, MetadataResponse, 0 to 13, flexible 9, served 0 to 9;
+            0 Produce: ProduceRequest, ProduceResponse, 3 to 13, flexible 9, served 3 to 13, advertised 0 to 13;
+            1 Fetch: FetchRequest, FetchResponse, 4 to 18, flexible 12, served 4 to 18;
+            2 ListOffsets: ListOffsetsRequest, ListOffsetsResponse, 1 to 11, flexible 6, served 1 to 11;
+            3 Metadata: MetadataRequest, MetadataResponse, 0 to 13, flexible 9, served 0 to 13;
             8 OffsetCommit: OffsetCommitRequest, OffsetCommitResponse, 2 to 10, flexible 8;
             9 OffsetFetch: OffsetFetchRequest, OffsetFetchResponse, 1 to 10, flexible 6;
             10 FindCoordinator: FindCoordinatorRequest, FindCoordinatorResponse, 0 to 6, flexible 3;
@@ -102,8 +102,8 @@ macro_rules! with_apis {
             19 CreateTopics: CreateTopicsRequest, CreateTopicsResponse, 2 to 7, flexible 5, served 2 to 5;
             20 DeleteTopics: DeleteTopicsRequest, DeleteTopicsResponse, 1 to 6, flexible 4, served 1 to 4;
             21 DeleteRecords: DeleteRecordsRequest, DeleteRecordsResponse, 0 to 2, flexible 2;
-            22 InitProducerId: InitProducerIdRequest, InitProducerIdResponse, 0 to 5, flexible 2, served 0 to 4;
-            23 OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, 2 to 4, flexible 4;
+            22 InitProducerId: InitProducerIdRequest, InitProducerIdResponse, 0 to 5, flexible 2, served 0 to 5;
+            23 OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, 2 to 4, flexible 4, served 2 to 4;
             32 DescribeConfigs: DescribeConfigsRequest, DescribeConfigsResponse, 1 to 4, flexible 4;
             37 CreatePartitions: CreatePartitionsRequest, CreatePartitionsResponse, 0 to 3, flexible 2;
             42 DeleteGroups: DeleteGroupsRequest, DeleteGroupsResponse, 0 to 2, flexible 2;

@@ -13,11 +13,12 @@ pub struct Found {
     pub timestamp: i64,
 }
 
-/// The first record of the batch `bytes` begins with whose timestamp is `timestamp` or later. Decompresses at most `limit_bytes`, and
+/// The first record of the batch `bytes` begins with, at `from` or behind it, whose timestamp is `timestamp` or later. Decompresses at most `limit_bytes`, and
 /// only where the header says that there is one.
 pub fn find_timestamp(
     bytes: &[u8],
     timestamp: i64,
+    from: Offset,
     limit_bytes: usize,
 ) -> Result<Option<Found>, Malformed> {
     let head = BatchHead::parse(bytes)?;
@@ -27,14 +28,14 @@ pub fn find_timestamp(
     if head.attributes.is_log_append_time() {
         // Every record has the time of the batch.
         return Ok(Some(Found {
-            offset: head.base_offset,
+            offset: head.base_offset.max(from),
             timestamp: head.max_timestamp,
         }));
     }
     let batch = OpenBatch::new(bytes, limit_bytes)?;
     for record in batch.records() {
         let record = record?;
-        if record.timestamp >= timestamp {
+        if record.timestamp >= timestamp && record.offset >= from {
             return Ok(Some(Found {
                 offset: record.offset,
                 timestamp: record.timestamp,

@@ -368,7 +368,9 @@ fn r7_log_append_time_counts_for_every_record() {
             open.records()
                 .all(|record| record.unwrap().timestamp == NOW + 77)
         );
-        let found = find_timestamp(&bytes, NOW + 3, 1 << 20).unwrap().unwrap();
+        let found = find_timestamp(&bytes, NOW + 3, Offset(0), 1 << 20)
+            .unwrap()
+            .unwrap();
         assert_eq!((found.offset, found.timestamp), (Offset(1000), NOW + 77));
     }
 }
@@ -401,7 +403,7 @@ fn find_timestamp_gives_the_first_record_at_or_after_a_time() {
         }
         let bytes = builder.finish();
         let find = |timestamp| {
-            find_timestamp(&bytes, timestamp, 1 << 20)
+            find_timestamp(&bytes, timestamp, Offset(0), 1 << 20)
                 .unwrap()
                 .map(|found| found.offset.0)
         };
@@ -505,7 +507,7 @@ proptest! {
         }
         let strict = BatchRules { keys: Keys::Required, ..rules() };
         let accepted = validate(&bytes, &strict).is_ok();
-        let _ = find_timestamp(&bytes, NOW, 1 << 20);
+        let _ = find_timestamp(&bytes, NOW, Offset(0), 1 << 20);
         if let Ok(open) = OpenBatch::new(&bytes, 1 << 20) {
             let whole = open.records().all(|record| record.is_ok());
             prop_assert!(!accepted || whole);

@@ -7,7 +7,7 @@
 use super::log_state::Task;
 use super::ops::{BlockKey, Purpose};
 use super::shard_store::Store;
-use super::types::{Found, Read, ReadTicket, StoreEffect};
+use super::types::{Found, Read, ReadTicket, Sought, StoreEffect};
 use crate::commit::LogSlot;
 use crate::disk::{BLOCK_BYTES, DiskOp};
 use crate::ids::{LogNumber, Offset};
@@ -30,7 +30,7 @@ pub(super) enum Query {
         min_one: bool,
     },
     Find {
-        timestamp: i64,
+        sought: Sought,
         up_to: Offset,
     },
     Cut,
@@ -280,7 +280,7 @@ impl Store {
                     missing
                 }
             },
-            Query::Find { timestamp, up_to } => match self.find_now(slot, timestamp, up_to) {
+            Query::Find { sought, up_to } => match self.find_now(slot, sought, up_to) {
                 Ok(found) => {
                     self.effects.push(StoreEffect::FindReady { ticket, found });
                     return;

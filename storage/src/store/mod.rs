@@ -27,6 +27,6 @@ pub use crate::batch::Stamp;
 pub use crate::recovery::{Recovered, RecoveredLog};
 pub use shard_store::{SettledProducers, Store};
 pub use types::{
-    Acknowledge, AppendRefused, Found, LogConfig, OpenLog, OpenRefused, Read, ReadTicket,
+    Acknowledge, AppendRefused, Found, LogConfig, OpenLog, OpenRefused, Read, ReadTicket, Sought,
     StoreConfig, StoreEffect,
 };

@@ -7,7 +7,7 @@ use super::blocks::{Block, COLD_BYTES, Query};
 use super::ops::BlockKey;
 use super::rest::Rest;
 use super::shard_store::Store;
-use super::types::{Found, Read};
+use super::types::{Found, Read, Sought};
 use crate::batch::{self, BatchHead, HEADER_BYTES};
 use crate::commit::LogSlot;
 use crate::format::Place;
@@ -68,22 +68,16 @@ impl Store {
         }
     }
 
-    /// The first record at or behind a timestamp (ms), below `up_to`.
-    pub fn find_timestamp(
-        &mut self,
-        now: Now,
-        log: LogNumber,
-        timestamp: i64,
-        up_to: Offset,
-    ) -> Found {
+    /// The first record below `up_to` that is as sought.
+    pub fn find(&mut self, now: Now, log: LogNumber, sought: Sought, up_to: Offset) -> Found {
         self.now = now;
         let Some(slot) = self.slot(log) else {
             return Found::None;
         };
-        match self.find_now(slot, timestamp, up_to) {
+        match self.find_now(slot, sought, up_to) {
             Ok(found) => found,
             Err(missing) => {
-                Found::Wait(self.wait_for(slot, missing, Query::Find { timestamp, up_to }))
+                Found::Wait(self.wait_for(slot, missing, Query::Find { sought, up_to }))
             }
         }
     }
@@ -178,6 +172,39 @@ impl Store {
     pub(super) fn find_now(
         &mut self,
         slot: LogSlot,
+        sought: Sought,
+        up_to: Offset,
+    ) -> Result<Found, BlockKey> {
+        match sought {
+            Sought::Since(timestamp) => self.find_since(slot, timestamp, up_to),
+            Sought::Newest => self.find_newest(slot, up_to),
+        }
+    }
+
+    /// What the segments know as their newest timestamp is almost always that of a record. Where it is not, because that record
+    /// lies at or above `up_to`, or was cut away or deleted, halving finds what is.
+    fn find_newest(&mut self, slot: LogSlot, up_to: Offset) -> Result<Found, BlockKey> {
+        let mut newest = Found::None;
+        let (mut low, mut high) = (-1, self.log(slot).layout.max_timestamp());
+        let mut probe = high;
+        while low <= high {
+            match self.find_since(slot, probe, up_to)? {
+                found @ Found::At { timestamp, .. } if timestamp >= high => return Ok(found),
+                found @ Found::At { timestamp, .. } => {
+                    newest = found;
+                    low = timestamp + 1;
+                }
+                Found::None => high = probe - 1,
+                damaged => return Ok(damaged),
+            }
+            probe = i64::midpoint(low, high);
+        }
+        Ok(newest)
+    }
+
+    fn find_since(
+        &mut self,
+        slot: LogSlot,
         timestamp: i64,
         up_to: Offset,
     ) -> Result<Found, BlockKey> {
@@ -207,16 +234,17 @@ impl Store {
             if head.max_timestamp >= timestamp && head.end_offset() > log_start {
                 let mut data = Vec::new();
                 self.collect(slot, walk.segment, &(walk.position..end), &mut data);
-                match batch::find_timestamp(&data.concat(), timestamp, FIND_BYTES_MAX) {
+                let whole = data.concat();
+                match batch::find_timestamp(&whole, timestamp, log_start, FIND_BYTES_MAX) {
                     Ok(Some(found)) if found.offset >= up_to => return Ok(Found::None),
-                    Ok(Some(found)) if found.offset >= log_start => {
+                    Ok(Some(found)) => {
                         return Ok(Found::At {
                             offset: found.offset,
                             timestamp: found.timestamp,
                             epoch: head.leader_epoch,
                         });
                     }
-                    Ok(_) => {}
+                    Ok(None) => {}
                     Err(_) => return Ok(Found::Damaged),
                 }
             }

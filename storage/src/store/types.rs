@@ -174,7 +174,16 @@ pub enum Read {
     OutOfRange,
 }
 
-/// What a timestamp search gave.
+/// Which record a search is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Sought {
+    /// The first one at or behind this timestamp (ms).
+    Since(i64),
+    /// The first one with the largest timestamp of all.
+    Newest,
+}
+
+/// What a search gave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
     /// The record's offset and timestamp (ms).

@@ -4,7 +4,7 @@ use libfuzzer_sys::fuzz_target;
 use millstream_storage::batch::{
     BatchRules, Compression, HEADER_BYTES, Keys, OpenBatch, Timestamps, Zstd, check, find_timestamp, validate,
 };
-use millstream_storage::ids::WallMs;
+use millstream_storage::ids::{Offset, WallMs};
 
 const RULES: BatchRules = BatchRules {
     now: WallMs(1_700_000_000_000),
@@ -24,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
         batch[17..21].copy_from_slice(&checksum.to_be_bytes());
     }
     let _ = check(&batch);
-    let _ = find_timestamp(&batch, 1, 1 << 20);
+    let _ = find_timestamp(&batch, 1, Offset(0), 1 << 20);
     if let Ok(head) = validate(&batch, &RULES)
         && head.attributes.compression() == Some(Compression::None)
     {

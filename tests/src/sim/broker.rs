@@ -8,7 +8,7 @@ use millstream_net::wire::api::{
     FetchRequest, ListOffsetsPartitionResponse, ListOffsetsRequest, ProducePartitionResponse,
     ProduceRequest,
 };
-use millstream_net::wire::{Call, ErrorCode};
+use millstream_net::wire::{Call, ErrorCode, Str, Uuid};
 use millstream_storage::ids::{Now, ShardIndex, Tick, WallMs};
 use millstream_storage::sim::SimDisk;
 use std::collections::BTreeMap;
@@ -161,6 +161,21 @@ impl Broker {
         response.base_offset
     }
 
+    /// The id of a topic; zero where there is none of that name.
+    pub fn topic_id(&mut self, name: &str) -> Uuid {
+        let mut request = wire::metadata(&[name]);
+        request.allow_auto_topic_creation = false;
+        self.call(12, &request).topics[0].topic_id
+    }
+
+    /// The request with the ids of its topics beside their names, fit for every version.
+    pub fn with_ids<C: NamesTopics>(&mut self, mut request: C) -> C {
+        for (name, id) in request.topics_mut() {
+            *id = self.topic_id(name);
+        }
+        request
+    }
+
     /// Fetches from one partition.
     pub fn fetch(&mut self, version: i16, request: &FetchRequest) -> FetchPartitionResponse {
         let mut response = self.call(version, request);
@@ -175,6 +190,29 @@ impl Broker {
     ) -> ListOffsetsPartitionResponse {
         let mut response = self.call(version, request);
         response.topics.remove(0).partitions.remove(0)
+    }
+}
+
+/// A request that names topics by name or by id.
+pub trait NamesTopics {
+    /// Names and ids of its topics.
+    fn topics_mut(&mut self) -> Vec<(&Str, &mut Uuid)>;
+}
+
+impl NamesTopics for FetchRequest {
+    fn topics_mut(&mut self) -> Vec<(&Str, &mut Uuid)> {
+        let topics = self.topics.iter_mut();
+        let topics = topics.map(|one| (&one.topic, &mut one.topic_id));
+        let forgotten = self.forgotten_topics_data.iter_mut();
+        let forgotten = forgotten.map(|one| (&one.topic, &mut one.topic_id));
+        topics.chain(forgotten).collect()
+    }
+}
+
+impl NamesTopics for ProduceRequest {
+    fn topics_mut(&mut self) -> Vec<(&Str, &mut Uuid)> {
+        let topics = self.topics.iter_mut();
+        topics.map(|one| (&one.name, &mut one.topic_id)).collect()
     }
 }
 

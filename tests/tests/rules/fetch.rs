@@ -1,7 +1,7 @@
-//! Fetch: rules F1-F8, F12, F14 with session 0.
+//! Fetch: rules F1-F12.
 
 use millstream_net::wire::api::{FetchPartition, FetchRequest, FetchTopic};
-use millstream_net::wire::{ErrorCode, Records};
+use millstream_net::wire::{ErrorCode, Records, Uuid};
 use millstream_storage::ids::ShardIndex;
 use millstream_tests::sim::broker::{Broker, values};
 use millstream_tests::wire;
@@ -287,12 +287,150 @@ fn f8_leader_epochs_of_the_client_are_checked() {
     }
 }
 
+/// A partition with records 0 and 1 of epoch 0, 2 of epoch 1, and none of epoch 2, which leads.
+fn broker_of_three_epochs() -> Broker {
+    let mut broker = broker();
+    broker.append("t", 0, &["a", "b"]);
+    broker = broker.restart();
+    broker.append("t", 0, &["c"]);
+    broker.restart()
+}
+
+#[test]
+fn f9_a_reader_whose_log_leaves_ours_is_told_where_and_gets_no_records() {
+    let mut broker = broker_of_three_epochs();
+    let none = (-1, -1);
+    // (epoch of the last record, offset wanted, epoch and end told, code)
+    let cases = [
+        (-1, 1, none, ErrorCode::None),
+        (0, 1, none, ErrorCode::None),
+        (0, 2, none, ErrorCode::None),
+        (0, 3, (0, 2), ErrorCode::None),
+        (0, 99, (0, 2), ErrorCode::None),
+        (1, 3, none, ErrorCode::None),
+        (1, 4, (1, 3), ErrorCode::None),
+        (2, 3, none, ErrorCode::None),
+        (2, 4, (2, 3), ErrorCode::None),
+        (3, 3, none, ErrorCode::OffsetOutOfRange),
+        (0, -1, none, ErrorCode::OffsetOutOfRange),
+        (-1, 4, none, ErrorCode::OffsetOutOfRange),
+    ];
+    for version in [12, 13, 18] {
+        for (epoch, offset, told, code) in cases {
+            let mut request = broker.with_ids(wire::fetch("t", 0, offset));
+            request.topics[0].partitions[0].last_fetched_epoch = epoch;
+            // Rule F3: it is answered at once, whatever it would wait for.
+            request.max_wait_ms = 60_000;
+            request.min_bytes = i32::from(told != none);
+            let answer = broker.fetch(version, &request);
+            let context = format!("version {version}, epoch {epoch}, offset {offset}");
+            assert_eq!(answer.error_code, code, "{context}");
+            let end = &answer.diverging_epoch;
+            assert_eq!((end.epoch, end.end_offset), told, "{context}");
+            if told != none {
+                assert!(values(&answer).is_empty(), "{context}");
+                assert_eq!(answer.high_watermark, 3, "{context}");
+            }
+        }
+    }
+    // Before version 12 there is no such epoch on the wire.
+    let mut request = wire::fetch("t", 0, 99);
+    request.topics[0].partitions[0].last_fetched_epoch = 0;
+    let code = broker.fetch(11, &request).error_code;
+    assert_eq!(code, ErrorCode::OffsetOutOfRange);
+}
+
+#[test]
+fn f10_topics_are_named_by_id_from_version_13_on() {
+    let mut broker = broker();
+    broker.append("t", 0, &["a"]);
+    let known = broker.topic_id("t");
+    for version in 13..=18 {
+        let mut request = wire::fetch("t", 0, 0);
+        for (id, partition, code) in [
+            (known, 0, ErrorCode::None),
+            (known, 9, ErrorCode::UnknownTopicOrPartition),
+            (Uuid([7; 16]), 0, ErrorCode::UnknownTopicId),
+            (Uuid::ZERO, 0, ErrorCode::UnknownTopicId),
+        ] {
+            request.topics[0].topic_id = id;
+            request.topics[0].partitions[0].partition = partition;
+            let response = broker.call(version, &request);
+            let answer = &response.responses[0].partitions[0];
+            assert_eq!(answer.error_code, code, "{id:?} {partition}");
+            assert_eq!(response.responses[0].topic_id, id);
+            assert_eq!(values(answer).len(), usize::from(code == ErrorCode::None));
+        }
+    }
+}
+
+#[test]
+fn f10_a_topic_made_again_under_its_name_is_not_the_one_of_the_former_id() {
+    let mut broker = broker();
+    broker.append("t", 0, &["a"]);
+    let former = broker.with_ids(wire::fetch("t", 0, 0));
+    let mut waiting = former.clone();
+    waiting.topics[0].partitions[0].fetch_offset = 1;
+    waiting.max_wait_ms = 60_000;
+    let conn = broker.connect(1);
+    let id = broker.send(conn, 18, &waiting);
+    assert!(broker.next(conn).is_none(), "it waits");
+    let delete = millstream_net::wire::api::DeleteTopicsRequest {
+        topic_names: vec!["t".into()],
+        timeout_ms: 1000,
+        ..Default::default()
+    };
+    broker.call(4, &delete);
+    let woken = broker.expect::<FetchRequest>(conn, 18, id);
+    let code = woken.responses[0].partitions[0].error_code;
+    assert_eq!(code, ErrorCode::UnknownTopicId);
+    broker.create("t", 3, &[]);
+    let code = broker.fetch(18, &former).error_code;
+    assert_eq!(code, ErrorCode::UnknownTopicId);
+    let now = broker.with_ids(wire::fetch("t", 0, 0));
+    assert_eq!(broker.fetch(18, &now).high_watermark, 0);
+}
+
+#[test]
+fn f11_who_knows_an_old_epoch_is_told_who_leads_and_where() {
+    let mut broker = broker_of_three_epochs();
+    for version in 12..=18 {
+        let mut request = broker.with_ids(wire::fetch("t", 0, 0));
+        request.topics[0].partitions[0].current_leader_epoch = 1;
+        let response = broker.call(version, &request);
+        let answer = &response.responses[0].partitions[0];
+        assert_eq!(answer.error_code, ErrorCode::FencedLeaderEpoch);
+        let leader = &answer.current_leader;
+        let told = (leader.leader_id, leader.leader_epoch);
+        let nodes = response.node_endpoints.iter();
+        let nodes: Vec<_> = nodes
+            .map(|one| (one.node_id, one.host.to_string(), one.port))
+            .collect();
+        match version {
+            16.. => {
+                assert_eq!(told, (1, 2));
+                assert_eq!(nodes, [(1, "node-1".to_owned(), 9092)]);
+            }
+            _ => assert!(told == (-1, -1) && nodes.is_empty(), "{version}"),
+        }
+        // Nothing of it where nothing is wrong.
+        request.topics[0].partitions[0].current_leader_epoch = 2;
+        let response = broker.call(version, &request);
+        assert!(response.node_endpoints.is_empty());
+    }
+}
+
 #[test]
 fn f12_without_a_replica_selector_there_is_no_preferred_replica() {
     let mut broker = broker();
     let mut request = wire::fetch("t", 0, 0);
     request.rack_id = "rack-1".into();
-    assert_eq!(broker.fetch(11, &request).preferred_read_replica, -1);
+    let request = broker.with_ids(request);
+    for version in 11..=18 {
+        let answer = broker.fetch(version, &request);
+        assert_eq!(answer.preferred_read_replica, -1);
+        assert_eq!(answer.error_code, ErrorCode::None);
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Requests that reach a shard which has not the partition (any more): passed on once, answered as if they had come straight.
 
 use millstream_net::wire::ErrorCode;
-use millstream_net::wire::api::{FetchRequest, ListOffsetsRequest, ProduceRequest};
+use millstream_net::wire::api::{
+    FetchRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest, ProduceRequest,
+};
 use millstream_storage::ids::ShardIndex;
 use millstream_tests::sim::broker::{Broker, EPOCH_MS, values};
 use millstream_tests::sim::node::{Conn, NodeConfig};
@@ -29,6 +31,54 @@ fn send_astray(broker: &mut Broker, conn: Conn, frame: bytes::Bytes) {
     assert!(broker.node.misdeliver(HOME, OWNER, OTHER), "it is mailed");
     while broker.node.misdeliver(HOME, OWNER, OTHER) {}
     broker.node.settle();
+}
+
+/// Sends a frame whose letter is passed on to a shard that has not the partition either.
+fn send_astray_twice(broker: &mut Broker, conn: Conn, frame: bytes::Bytes) {
+    broker.node.request(conn, frame);
+    assert!(broker.node.misdeliver(HOME, OWNER, OTHER), "it is mailed");
+    assert!(
+        broker.node.misdeliver(OTHER, OWNER, HOME),
+        "it is passed on"
+    );
+    broker.node.settle();
+}
+
+#[test]
+fn p5_f11_who_comes_to_the_wrong_place_is_told_who_leads_and_where() {
+    let (mut broker, conn) = broker();
+    for version in [9, 10, 12, 13] {
+        let batch = wire::batch(EPOCH_MS, &["a"]);
+        let request = broker.with_ids(wire::produce(-1, "t", 1, batch));
+        send_astray_twice(&mut broker, conn, wire::frame(version, 1, &request));
+        let response = broker.expect::<ProduceRequest>(conn, version, 1);
+        let answer = &response.responses[0].partitions[0];
+        assert_eq!(answer.error_code, ErrorCode::NotLeaderOrFollower);
+        assert_eq!(answer.base_offset, -1);
+        let leader = &answer.current_leader;
+        let told = (leader.leader_id, leader.leader_epoch);
+        let nodes = response.node_endpoints.iter();
+        let nodes: Vec<_> = nodes.map(|one| (one.node_id, one.port)).collect();
+        match version {
+            10.. => assert_eq!((told, nodes), ((1, 0), vec![(1, 9092)])),
+            _ => assert_eq!((told, nodes), ((-1, -1), Vec::new())),
+        }
+    }
+    for version in [11, 15, 16, 18] {
+        let request = broker.with_ids(wire::fetch("t", 1, 0));
+        send_astray_twice(&mut broker, conn, wire::frame(version, 1, &request));
+        let response = broker.expect::<FetchRequest>(conn, version, 1);
+        let answer = &response.responses[0].partitions[0];
+        assert_eq!(answer.error_code, ErrorCode::NotLeaderOrFollower);
+        let leader = &answer.current_leader;
+        let told = (leader.leader_id, leader.leader_epoch);
+        let nodes = response.node_endpoints.iter();
+        let nodes: Vec<_> = nodes.map(|one| (one.node_id, one.port)).collect();
+        match version {
+            16.. => assert_eq!((told, nodes), ((1, 0), vec![(1, 9092)])),
+            _ => assert_eq!((told, nodes), ((-1, -1), Vec::new())),
+        }
+    }
 }
 
 fn is_at_rest(broker: &Broker) -> bool {
@@ -59,9 +109,13 @@ fn appends_and_look_ups_that_went_astray_are_passed_on() {
             (ErrorCode::None, offset)
         );
     }
-    let request = wire::fetch("t", 1, 0);
-    send_astray(&mut broker, conn, wire::frame(11, 3, &request));
-    let response = broker.expect::<FetchRequest>(conn, 11, 3);
+    let request = wire::epoch_end("t", 1, 0);
+    send_astray(&mut broker, conn, wire::frame(4, 3, &request));
+    let response = broker.expect::<OffsetForLeaderEpochRequest>(conn, 4, 3);
+    assert_eq!(response.topics[0].partitions[0].end_offset, 2);
+    let request = broker.with_ids(wire::fetch("t", 1, 0));
+    send_astray(&mut broker, conn, wire::frame(18, 3, &request));
+    let response = broker.expect::<FetchRequest>(conn, 18, 3);
     assert_eq!(values(&response.responses[0].partitions[0]).len(), 2);
     assert!(is_at_rest(&broker));
 }

@@ -57,19 +57,65 @@ fn c1_c9_header_versions_follow_the_version_of_the_api() {
     assert_eq!(id(&second, 11), id(&first, 10) + 1);
 }
 
+fn api_versions() -> ApiVersionsRequest {
+    ApiVersionsRequest {
+        client_software_name: "test".into(),
+        client_software_version: "1.0".into(),
+    }
+}
+
 #[test]
 fn a5_a6_no_feature_is_told_that_is_not_there() {
     let mut broker = Broker::default();
-    let request = ApiVersionsRequest {
-        client_software_name: "test".into(),
-        client_software_version: "1.0".into(),
-    };
     for version in [3, 4] {
-        let response = broker.call(version, &request);
-        let named = response.finalized_features.iter();
-        let named: Vec<_> = named.map(|feature| feature.name.to_string()).collect();
-        assert!(!named.contains(&"transaction.version".to_owned()));
+        let response = broker.call(version, &api_versions());
+        assert!(
+            response.finalized_features_epoch >= 0,
+            "else clients ignore the list"
+        );
+        let finalized = response.finalized_features.iter();
+        let finalized: Vec<_> = finalized
+            .map(|one| {
+                (
+                    one.name.to_string(),
+                    one.min_version_level,
+                    one.max_version_level,
+                )
+            })
+            .collect();
+        // No transaction.version, no group.version: neither is there.
+        assert_eq!(finalized, [("metadata.version".to_owned(), 29, 29)]);
+        let supported = response.supported_features.iter();
+        let supported: Vec<_> = supported
+            .map(|one| (one.name.to_string(), one.min_version, one.max_version))
+            .collect();
+        assert_eq!(supported, finalized, "none with a minimum of 0");
     }
+    let response = broker.call(2, &api_versions());
+    assert!(response.finalized_features.is_empty());
+}
+
+#[test]
+fn a9_the_ranges_and_the_features_tell_of_the_same_release() {
+    let mut broker = Broker::default();
+    let response = broker.call(4, &api_versions());
+    let speaks = |key: i16, version: i16| {
+        let mut ranges = response.api_keys.iter();
+        ranges.any(|one| one.api_key == key && one.max_version >= version)
+    };
+    // (key, version, metadata.version of the release that brought it), as clients guess: the first that is spoken.
+    let signs = [
+        (35, 5, 30),
+        (2, 11, 29),
+        (0, 13, 27),
+        (2, 10, 25),
+        (1, 17, 21),
+    ];
+    let guessed = signs
+        .into_iter()
+        .find(|(key, version, _)| speaks(*key, *version));
+    let level = response.finalized_features[0].max_version_level;
+    assert_eq!(guessed.map(|sign| sign.2), Some(level));
 }
 
 #[test]
@@ -155,14 +201,15 @@ fn a1_a3_a8_the_ranges_are_those_that_are_served_and_produce_begins_at_0() {
     let mut sorted = ranges.clone();
     sorted.sort_unstable();
     let expected = [
-        (0, 0, 9),
-        (1, 4, 11),
-        (2, 1, 5),
-        (3, 0, 9),
+        (0, 0, 13),
+        (1, 4, 18),
+        (2, 1, 11),
+        (3, 0, 13),
         (18, 0, 4),
         (19, 2, 5),
         (20, 1, 4),
-        (22, 0, 4),
+        (22, 0, 5),
+        (23, 2, 4),
     ];
     assert_eq!(sorted, expected);
     let mut keys: Vec<_> = ranges.iter().map(|range| range.0).collect();
@@ -173,7 +220,18 @@ fn a1_a3_a8_the_ranges_are_those_that_are_served_and_produce_begins_at_0() {
 #[test]
 fn a1_c5_what_is_not_served_closes_the_connection_without_an_answer() {
     // (key, version): Produce 0-2 though advertised, versions above ours, keys nobody has.
-    for (key, version) in [(0, 2), (0, 14), (1, 3), (3, 99), (4, 0), (999, 0), (-1, 0)] {
+    for (key, version) in [
+        (0, 2),
+        (0, 14),
+        (1, 3),
+        (1, 19),
+        (2, 0),
+        (2, 12),
+        (3, 99),
+        (4, 0),
+        (999, 0),
+        (-1, 0),
+    ] {
         let mut broker = Broker::default();
         let conn = broker.conn();
         broker.send_bytes(conn, &header(key, version, 1));

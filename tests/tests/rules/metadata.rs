@@ -1,7 +1,7 @@
 //! Metadata: rules M1-M6 and C10.
 
-use millstream_net::wire::ErrorCode;
-use millstream_net::wire::api::MetadataRequest;
+use millstream_net::wire::api::{DeleteTopicsRequest, MetadataRequest};
+use millstream_net::wire::{ErrorCode, Uuid};
 use millstream_tests::sim::broker::Broker;
 use millstream_tests::sim::node::NodeConfig;
 use millstream_tests::wire;
@@ -32,7 +32,7 @@ fn m1_all_topics_or_none() {
         ["a", "b"],
         "version 0: empty is all"
     );
-    for version in 1..=9 {
+    for version in 1..=13 {
         assert_eq!(names(&mut broker, version, &null), ["a", "b"]);
         assert!(names(&mut broker, version, &empty).is_empty());
     }
@@ -41,7 +41,7 @@ fn m1_all_topics_or_none() {
 #[test]
 fn m2_an_unknown_topic_is_created_and_found_by_asking_again() {
     let mut broker = Broker::default();
-    for version in 0..=9 {
+    for version in 0..=13 {
         let name = format!("auto-{version}");
         let request = wire::metadata(&[&name]);
         let first = broker.call(version, &request);
@@ -131,6 +131,56 @@ fn m4_leader_epochs_never_go_back() {
 }
 
 #[test]
+fn m4_topics_are_found_by_id_from_version_12_on() {
+    let mut broker = Broker::default();
+    broker.create("t", 2, &[]);
+    let id = broker.topic_id("t");
+    assert_ne!(id, Uuid::ZERO);
+    let by_id = |topic_id| {
+        let mut request = wire::metadata(&["t"]);
+        let topics = request.topics.iter_mut().flatten();
+        topics.for_each(|topic| {
+            topic.name = None;
+            topic.topic_id = topic_id;
+        });
+        request
+    };
+    let nobody = Uuid([7; 16]);
+    for version in [12, 13] {
+        let found = broker.call(version, &by_id(id)).topics.remove(0);
+        assert_eq!(found.error_code, ErrorCode::None);
+        assert_eq!((found.name, found.topic_id), (Some("t".into()), id));
+        assert_eq!(found.partitions.len(), 2);
+        let unknown = broker.call(version, &by_id(nobody)).topics.remove(0);
+        assert_eq!(unknown.error_code, ErrorCode::UnknownTopicId);
+        assert_eq!((unknown.name, unknown.topic_id), (None, nobody));
+    }
+    // The field is there before, for names alone.
+    for version in [10, 11] {
+        let response = broker.call(version, &by_id(id));
+        assert_eq!(response.topics[0].error_code, ErrorCode::InvalidRequest);
+        let response = broker.call(version, &wire::metadata(&["t"]));
+        assert_eq!(response.topics[0].topic_id, id);
+    }
+}
+
+#[test]
+fn m4_a_topic_made_again_has_another_id() {
+    let mut broker = Broker::default();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        broker.create("t", 1, &[]);
+        assert!(seen.insert(broker.topic_id("t")));
+        let delete = DeleteTopicsRequest {
+            topic_names: vec!["t".into()],
+            timeout_ms: 1000,
+            ..DeleteTopicsRequest::default()
+        };
+        broker.call(4, &delete);
+    }
+}
+
+#[test]
 fn m5_the_cluster_id_is_stable_and_the_controller_is_a_live_broker() {
     let mut broker = Broker::default();
     let first = broker.call(9, &wire::metadata(&[]));
@@ -150,9 +200,27 @@ fn m5_the_cluster_id_is_stable_and_the_controller_is_a_live_broker() {
 fn m6_authorized_operations_are_marked_as_not_asked_for() {
     let mut broker = Broker::default();
     broker.create("t", 1, &[]);
-    let response = broker.call(9, &wire::metadata(&["t"]));
-    assert_eq!(response.cluster_authorized_operations, i32::MIN);
-    assert_eq!(response.topics[0].topic_authorized_operations, i32::MIN);
+    for version in 8..=13 {
+        let response = broker.call(version, &wire::metadata(&["t"]));
+        assert_eq!(response.cluster_authorized_operations, i32::MIN);
+        assert_eq!(response.topics[0].topic_authorized_operations, i32::MIN);
+    }
+}
+
+#[test]
+fn m6_authorized_operations_are_all_where_nobody_forbids_them() {
+    let mut broker = Broker::default();
+    broker.create("t", 1, &[]);
+    let mut request = wire::metadata(&["t", "nobody"]);
+    request.allow_auto_topic_creation = false;
+    request.include_topic_authorized_operations = true;
+    for version in 8..=13 {
+        request.include_cluster_authorized_operations = version <= 10;
+        let response = broker.call(version, &request);
+        let cluster = if version <= 10 { 8096 } else { i32::MIN };
+        assert_eq!(response.cluster_authorized_operations, cluster, "{version}");
+        assert_eq!(response.topics[0].topic_authorized_operations, 3576);
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! ListOffsets: rules O1-O3.
+//! ListOffsets and OffsetForLeaderEpoch: rules O1-O4.
 
 use millstream_net::wire::ErrorCode;
 use millstream_net::wire::api::ListOffsetsPartition;
@@ -35,13 +35,116 @@ fn o1_latest_and_earliest() {
 #[test]
 fn o1_special_values_of_newer_versions_are_unsupported() {
     let mut broker = broker();
-    for timestamp in [-3, -4, -5, -6, -7, i64::MIN] {
-        let found = broker.list_offsets(5, &wire::list_offsets("t", 0, timestamp));
-        assert_eq!(
-            found.error_code,
-            ErrorCode::UnsupportedVersion,
-            "{timestamp}"
-        );
+    // (value, first version that has it)
+    let values = [
+        (-3, 7),
+        (-4, 8),
+        (-5, 9),
+        (-6, 11),
+        (-7, 99),
+        (i64::MIN, 99),
+    ];
+    for version in 1..=11 {
+        for (timestamp, from) in values {
+            let found = broker.list_offsets(version, &wire::list_offsets("t", 0, timestamp));
+            let expected = match version >= from {
+                true => ErrorCode::None,
+                false => ErrorCode::UnsupportedVersion,
+            };
+            assert_eq!(found.error_code, expected, "{version} {timestamp}");
+            assert_eq!(found.timestamp, -1);
+        }
+    }
+}
+
+#[test]
+fn o1_without_tiers_the_local_log_starts_where_the_log_does_and_nothing_is_tiered() {
+    let mut broker = broker();
+    broker.append("t", 0, &["a", "b"]);
+    // (value, offset, leader epoch)
+    for (timestamp, offset, epoch) in [(-4, 0, 0), (-5, -1, -1), (-6, -1, -1)] {
+        let found = broker.list_offsets(11, &wire::list_offsets("t", 0, timestamp));
+        let told = (found.error_code, found.offset, found.leader_epoch);
+        assert_eq!(told, (ErrorCode::None, offset, epoch), "{timestamp}");
+    }
+}
+
+#[test]
+fn o1_the_newest_record_is_the_first_with_the_largest_timestamp() {
+    let mut broker = broker();
+    let newest = |broker: &mut Broker| {
+        let found = broker.list_offsets(11, &wire::list_offsets("t", 0, -3));
+        assert_eq!(found.error_code, ErrorCode::None);
+        (found.offset, found.timestamp - EPOCH_MS, found.leader_epoch)
+    };
+    assert_eq!(newest(&mut broker), (-1, -1 - EPOCH_MS, -1), "an empty log");
+    // (codec and timestamps of a batch, offset and timestamp of the newest then)
+    let batches: [(Compression, &[i64], (i64, i64)); 5] = [
+        (Compression::None, &[5, 7, 6], (1, 7)),
+        (Compression::Gzip, &[7, 3], (1, 7)),
+        (Compression::Zstd, &[1, 40, 40], (6, 40)),
+        (Compression::Lz4, &[40], (6, 40)),
+        (Compression::Snappy, &[2], (6, 40)),
+    ];
+    for (compression, timestamps, (offset, timestamp)) in batches {
+        let mut builder = BatchBuilder::new(BatchHeader {
+            compression,
+            ..BatchHeader::default()
+        });
+        for timestamp in timestamps {
+            builder.push(EPOCH_MS + timestamp, None, Some(b"v"), &[]);
+        }
+        let answer = broker.produce(9, &wire::produce(-1, "t", 0, builder.finish()));
+        assert_eq!(answer.error_code, ErrorCode::None);
+        assert_eq!(newest(&mut broker), (offset, timestamp, 0));
+    }
+    broker = broker.restart();
+    assert_eq!(newest(&mut broker), (6, 40, 0));
+}
+
+#[test]
+fn o4_an_epoch_ends_where_the_next_one_starts() {
+    let mut broker = broker();
+    broker.append("t", 0, &["a", "b"]);
+    broker = broker.restart();
+    broker.append("t", 0, &["c"]);
+    // Nothing is written under epoch 2.
+    broker = broker.restart().restart();
+    broker.append("t", 0, &["d"]);
+    // (epoch, the largest of the log that is not above it, its end)
+    let cases = [
+        (0, 0, 2),
+        (1, 1, 3),
+        (2, 1, 3),
+        (3, 3, 4),
+        (4, -1, -1),
+        (-1, -1, -1),
+        (i32::MAX, -1, -1),
+    ];
+    for version in 2..=4 {
+        for (asked, epoch, end) in cases {
+            let response = broker.call(version, &wire::epoch_end("t", 0, asked));
+            let found = &response.topics[0].partitions[0];
+            let told = (found.error_code, found.leader_epoch, found.end_offset);
+            assert_eq!(told, (ErrorCode::None, epoch, end), "{version} {asked}");
+        }
+        for (current, code) in [
+            (2, ErrorCode::FencedLeaderEpoch),
+            (3, ErrorCode::None),
+            (4, ErrorCode::UnknownLeaderEpoch),
+        ] {
+            let mut request = wire::epoch_end("t", 0, 0);
+            request.topics[0].partitions[0].current_leader_epoch = current;
+            let response = broker.call(version, &request);
+            let found = &response.topics[0].partitions[0];
+            assert_eq!(found.error_code, code, "{version} {current}");
+        }
+        for (topic, partition) in [("t", 2), ("t", -1), ("nobody", 0)] {
+            let response = broker.call(version, &wire::epoch_end(topic, partition, 0));
+            let found = &response.topics[0].partitions[0];
+            let told = (found.error_code, found.leader_epoch, found.end_offset);
+            assert_eq!(told, (ErrorCode::UnknownTopicOrPartition, -1, -1));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use millstream_net::wire::api::{
     InitProducerIdRequest, ProducePartition, ProducePartitionResponse, ProduceRequest,
 };
-use millstream_net::wire::{ErrorCode, Str, encode_request};
+use millstream_net::wire::{ErrorCode, Str, Uuid, encode_request};
 use millstream_storage::batch::BatchHeader;
 use millstream_storage::ids::{ProducerEpoch, ProducerId};
 use millstream_storage::sim::{Fault, OpKind};
@@ -97,6 +97,44 @@ fn p2_errors_are_per_partition_and_the_others_succeed() {
 }
 
 #[test]
+fn p2_topics_are_named_by_id_from_version_13_on() {
+    let mut broker = broker();
+    let known = broker.topic_id("t");
+    for (id, partition, code) in [
+        (known, 0, ErrorCode::None),
+        (known, 9, ErrorCode::UnknownTopicOrPartition),
+        (Uuid([7; 16]), 0, ErrorCode::UnknownTopicId),
+        (Uuid::ZERO, 0, ErrorCode::UnknownTopicId),
+    ] {
+        let mut request = wire::produce(-1, "t", partition, wire::batch(EPOCH_MS, &["a"]));
+        request.topics[0].topic_id = id;
+        let response = broker.call(13, &request);
+        assert_eq!(response.responses[0].topic_id, id);
+        let answer = &response.responses[0].partitions[0];
+        assert_eq!(answer.error_code, code, "{id:?} {partition}");
+        // Version 12 still goes by the name.
+        let found = broker.produce(12, &request).error_code;
+        assert_eq!(found == ErrorCode::None, partition == 0);
+    }
+}
+
+#[test]
+fn p4_every_version_answers_with_offset_time_and_log_start() {
+    let mut broker = broker();
+    for version in 3..=13 {
+        let batch = wire::batch(EPOCH_MS, &["a"]);
+        let request = broker.with_ids(wire::produce(-1, "t", 0, batch));
+        let answer = broker.produce(version, &request);
+        assert_eq!(answer.error_code, ErrorCode::None, "{version}");
+        assert_eq!(answer.base_offset, i64::from(version) - 3);
+        assert_eq!(answer.log_append_time_ms, -1);
+        let log_start = if version >= 5 { 0 } else { -1 };
+        assert_eq!(answer.log_start_offset, log_start);
+        assert!(answer.record_errors.is_empty() && answer.error_message.is_none());
+    }
+}
+
+#[test]
 fn p2_internal_topics_are_for_the_admin_client() {
     let mut broker = broker();
     broker.create("__consumer_offsets", 1, &[]);
@@ -187,7 +225,7 @@ fn p6_a_producer_id_without_transactional_id_is_fresh_and_never_given_again() {
     for start in 0..3 {
         let conns = [broker.conn(), broker.connect(1)];
         for conn in conns {
-            for version in 0..=4 {
+            for version in 0..=5 {
                 let request = InitProducerIdRequest {
                     // The former id of the producer does not matter.
                     producer_id: if version >= 3 { 5 } else { -1 },

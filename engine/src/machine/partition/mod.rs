@@ -20,7 +20,7 @@ mod tests;
 mod types;
 mod waiting;
 
-pub use reads::{Isolation, ReadRefusal};
+pub use reads::{Isolation, ReadRefusal, Readable, Reader};
 pub use types::{
     Acks, Append, Appended, Assigned, Effect, Following, Leadership, LogState, PartitionConfig,
     Question, Refusal, Role, Ticket, TimestampType, Verdict,

@@ -14,6 +14,33 @@ pub enum Isolation {
     ReadCommitted,
 }
 
+/// What a fetch says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reader {
+    /// The leader epoch it knows; -1 where it does not say.
+    pub leader_epoch: LeaderEpoch,
+    /// The first offset wanted.
+    pub from: Offset,
+    /// The epoch of the last record it has; -1 where it does not say.
+    pub last_epoch: LeaderEpoch,
+    /// What it wants to see.
+    pub isolation: Isolation,
+}
+
+/// What a fetch may see.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Readable {
+    /// Everything below this offset; where it begins there or above, there is nothing to see yet.
+    Below(Offset),
+    /// Nothing: its log leaves ours. This epoch is the largest of ours that is not above its last one, and where it ends.
+    Diverging {
+        /// The epoch.
+        epoch: LeaderEpoch,
+        /// The offset behind its last record.
+        end: Offset,
+    },
+}
+
 /// Why a read is not served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ReadRefusal {
@@ -43,19 +70,27 @@ impl Partition {
         }
     }
 
-    /// Judges a fetch: the offset below which it may see (rules F4, F5, F8). Where `from` is at or above it, there is
-    /// nothing to see yet.
+    /// Judges a fetch (rules F4, F5, F8, F9). `stored` is that of [`Partition::epoch_end`].
     pub fn readable(
         &self,
-        epoch: LeaderEpoch,
-        from: Offset,
-        isolation: Isolation,
-    ) -> Result<Offset, ReadRefusal> {
-        self.judge_reader(epoch)?;
-        if from < self.log_start || from > self.log_end {
+        reader: &Reader,
+        stored: impl FnOnce(LeaderEpoch) -> Option<(LeaderEpoch, Offset)>,
+    ) -> Result<Readable, ReadRefusal> {
+        self.judge_reader(reader.leader_epoch)?;
+        if reader.from < self.log_start {
             return Err(ReadRefusal::OffsetOutOfRange);
         }
-        Ok(self.visible(isolation))
+        if reader.last_epoch >= LeaderEpoch(0) {
+            let end = self.epoch_end(reader.last_epoch, stored);
+            let (epoch, end) = end.ok_or(ReadRefusal::OffsetOutOfRange)?;
+            if epoch < reader.last_epoch || end < reader.from {
+                return Ok(Readable::Diverging { epoch, end });
+            }
+        }
+        if reader.from > self.log_end {
+            return Err(ReadRefusal::OffsetOutOfRange);
+        }
+        Ok(Readable::Below(self.visible(reader.isolation)))
     }
 
     /// The "latest" offset (rules O1, O3).
@@ -67,7 +102,8 @@ impl Partition {
         Ok(self.visible(isolation))
     }
 
-    /// Where an epoch ends (rule O4): the largest epoch at or below the one asked for, and the start of the next one.
+    /// Where an epoch ends (rule O4): the largest epoch at or below the one asked for, and the start of the next one; an epoch
+    /// older than the log ends where the log starts. `None` for one that is not known here.
     /// `stored` asks the store's list, which has an epoch only once something was appended under it.
     pub fn epoch_end(
         &self,
@@ -77,10 +113,10 @@ impl Partition {
         if asked == self.leader_epoch && matches!(self.role, Role::Leader(_)) {
             return Some((asked, self.log_end));
         }
-        if asked > self.leader_epoch {
+        if asked > self.leader_epoch || asked < LeaderEpoch(0) {
             return None;
         }
-        stored(asked)
+        Some(stored(asked).unwrap_or((asked, self.log_start)))
     }
 
     /// The bound of a reader's sight.

@@ -9,6 +9,8 @@ use super::Core;
 use super::requests::{FetchPhase, Fetching, Request, Work};
 use super::timers::TimerId;
 use crate::api::fetch::{FetchAnswer, PartRead, ReadPart, isolation_of};
+use crate::api::topic_names::Naming;
+use crate::machine::image::Topic;
 use crate::shard::core::Due;
 use crate::shard::mail::{FetchMail, FetchedMail, GrownMail, Hop, Mail, RequestId, Urgency, Watch};
 use millstream_net::conn::{ConnId, RequestSlot};
@@ -117,7 +119,7 @@ impl Core {
         }
         let max_bytes = self.answer_bytes(&request);
         let mut fetching = Fetching {
-            answer: FetchAnswer::new(&request),
+            answer: FetchAnswer::new(header.api_version, &request),
             isolation: isolation_of(request.isolation_level),
             // BOUND: nobody waits for more than an answer can hold.
             min_bytes: count(request.min_bytes).min(max_bytes),
@@ -131,9 +133,13 @@ impl Core {
             timer: None,
         };
         let mut part = 0;
+        let naming = Naming::of(header.api_version);
         for topic in &request.topics {
+            let named = naming.find(&self.meta.image, &topic.topic, topic.topic_id);
             for partition in &topic.partitions {
-                match self.route_read(part, header.api_version, &topic.topic, partition) {
+                let routed = named
+                    .and_then(|topic| self.route_read(part, header.api_version, topic, partition));
+                match routed {
                     Ok((shard, read)) => fetching.add(shard, read),
                     Err(code) => fetching.refused.push((part, code)),
                 }
@@ -172,11 +178,9 @@ impl Core {
         &self,
         part: u32,
         version: i16,
-        topic: &str,
+        topic: &Topic,
         partition: &FetchPartition,
     ) -> Result<(ShardIndex, ReadPart), ErrorCode> {
-        let topic = self.meta.image.topic_named(topic);
-        let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let index = PartitionIndex(partition.partition);
         let route = self.meta.routes.find(topic.id, index);
         let route = route.ok_or(ErrorCode::UnknownTopicOrPartition)?;
@@ -193,6 +197,7 @@ impl Core {
             offset: Offset(partition.fetch_offset),
             max_bytes: count(partition.partition_max_bytes),
             leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+            last_epoch: LeaderEpoch(partition.last_fetched_epoch),
         };
         Ok((route.shard, read))
     }
@@ -255,7 +260,7 @@ impl Core {
         let enough = fetching.bytes >= fetching.min_bytes;
         match fetching.phase {
             FetchPhase::Last => self.finish_fetch(now, fetched.request),
-            _ if fetching.answer.is_refused() || fetching.answer.bytes() >= fetching.min_bytes => {
+            _ if fetching.answer.is_urgent() || fetching.answer.bytes() >= fetching.min_bytes => {
                 self.finish_fetch(now, fetched.request)
             }
             FetchPhase::FirstAndNews => self.read_last(now, fetched.request),
@@ -322,7 +327,9 @@ impl Core {
         let Work::Fetch(fetching) = request.work else {
             return;
         };
-        let response = fetching.answer.finish(fetching.max_bytes);
+        let response = fetching
+            .answer
+            .finish(fetching.max_bytes, self.view(request.slot.conn));
         self.answer(
             request.slot,
             request.version,

@@ -1,4 +1,4 @@
-//! ListOffsets: splitting and joining at the shard of the connection, looking up at the owner.
+//! ListOffsets and OffsetForLeaderEpoch: splitting and joining at the shard of the connection, looking up at the owner.
 //!
 //! Always: nothing is told of an offset that the reader's isolation hides (rules O1, O2).
 
@@ -8,13 +8,14 @@ use super::slots::{SlotId, Slots};
 use crate::api::errors;
 use crate::api::fetch::isolation_of;
 use crate::api::list_offsets::{FindPart, ListOffsetsAnswer, PartFound, Spec, repeated, spec_of};
+use crate::api::offset_for_leader_epoch::EpochEndsAnswer;
 use crate::machine::partition::Isolation;
 use crate::shard::mail::{FindMail, FoundMail, Hop, Mail, RequestId};
 use millstream_net::conn::RequestSlot;
-use millstream_net::wire::api::{ListOffsetsPartition, ListOffsetsRequest};
-use millstream_net::wire::{ErrorCode, RequestHeader};
-use millstream_storage::ids::{LeaderEpoch, Now, PartitionIndex, ShardIndex};
-use millstream_storage::store::{Found, ReadTicket};
+use millstream_net::wire::api::{ListOffsetsRequest, OffsetForLeaderEpochRequest};
+use millstream_net::wire::{ErrorCode, RequestHeader, Response};
+use millstream_storage::ids::{LeaderEpoch, Now, Offset, PartitionIndex, ShardIndex};
+use millstream_storage::store::{Found, ReadTicket, Sought};
 use std::collections::BTreeMap;
 
 /// One request's look-ups at this shard.
@@ -51,20 +52,19 @@ impl Core {
         let version = header.api_version;
         let mut answer = ListOffsetsAnswer::new(version, &request);
         let twice = repeated(&request);
-        let mut groups: Vec<(ShardIndex, Vec<FindPart>)> = Vec::new();
+        let mut groups = Groups::default();
         let mut part = 0;
         for topic in &request.topics {
             for partition in &topic.partitions {
-                let name = (topic.name.as_str(), partition.partition_index);
-                let routed = match twice.contains(&name) {
+                let (name, index) = (topic.name.as_str(), partition.partition_index);
+                let spec = match twice.contains(&(name, index)) {
                     true => Err(ErrorCode::InvalidRequest),
-                    false => self.route_find(part, version, &topic.name, partition),
+                    false => spec_of(version, partition.timestamp),
                 };
+                let epoch = LeaderEpoch(partition.current_leader_epoch);
+                let routed = spec.and_then(|spec| self.route_find(name, index, part, epoch, spec));
                 match routed {
-                    Ok((shard, find)) => match groups.iter_mut().find(|group| group.0 == shard) {
-                        Some(group) => group.1.push(find),
-                        None => groups.push((shard, vec![find])),
-                    },
+                    Ok((shard, find)) => groups.add(shard, find),
                     Err(code) => answer.take(PartFound::nothing(part, code)),
                 }
                 part += 1;
@@ -73,19 +73,62 @@ impl Core {
         if answer.is_complete() {
             return self.respond(slot, &header, answer.finish());
         }
+        let isolation = isolation_of(request.isolation_level);
+        let work = Work::ListOffsets(answer);
+        self.ask_to_find(now, slot, &header, work, isolation, groups);
+    }
+
+    /// An OffsetForLeaderEpoch request arrived.
+    pub(super) fn offset_for_leader_epoch(
+        &mut self,
+        now: Now,
+        slot: RequestSlot,
+        header: RequestHeader,
+        request: OffsetForLeaderEpochRequest,
+    ) {
+        let mut answer = EpochEndsAnswer::new(&request);
+        let mut groups = Groups::default();
+        let mut part = 0;
+        for topic in &request.topics {
+            for partition in &topic.partitions {
+                let spec = Spec::EpochEnd(LeaderEpoch(partition.leader_epoch));
+                let epoch = LeaderEpoch(partition.current_leader_epoch);
+                match self.route_find(&topic.topic, partition.partition, part, epoch, spec) {
+                    Ok((shard, find)) => groups.add(shard, find),
+                    Err(code) => answer.take(PartFound::nothing(part, code)),
+                }
+                part += 1;
+            }
+        }
+        if answer.is_complete() {
+            return self.respond(slot, &header, answer.finish());
+        }
+        let work = Work::EpochEnds(answer);
+        self.ask_to_find(now, slot, &header, work, Isolation::default(), groups);
+    }
+
+    fn ask_to_find(
+        &mut self,
+        now: Now,
+        slot: RequestSlot,
+        header: &RequestHeader,
+        work: Work,
+        isolation: Isolation,
+        groups: Groups,
+    ) {
         let id = self.requests.insert(Request {
             slot,
-            version,
+            version: header.api_version,
             correlation_id: header.correlation_id,
-            work: Work::ListOffsets(answer),
+            work,
         });
-        for (shard, parts) in groups {
+        for (shard, parts) in groups.0 {
             let mail = FindMail {
                 home: self.me,
                 request: id,
                 index: self.meta.image.index(),
                 hop: Hop::First,
-                isolation: isolation_of(request.isolation_level),
+                isolation,
                 parts,
             };
             self.send(now, shard, Mail::Find(Box::new(mail)));
@@ -94,23 +137,24 @@ impl Core {
 
     fn route_find(
         &self,
-        part: u32,
-        version: i16,
         topic: &str,
-        partition: &ListOffsetsPartition,
+        partition: i32,
+        part: u32,
+        leader_epoch: LeaderEpoch,
+        spec: Spec,
     ) -> Result<(ShardIndex, FindPart), ErrorCode> {
         let topic = self.meta.image.topic_named(topic);
         let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
-        let index = PartitionIndex(partition.partition_index);
-        let route = self.meta.routes.find(topic.id, index);
+        let partition = PartitionIndex(partition);
+        let route = self.meta.routes.find(topic.id, partition);
         let route = route.ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let find = FindPart {
             part,
             topic: topic.id,
-            partition: index,
+            partition,
             log: route.log,
-            leader_epoch: LeaderEpoch(partition.current_leader_epoch),
-            spec: spec_of(version, partition.timestamp)?,
+            leader_epoch,
+            spec,
         };
         Ok((route.shard, find))
     }
@@ -123,21 +167,18 @@ impl Core {
             done: Vec::with_capacity(mail.parts.len()),
             open: 0,
         });
-        let mut elsewhere: Vec<(ShardIndex, Vec<FindPart>)> = Vec::new();
+        let mut elsewhere = Groups::default();
         for part in &mail.parts {
             if self.hosts.find(part.log).is_none()
                 && let Ok(shard) = self.forward(part.topic, part.partition, mail.hop)
             {
-                match elsewhere.iter_mut().find(|group| group.0 == shard) {
-                    Some(group) => group.1.push(*part),
-                    None => elsewhere.push((shard, vec![*part])),
-                }
+                elsewhere.add(shard, *part);
                 continue;
             }
             let found = self.find_part(now, part, mail.isolation);
             self.keep_find(id, part.part, found);
         }
-        for (shard, parts) in elsewhere {
+        for (shard, parts) in elsewhere.0 {
             let mail = FindMail {
                 hop: Hop::Forwarded,
                 index: self.meta.image.index(),
@@ -173,13 +214,28 @@ impl Core {
                 let latest = machine.latest(part.leader_epoch, isolation);
                 (latest.map_err(refused)?, machine.leader_epoch())
             }
-            Spec::Timestamp(timestamp) => {
+            Spec::Timestamp(_) | Spec::Newest => {
                 let latest = machine.latest(part.leader_epoch, isolation);
                 let up_to = latest.map_err(refused)?;
-                return match self.store.find_timestamp(now, part.log, timestamp, up_to) {
+                let sought = match part.spec {
+                    Spec::Timestamp(timestamp) => Sought::Since(timestamp),
+                    _ => Sought::Newest,
+                };
+                return match self.store.find(now, part.log, sought, up_to) {
                     Found::Wait(ticket) => Ok((nothing, Some(ticket))),
                     found => Ok((found_part(part.part, found), None)),
                 };
+            }
+            Spec::Tiered => {
+                machine.judge_reader(part.leader_epoch).map_err(refused)?;
+                return Ok((nothing, None));
+            }
+            Spec::EpochEnd(epoch) => {
+                machine.judge_reader(part.leader_epoch).map_err(refused)?;
+                let stored = |epoch| self.store.epoch_end(part.log, epoch);
+                let end = machine.epoch_end(epoch, stored);
+                let (epoch, end) = end.unwrap_or((LeaderEpoch(-1), Offset(-1)));
+                (end, epoch)
             }
         };
         let found = PartFound {
@@ -247,25 +303,42 @@ impl Core {
         let Some(request) = self.requests.find_mut(found.request) else {
             return;
         };
-        let Work::ListOffsets(answer) = &mut request.work else {
+        let is_complete = match &mut request.work {
+            Work::ListOffsets(answer) => {
+                found.parts.into_iter().for_each(|part| answer.take(part));
+                answer.is_complete()
+            }
+            Work::EpochEnds(answer) => {
+                found.parts.into_iter().for_each(|part| answer.take(part));
+                answer.is_complete()
+            }
+            _ => false,
+        };
+        if !is_complete {
+            return;
+        }
+        let Some(request) = self.requests.remove(found.request) else {
             return;
         };
-        for part in found.parts {
-            answer.take(part);
-        }
-        if !answer.is_complete() {
-            return;
-        }
-        if let Some(request) = self.requests.remove(found.request)
-            && let Work::ListOffsets(answer) = request.work
-        {
-            let response = answer.finish();
-            self.answer(
-                request.slot,
-                request.version,
-                request.correlation_id,
-                response,
-            );
+        let response: Response = match request.work {
+            Work::ListOffsets(answer) => answer.finish().into(),
+            Work::EpochEnds(answer) => answer.finish().into(),
+            _ => return,
+        };
+        let (version, correlation_id) = (request.version, request.correlation_id);
+        self.answer(request.slot, version, correlation_id, response);
+    }
+}
+
+/// Look-ups by the shard they go to.
+#[derive(Default)]
+struct Groups(Vec<(ShardIndex, Vec<FindPart>)>);
+
+impl Groups {
+    fn add(&mut self, shard: ShardIndex, find: FindPart) {
+        match self.0.iter_mut().find(|group| group.0 == shard) {
+            Some(group) => group.1.push(find),
+            None => self.0.push((shard, vec![find])),
         }
     }
 }

@@ -29,6 +29,7 @@ pub use control::ControlSeed;
 pub use seed::CoreSeed;
 
 use crate::api;
+use crate::api::brokers::View;
 use crate::api::settings::Settings;
 use crate::machine::partition::{Effect, Partition};
 use crate::machine::producer_ids::ProducerIdSupply;
@@ -188,13 +189,17 @@ impl Core {
             WireRequest::ListOffsets(request) => self.list_offsets(now, slot, header, request),
             WireRequest::Metadata(request) => self.metadata(now, slot, header, request),
             WireRequest::ApiVersions(request) => {
-                let response = api::api_versions::answer(header.api_version, &request);
+                let index = self.meta.image.index();
+                let response = api::api_versions::answer(header.api_version, &request, index);
                 self.respond(slot, &header, response);
             }
             WireRequest::CreateTopics(request) => self.create_topics(now, slot, header, request),
             WireRequest::DeleteTopics(request) => self.delete_topics(now, slot, header, request),
             WireRequest::InitProducerId(request) => {
                 self.init_producer_id(now, slot, header, request)
+            }
+            WireRequest::OffsetForLeaderEpoch(request) => {
+                self.offset_for_leader_epoch(now, slot, header, request)
             }
             // What the table does not serve is refused before its body is read.
             other => unreachable!("{:?} is served and has no handler", other.key()),
@@ -207,6 +212,15 @@ impl Core {
         self.later.remove(&conn);
         for id in self.requests.fetches_of(conn) {
             self.abandon_fetch(now, id);
+        }
+    }
+
+    /// The metadata as a connection's peer sees it.
+    fn view(&self, conn: ConnId) -> View<'_> {
+        View {
+            image: &self.meta.image,
+            settings: &self.settings,
+            listener: self.listeners.get(&conn).copied(),
         }
     }
 
@@ -311,6 +325,7 @@ impl Core {
     fn absent(&self, topic: TopicId, partition: PartitionIndex) -> ErrorCode {
         match self.meta.routes.find(topic, partition) {
             Some(_) => ErrorCode::NotLeaderOrFollower,
+            None if self.meta.image.topic(topic).is_none() => ErrorCode::UnknownTopicId,
             None => ErrorCode::UnknownTopicOrPartition,
         }
     }

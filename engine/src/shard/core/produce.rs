@@ -11,13 +11,14 @@ use super::stall::Arrival;
 use crate::api::produce::{
     AppendPart, BatchRefused, Outcome, PartAppended, ProduceAnswer, refuse_all,
 };
+use crate::api::topic_names::Naming;
 use crate::api::{batches, errors, topics};
 use crate::machine::partition::{self, Acks, Append, Appended, Refusal, Ticket};
 use crate::machine::topic_config::TopicConfig;
 use crate::shard::mail::{AppendMail, AppendedMail, Hop, Mail, RequestId};
 use bytes::Bytes;
 use millstream_net::conn::RequestSlot;
-use millstream_net::wire::api::{ProducePartition, ProduceRequest};
+use millstream_net::wire::api::{ProducePartition, ProduceRequest, ProduceTopic};
 use millstream_net::wire::{ErrorCode, RequestHeader};
 use millstream_storage::batch::{BatchRules, validate};
 use millstream_storage::ids::{
@@ -72,12 +73,12 @@ impl Core {
             let response = refuse_all(&request, ErrorCode::InvalidRequiredAcks);
             return self.respond(slot, &header, response);
         };
-        let mut answer = ProduceAnswer::new(acks, &request);
+        let mut answer = ProduceAnswer::new(header.api_version, acks, &request);
         let mut groups: Vec<(ShardIndex, Vec<AppendPart>)> = Vec::new();
         let mut part = 0;
         let mut rewritten_bytes = 0;
         for topic in &request.topics {
-            let target = self.target(now, &header, &request, &topic.name);
+            let target = self.target(now, &header, &request, topic);
             for partition in &topic.partitions {
                 let checked = match &target {
                     Ok(target) => self.check_part(target, partition, part, &mut rewritten_bytes),
@@ -122,10 +123,10 @@ impl Core {
         now: Now,
         header: &RequestHeader,
         request: &ProduceRequest,
-        topic: &str,
+        topic: &ProduceTopic,
     ) -> Result<Target<'_>, ErrorCode> {
-        let topic = self.meta.image.topic_named(topic);
-        let topic = topic.ok_or(ErrorCode::UnknownTopicOrPartition)?;
+        let naming = Naming::of(header.api_version);
+        let topic = naming.find(&self.meta.image, &topic.name, topic.topic_id)?;
         let config = self.meta.routes.config(topic.id);
         let config = config.ok_or(ErrorCode::UnknownTopicOrPartition)?;
         let by_admin = header.client_id.as_deref() == Some(topics::ADMIN_CLIENT);
@@ -305,7 +306,7 @@ impl Core {
         let Work::Produce(answer) = request.work else {
             return;
         };
-        match answer.finish() {
+        match answer.finish(self.view(request.slot.conn)) {
             Outcome::Answer(response) => self.answer(
                 request.slot,
                 request.version,

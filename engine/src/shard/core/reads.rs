@@ -9,7 +9,7 @@ use super::Core;
 use super::slots::SlotId;
 use crate::api::errors;
 use crate::api::fetch::{PartRead, ReadPart};
-use crate::machine::partition::Isolation;
+use crate::machine::partition::{Isolation, Readable, Reader};
 use crate::shard::mail::{FetchMail, FetchedMail, GrownMail, Hop, Mail, RequestId, Urgency, Watch};
 use bytes::Bytes;
 use millstream_net::wire::ErrorCode;
@@ -131,15 +131,29 @@ impl Core {
             return Err(self.absent(part.topic, part.partition));
         };
         let machine = &host.machine;
-        let up_to = machine.readable(part.leader_epoch, part.offset, isolation);
-        let up_to = up_to.map_err(errors::of_read_refusal)?;
+        let reader = Reader {
+            leader_epoch: part.leader_epoch,
+            from: part.offset,
+            last_epoch: part.last_epoch,
+            isolation,
+        };
+        let stored = |epoch| self.store.epoch_end(part.log, epoch);
+        let readable = machine.readable(&reader, stored);
         let mut read = PartRead {
             part: part.part,
             error: ErrorCode::None,
             high_watermark: machine.high_watermark(),
             last_stable_offset: machine.last_stable_offset(),
             log_start: machine.log_start(),
+            diverging: None,
             records: Vec::new(),
+        };
+        let up_to = match readable.map_err(errors::of_read_refusal)? {
+            Readable::Below(up_to) => up_to,
+            Readable::Diverging { epoch, end } => {
+                read.diverging = Some((epoch, end));
+                return Ok((read, None));
+            }
         };
         let max_bytes = part.max_bytes.min(budget.left);
         if part.offset >= up_to || (max_bytes == 0 && !budget.first) {

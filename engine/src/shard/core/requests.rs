@@ -8,6 +8,7 @@ use super::timers::TimerId;
 use super::topics::Topics;
 use crate::api::fetch::{FetchAnswer, ReadPart};
 use crate::api::list_offsets::ListOffsetsAnswer;
+use crate::api::offset_for_leader_epoch::EpochEndsAnswer;
 use crate::api::produce::ProduceAnswer;
 use crate::machine::partition::Isolation;
 use millstream_net::conn::{ConnId, RequestSlot};
@@ -32,6 +33,8 @@ pub(super) enum Work {
     Fetch(Box<Fetching>),
     /// Offsets.
     ListOffsets(ListOffsetsAnswer),
+    /// Ends of epochs.
+    EpochEnds(EpochEndsAnswer),
     /// The controller's word on topics.
     Topics(Topics),
     /// A producer id.

@@ -37,14 +37,8 @@ impl Core {
         header: RequestHeader,
         request: MetadataRequest,
     ) {
-        let listener = self.listeners.get(&slot.conn).copied();
-        let answered = api::metadata::answer(
-            header.api_version,
-            &request,
-            &self.meta.image,
-            &self.settings,
-            listener,
-        );
+        let view = self.view(slot.conn);
+        let answered = api::metadata::answer(header.api_version, &request, view);
         if !answered.create.is_empty() {
             let request = NOBODY;
             let ask = Box::new(Ask::AutoCreate(answered.create));

@@ -312,26 +312,82 @@ fn a_new_leader_does_not_know_the_latest_offset_before_its_own_epoch_is_committe
         Err(ReadRefusal::OffsetNotAvailable)
     );
     let uncommitted = Isolation::ReadUncommitted;
-    assert_eq!(
-        partition.readable(nobody, Offset(4), uncommitted),
-        Ok(Offset(4))
-    );
-    assert_eq!(
-        partition.readable(nobody, Offset(10), uncommitted),
-        Ok(Offset(4))
-    );
+    let readable = |partition: &Partition, epoch: i32, from: i64| {
+        let reader = Reader {
+            leader_epoch: LeaderEpoch(epoch),
+            from: Offset(from),
+            last_epoch: LeaderEpoch(-1),
+            isolation: uncommitted,
+        };
+        partition.readable(&reader, |_| None)
+    };
+    let below = Ok(Readable::Below(Offset(4)));
+    assert_eq!(readable(&partition, -1, 4), below);
+    assert_eq!(readable(&partition, -1, 10), below);
     partition.acked(OTHER, Offset(10), &mut effects);
     assert_eq!(partition.latest(nobody, uncommitted), Ok(Offset(10)));
     let out = Err(ReadRefusal::OffsetOutOfRange);
-    assert_eq!(partition.readable(nobody, Offset(11), uncommitted), out);
+    assert_eq!(readable(&partition, -1, 11), out);
     assert_eq!(
-        partition.readable(LeaderEpoch(4), Offset(0), uncommitted),
+        readable(&partition, 4, 0),
         Err(ReadRefusal::FencedLeaderEpoch)
     );
     assert_eq!(
-        partition.readable(LeaderEpoch(6), Offset(0), uncommitted),
+        readable(&partition, 6, 0),
         Err(ReadRefusal::UnknownLeaderEpoch)
     );
+}
+
+#[test]
+fn a_reader_whose_log_leaves_ours_is_told_where() {
+    // Rule F9. Epoch 2 from 10 on, epoch 4 from 15 to the end at 20; epoch 5 leads and has nothing.
+    let log = LogState {
+        log_start: Offset(10),
+        log_end: Offset(20),
+        durable: Offset(20),
+        high_watermark: Offset(20),
+    };
+    let mut partition = Partition::new(ME, PartitionConfig::default(), log);
+    partition.role(leader(5, &[1], 1), &mut Vec::new());
+    let stored = |epoch: LeaderEpoch| match epoch.0 {
+        4.. => Some((LeaderEpoch(4), Offset(20))),
+        2..4 => Some((LeaderEpoch(2), Offset(15))),
+        _ => None,
+    };
+    let below = Ok(Readable::Below(Offset(20)));
+    let diverging = |epoch: i32, end: i64| {
+        let (epoch, end) = (LeaderEpoch(epoch), Offset(end));
+        Ok(Readable::Diverging { epoch, end })
+    };
+    let out = Err(ReadRefusal::OffsetOutOfRange);
+    // (epoch of the last record, offset wanted, what is readable)
+    let cases = [
+        (-1, 12, below),
+        (-1, 21, out),
+        (2, 12, below),
+        (2, 15, below),
+        (2, 16, diverging(2, 15)),
+        (2, 30, diverging(2, 15)),
+        (2, 9, out),
+        (3, 12, diverging(2, 15)),
+        (4, 20, below),
+        (4, 21, diverging(4, 20)),
+        (5, 20, below),
+        (5, 21, diverging(5, 20)),
+        (6, 12, out),
+        (0, 10, below),
+        (0, 11, diverging(0, 10)),
+    ];
+    for (last_epoch, from, expected) in cases {
+        let reader = Reader {
+            leader_epoch: LeaderEpoch(-1),
+            from: Offset(from),
+            last_epoch: LeaderEpoch(last_epoch),
+            isolation: Isolation::ReadUncommitted,
+        };
+        let readable = partition.readable(&reader, stored);
+        assert_eq!(readable, expected, "{last_epoch} {from}");
+    }
 }
 
 #[test]
@@ -344,7 +400,12 @@ fn the_end_of_the_own_epoch_is_the_log_end_and_of_unknown_ones_nothing() {
     assert_eq!(end(5), Some((LeaderEpoch(5), Offset(4))));
     assert_eq!(end(4), Some((LeaderEpoch(2), Offset(0))));
     assert_eq!(end(6), None);
-    assert_eq!(end(1), None);
+    assert_eq!(end(-1), None);
+    assert_eq!(
+        end(1),
+        Some((LeaderEpoch(1), Offset(0))),
+        "older than the log"
+    );
 }
 
 #[test]
