@@ -1,6 +1,7 @@
 //! The one table from what machines refuse to Kafka's error codes.
 
 use crate::machine::controller::RefusalKind;
+use crate::machine::fetch_sessions;
 use crate::machine::partition::{ReadRefusal, Refusal};
 use millstream_net::wire::ErrorCode;
 
@@ -26,6 +27,15 @@ pub fn of_read_refusal(refusal: ReadRefusal) -> ErrorCode {
         ReadRefusal::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
         ReadRefusal::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
         ReadRefusal::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
+    }
+}
+
+/// The code a client sees for a session that does not go on (rule F13).
+pub fn of_session_refusal(refusal: fetch_sessions::Refusal) -> ErrorCode {
+    match refusal {
+        fetch_sessions::Refusal::NotFound => ErrorCode::FetchSessionIdNotFound,
+        fetch_sessions::Refusal::WrongNumber => ErrorCode::InvalidFetchSessionEpoch,
+        fetch_sessions::Refusal::OtherNaming => ErrorCode::FetchSessionTopicIdError,
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use millstream_net::wire::api::{
     EpochEnd, FetchPartitionResponse, FetchRequest, FetchResponse, FetchTopicResponse,
 };
-use millstream_net::wire::{ErrorCode, Records};
+use millstream_net::wire::{ErrorCode, Records, Str, Uuid};
 use millstream_storage::ids::{LeaderEpoch, LogNumber, Offset, PartitionIndex, TopicId};
 
 /// The isolation level on the wire; anything but 0 is read as the stricter one.
@@ -58,6 +58,8 @@ pub struct PartRead {
     pub log_start: Offset,
     /// Where the reader's log leaves ours: the epoch and its end here; then there are no records (rule F9).
     pub diverging: Option<(LeaderEpoch, Offset)>,
+    /// Whether there was nothing to return, so that only news can change it.
+    pub at_end: bool,
     /// Whole batches.
     pub records: Vec<Bytes>,
 }
@@ -72,6 +74,7 @@ impl PartRead {
             last_stable_offset: Offset(-1),
             log_start: Offset(-1),
             diverging: None,
+            at_end: false,
             records: Vec::new(),
         }
     }
@@ -80,6 +83,19 @@ impl PartRead {
     pub fn bytes(&self) -> usize {
         self.records.iter().map(Bytes::len).sum()
     }
+}
+
+/// A partition that a session reads.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// The topic by name; empty where the session has ids.
+    pub topic: Str,
+    /// The topic by id; zero where the session has names.
+    pub topic_id: Uuid,
+    /// The partition.
+    pub partition: i32,
+    /// Bytes wanted of it at most.
+    pub max_bytes: usize,
 }
 
 /// The answer of one request as it comes together.
@@ -100,6 +116,53 @@ pub struct FetchAnswer {
 }
 
 impl FetchAnswer {
+    /// The answer about partitions that the request does not name, in which nothing is known yet.
+    pub fn of_session(
+        version: i16,
+        isolation: Isolation,
+        asked: impl IntoIterator<Item = Asked>,
+    ) -> FetchAnswer {
+        let mut answer = FetchAnswer {
+            version,
+            response: FetchResponse::default(),
+            places: Vec::new(),
+            limits: Vec::new(),
+            isolation,
+            open: 0,
+            bytes: 0,
+            urgent: false,
+            misled: false,
+        };
+        for one in asked {
+            answer.add(one);
+        }
+        answer
+    }
+
+    fn add(&mut self, asked: Asked) {
+        let topics = &mut self.response.responses;
+        let is_same = |last: &FetchTopicResponse| {
+            (&last.topic, last.topic_id) == (&asked.topic, asked.topic_id)
+        };
+        if !topics.last().is_some_and(is_same) {
+            topics.push(FetchTopicResponse {
+                topic: asked.topic,
+                topic_id: asked.topic_id,
+                partitions: Vec::new(),
+            });
+        }
+        let topic_index = topics.len() - 1;
+        let partitions = &mut topics[topic_index].partitions;
+        self.places
+            .push((topic_index as u32, partitions.len() as u32));
+        partitions.push(FetchPartitionResponse {
+            partition_index: asked.partition,
+            ..FetchPartitionResponse::default()
+        });
+        self.limits.push(asked.max_bytes);
+        self.open += 1;
+    }
+
     /// An answer in which nothing is known yet.
     pub fn new(version: i16, request: &FetchRequest) -> FetchAnswer {
         let mut places = Vec::new();
@@ -274,6 +337,7 @@ mod tests {
             node: NodeId(1),
             listeners: Vec::new(),
             fetch_max_bytes: 0,
+            fetch_sessions_max: 0,
             auto_create_topics: false,
             producer_expiration_ms: 0,
             topic_defaults: Default::default(),

@@ -12,6 +12,8 @@ pub struct Settings {
     pub listeners: Vec<String>,
     /// The largest answer to one fetch (`fetch.max.bytes`).
     pub fetch_max_bytes: usize,
+    /// Fetch sessions of the node (`max.incremental.fetch.session.cache.slots`).
+    pub fetch_sessions_max: usize,
     /// Whether asking for an unknown topic creates it (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
     /// `producer.id.expiration.ms`.

@@ -1,18 +1,11 @@
 //! How requests name topics: by name, or by id from a version on (rules P2, F10).
 
+pub use crate::machine::fetch_sessions::Naming;
+
 use crate::machine::image::{Image, Topic};
 use millstream_net::wire::{ErrorCode, Uuid};
 use millstream_storage::ids::TopicId;
 use std::sync::Arc;
-
-/// What a request names topics by.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Naming {
-    /// Names.
-    Names,
-    /// Ids.
-    Ids,
-}
 
 impl Naming {
     /// That of Produce and Fetch in a version.

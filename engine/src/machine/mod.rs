@@ -5,6 +5,7 @@
 //! Sibling machines do not know each other; the shard's core composes them.
 
 pub mod controller;
+pub mod fetch_sessions;
 pub mod image;
 pub mod nearest;
 pub mod partition;

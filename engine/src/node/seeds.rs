@@ -89,6 +89,7 @@ fn settings(config: &Config) -> Settings {
             .map(|listener| listener.name.clone())
             .collect(),
         fetch_max_bytes: config.limits.fetch_bytes_max,
+        fetch_sessions_max: config.limits.fetch_sessions_max,
         auto_create_topics: config.topics.auto_create,
         producer_expiration_ms: config.producer_expiration_ms as i64,
         topic_defaults: config

@@ -7,6 +7,7 @@
 use crate::api::fetch::{PartRead, ReadPart};
 use crate::api::list_offsets::{FindPart, PartFound};
 use crate::api::produce::{AppendPart, PartAppended};
+use crate::machine::fetch_sessions::SessionId;
 use crate::machine::image::{Delta, Image};
 use crate::machine::partition::{Acks, Isolation};
 use crate::shard::core::routes::Routes;
@@ -14,7 +15,7 @@ use crate::shard::core::slots::SlotId;
 use millstream_net::wire::api::{
     CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
 };
-use millstream_storage::ids::{MetadataIndex, ShardIndex};
+use millstream_storage::ids::{LogNumber, MetadataIndex, ShardIndex};
 use std::sync::Arc;
 
 /// The name of a request at the shard of its connection.
@@ -44,6 +45,15 @@ pub enum Mail {
     Grown(Vec<GrownMail>),
     /// The request no longer waits.
     Unwatch(RequestId),
+    /// Changes in partitions that sessions watch.
+    News(Vec<News>),
+    /// A session no longer watches.
+    Unsubscribe {
+        /// The session, one of the sender's.
+        session: SessionId,
+        /// What.
+        forget: Forget,
+    },
     /// Look up offsets.
     Find(Box<FindMail>),
     /// The offsets.
@@ -121,6 +131,8 @@ pub struct FetchMail {
     pub isolation: Isolation,
     /// Whether to send `Grown` from now on.
     pub watch: Watch,
+    /// The session it reads for, to be told `News` from now on.
+    pub session: Option<Subscription>,
     /// The partitions, in the order of the request.
     pub parts: Vec<ReadPart>,
 }
@@ -132,6 +144,46 @@ pub enum Watch {
     Yes,
     /// It answers now whatever there is.
     No,
+}
+
+/// That a session watches what it reads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Subscription {
+    /// The session, one of the asking shard's.
+    pub session: SessionId,
+    /// How often it is told.
+    pub telling: Telling,
+}
+
+/// How often a session is told of changes in a partition.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Telling {
+    /// Once: then it reads.
+    Once,
+    /// Every time: it counts bytes until they are enough.
+    Always,
+}
+
+/// A change in a partition that a session watches.
+#[derive(Clone, Copy, Debug)]
+pub struct News {
+    /// The session.
+    pub session: SessionId,
+    /// The partition's log.
+    pub log: LogNumber,
+    /// Bytes that became visible.
+    pub bytes: usize,
+    /// Whether something happened that its reader must answer for at once.
+    pub urgency: Urgency,
+}
+
+/// What a session no longer watches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Forget {
+    /// Anything: it has ended.
+    All,
+    /// These logs.
+    Logs(Vec<LogNumber>),
 }
 
 /// What was read.

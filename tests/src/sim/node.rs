@@ -46,6 +46,7 @@ impl Default for NodeConfig {
                 node: NodeId(1),
                 listeners: vec!["PLAINTEXT".to_owned()],
                 fetch_max_bytes: 55 << 20,
+                fetch_sessions_max: 1000,
                 auto_create_topics: true,
                 producer_expiration_ms: 86_400_000,
                 topic_defaults: BTreeMap::new(),

@@ -434,29 +434,6 @@ fn f12_without_a_replica_selector_there_is_no_preferred_replica() {
 }
 
 #[test]
-fn f13_f14_no_session_is_made_and_one_that_is_not_there_is_refused() {
-    let mut broker = broker();
-    let mut request = wire::fetch("t", 0, 0);
-    request.session_epoch = 0;
-    let response = broker.call(7, &request);
-    assert_eq!(
-        (response.error_code, response.session_id),
-        (ErrorCode::None, 0)
-    );
-    assert_eq!(response.responses.len(), 1);
-    // Closing a session that is not there, and going on without one.
-    request.session_id = 123;
-    request.session_epoch = -1;
-    let response = broker.call(7, &request);
-    let told = (response.error_code, response.session_id);
-    assert_eq!((told, response.responses.len()), ((ErrorCode::None, 0), 1));
-    request.session_epoch = 4;
-    let response = broker.call(7, &request);
-    assert_eq!(response.error_code, ErrorCode::FetchSessionIdNotFound);
-    assert!(response.responses.is_empty());
-}
-
-#[test]
 fn a_fetch_of_nothing_is_answered_at_once() {
     let mut broker = broker();
     let mut request = over(&[], 1 << 20, 1 << 20);

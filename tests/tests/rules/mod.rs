@@ -8,4 +8,5 @@ mod framing;
 mod metadata;
 mod offsets;
 mod produce;
+mod sessions;
 mod topics;

@@ -394,6 +394,15 @@ pub const KEYS: &[Key] = &[
         "The largest answer to one fetch.",
     ),
     key(
+        "max.incremental.fetch.session.cache.slots",
+        Kind::Int {
+            min: 0,
+            max: INT_MAX,
+        },
+        "1000",
+        "Fetch sessions of the node: readers that go on without naming their partitions again.",
+    ),
+    key(
         "connections.max.idle.ms",
         Kind::Int {
             min: 1,
@@ -416,14 +425,6 @@ pub const KEYS: &[Key] = &[
     inert("queued.max.requests", COUNT, "500"),
     inert("max.connections.per.ip", COUNT, "2147483647"),
     inert("connections.max.reauth.ms", MS, "0"),
-    inert(
-        "max.incremental.fetch.session.cache.slots",
-        Kind::Int {
-            min: 0,
-            max: INT_MAX,
-        },
-        "1000",
-    ),
     inert("group.initial.rebalance.delay.ms", MS, "3000"),
     inert("group.min.session.timeout.ms", MS, "6000"),
     inert("group.max.session.timeout.ms", MS, "1800000"),

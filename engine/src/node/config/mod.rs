@@ -75,6 +75,8 @@ pub struct Limits {
     pub request_bytes_max: usize,
     /// The largest answer to one fetch.
     pub fetch_bytes_max: usize,
+    /// Fetch sessions of the node.
+    pub fetch_sessions_max: usize,
     /// How long an idle connection stays open.
     pub idle_ms_max: u64,
     /// Connections of the node.
@@ -114,6 +116,9 @@ impl Config {
             limits: Limits {
                 request_bytes_max: settings.number_or_default("socket.request.max.bytes") as usize,
                 fetch_bytes_max: settings.number_or_default("fetch.max.bytes") as usize,
+                fetch_sessions_max: settings
+                    .number_or_default("max.incremental.fetch.session.cache.slots")
+                    as usize,
                 idle_ms_max: settings.number_or_default("connections.max.idle.ms") as u64,
                 connections_max: settings.number_or_default("max.connections") as usize,
             },

@@ -45,7 +45,7 @@ impl Core {
             return;
         };
         let bytes = host.seen(high_watermark);
-        if !host.watches.is_empty() {
+        if host.is_watched() {
             self.note_watches(log, bytes, Urgency::Normal);
         }
     }
@@ -77,6 +77,7 @@ impl Core {
                 if let Some(host) = self.hosts.find_mut(log) {
                     host.machine.start_moved(log_start);
                 }
+                self.note_watches(log, 0, Urgency::Normal);
             }
             StoreEffect::Fatal { reason } => self.fatal(FatalReason::Disk(reason)),
         }

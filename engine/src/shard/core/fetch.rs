@@ -6,15 +6,17 @@
 //! size made or promised that it has not taken, and while the shard has too many bytes untaken only a small one for who has none.
 
 use super::Core;
-use super::requests::{FetchPhase, Fetching, Request, Work};
+use super::requests::{FetchPhase, Fetching, InSession, Parts, Request, Source, Work};
+use super::sessions::{note_reads, report};
 use super::timers::TimerId;
 use crate::api::fetch::{FetchAnswer, PartRead, ReadPart, isolation_of};
 use crate::api::topic_names::Naming;
+use crate::machine::fetch_sessions::Wants;
 use crate::machine::image::Topic;
 use crate::shard::core::Due;
 use crate::shard::mail::{FetchMail, FetchedMail, GrownMail, Hop, Mail, RequestId, Urgency, Watch};
 use millstream_net::conn::{ConnId, RequestSlot};
-use millstream_net::wire::api::{FetchPartition, FetchRequest};
+use millstream_net::wire::api::{FetchPartition, FetchRequest, FetchResponse};
 use millstream_net::wire::{ErrorCode, RequestHeader};
 use millstream_storage::batch::Compression;
 use millstream_storage::ids::{LeaderEpoch, Now, Offset, PartitionIndex, ShardIndex};
@@ -79,6 +81,9 @@ impl Core {
         if self.stopping.has_begun() {
             return true;
         }
+        if self.is_session_busy(next) {
+            return false;
+        }
         let wanted = self.answer_bytes(next);
         let outgoing_bytes = self.conns.outgoing_bytes(conn);
         let mut under_way = 0;
@@ -102,7 +107,6 @@ impl Core {
         count(request.max_bytes).min(allowed_bytes)
     }
 
-    /// Sessions are not kept: the answer says session 0 (rule F14).
     fn begin_fetch(
         &mut self,
         now: Now,
@@ -110,13 +114,10 @@ impl Core {
         header: RequestHeader,
         request: FetchRequest,
     ) {
-        if let Some(code) = session_error(&request) {
-            let response = millstream_net::wire::api::FetchResponse {
-                error_code: code,
-                ..Default::default()
-            };
-            return self.respond(slot, &header, response);
-        }
+        let session = match self.enter_session(now, &header, &request) {
+            Ok(session) => session,
+            Err(code) => return self.respond(slot, &header, refused(code)),
+        };
         let max_bytes = self.answer_bytes(&request);
         let mut fetching = Fetching {
             answer: FetchAnswer::new(header.api_version, &request),
@@ -124,32 +125,32 @@ impl Core {
             // BOUND: nobody waits for more than an answer can hold.
             min_bytes: count(request.min_bytes).min(max_bytes),
             max_bytes,
-            groups: Vec::new(),
+            source: Source::Request(Parts::default()),
             passed_on: Vec::new(),
-            refused: Vec::new(),
             round: 0,
             phase: FetchPhase::First,
             bytes: 0,
             timer: None,
         };
-        let mut part = 0;
-        let naming = Naming::of(header.api_version);
-        for topic in &request.topics {
-            let named = naming.find(&self.meta.image, &topic.topic, topic.topic_id);
-            for partition in &topic.partitions {
-                let routed = named
-                    .and_then(|topic| self.route_read(part, header.api_version, topic, partition));
-                match routed {
-                    Ok((shard, read)) => fetching.add(shard, read),
-                    Err(code) => fetching.refused.push((part, code)),
-                }
-                part += 1;
+        let has_cause_to_wait = match session {
+            Some((id, scope)) => {
+                fetching.source = Source::Session(InSession {
+                    id,
+                    scope,
+                    entries: Vec::new(),
+                });
+                true
             }
-        }
+            None => {
+                let parts = self.parts_of(header.api_version, &request);
+                let waits = !parts.groups.is_empty() && parts.refused.is_empty();
+                fetching.source = Source::Request(parts);
+                waits
+            }
+        };
         let waits = request.max_wait_ms > 0
             && fetching.min_bytes > 0
-            && part > 0
-            && fetching.refused.is_empty()
+            && has_cause_to_wait
             && !self.stopping.has_begun();
         if !waits {
             fetching.phase = FetchPhase::Last;
@@ -160,6 +161,9 @@ impl Core {
             correlation_id: header.correlation_id,
             work: Work::Fetch(Box::new(fetching)),
         });
+        if let Some((session, _)) = session {
+            self.begin_poll(session, id);
+        }
         if waits {
             let at = now.tick.after_ms(request.max_wait_ms as u64);
             let timer = self.timers.set(at, Due::Fetch(id));
@@ -174,14 +178,33 @@ impl Core {
         }
     }
 
-    fn route_read(
+    /// Where the partitions that a request names are to be read.
+    fn parts_of(&self, version: i16, request: &FetchRequest) -> Parts {
+        let mut parts = Parts::default();
+        let mut part = 0;
+        let naming = Naming::of(version);
+        for topic in &request.topics {
+            let named = naming.find(&self.meta.image, &topic.topic, topic.topic_id);
+            for partition in &topic.partitions {
+                let index = PartitionIndex(partition.partition);
+                let wants = wants_of(partition);
+                let routed =
+                    named.and_then(|topic| self.route_read(part, version, topic, index, &wants));
+                parts.add(part, routed);
+                part += 1;
+            }
+        }
+        parts
+    }
+
+    pub(super) fn route_read(
         &self,
         part: u32,
         version: i16,
         topic: &Topic,
-        partition: &FetchPartition,
+        index: PartitionIndex,
+        wants: &Wants,
     ) -> Result<(ShardIndex, ReadPart), ErrorCode> {
-        let index = PartitionIndex(partition.partition);
         let route = self.meta.routes.find(topic.id, index);
         let route = route.ok_or(ErrorCode::UnknownTopicOrPartition)?;
         // Rule R4: clients before version 10 cannot read zstd.
@@ -194,39 +217,45 @@ impl Core {
             topic: topic.id,
             partition: index,
             log: route.log,
-            offset: Offset(partition.fetch_offset),
-            max_bytes: count(partition.partition_max_bytes),
-            leader_epoch: LeaderEpoch(partition.current_leader_epoch),
-            last_epoch: LeaderEpoch(partition.last_fetched_epoch),
+            offset: wants.offset,
+            max_bytes: wants.max_bytes,
+            leader_epoch: wants.leader_epoch,
+            last_epoch: wants.last_epoch,
         };
         Ok((route.shard, read))
     }
 
     /// Asks every shard for its part.
-    fn read_round(&mut self, now: Now, id: RequestId) {
+    pub(super) fn read_round(&mut self, now: Now, id: RequestId) {
+        let in_session = self.session_round(now, id);
         let Some(fetching) = self.requests.fetching(id) else {
             return;
         };
         fetching.round += 1;
-        fetching.answer.clear();
-        for &(part, code) in &fetching.refused {
+        let phase = fetching.phase;
+        let (parts, watch, session) = match (&mut fetching.source, in_session) {
+            (Source::Session(_), Some((parts, session))) => (parts, Watch::No, Some(session)),
+            // It has been given up for another one.
+            (Source::Session(_), None) => return self.refuse_fetch(id),
+            // Nothing comes after the last round.
+            (Source::Request(parts), _) if phase == FetchPhase::Last => {
+                fetching.answer.clear();
+                (std::mem::take(parts), Watch::No, None)
+            }
+            (Source::Request(parts), _) => {
+                fetching.answer.clear();
+                (parts.clone(), Watch::Yes, None)
+            }
+        };
+        for (part, code) in parts.refused {
             fetching.answer.take(PartRead::refused(part, code));
         }
         if fetching.answer.is_complete() {
-            return self.finish_fetch(now, id);
+            return self.complete_round(now, id);
         }
         let (round, max_bytes) = (fetching.round, fetching.max_bytes);
-        let (isolation, phase) = (fetching.isolation, fetching.phase);
-        let groups = match phase {
-            // Nothing comes after the last round.
-            FetchPhase::Last => std::mem::take(&mut fetching.groups),
-            _ => fetching.groups.clone(),
-        };
-        let watch = match phase {
-            FetchPhase::Last => Watch::No,
-            _ => Watch::Yes,
-        };
-        for (shard, parts) in groups {
+        let isolation = fetching.isolation;
+        for (shard, parts) in parts.groups {
             let mail = FetchMail {
                 home: self.me,
                 request: id,
@@ -236,6 +265,7 @@ impl Core {
                 max_bytes,
                 isolation,
                 watch,
+                session,
                 parts,
             };
             self.send(now, shard, Mail::Fetch(Box::new(mail)));
@@ -249,24 +279,36 @@ impl Core {
             // It was passed on to that shard, which watches for what has been answered by now.
             return self.send(now, from, Mail::Unwatch(fetched.request));
         };
-        fetching.note_watcher(from);
+        match &fetching.source {
+            Source::Request(_) => fetching.note_watcher(from),
+            Source::Session(in_session) => {
+                if let Some(session) = self.sessions.find_mut(in_session.id) {
+                    note_reads(session, in_session, from, &fetched.parts);
+                }
+            }
+        }
         for read in fetched.parts {
             fetching.answer.take(read);
         }
-        if !fetching.answer.is_complete() {
-            return;
+        if fetching.answer.is_complete() {
+            self.complete_round(now, fetched.request);
         }
+    }
+
+    /// Everything that was asked is read: answers, waits or looks again.
+    fn complete_round(&mut self, now: Now, id: RequestId) {
+        let Some(fetching) = self.requests.fetching(id) else {
+            return;
+        };
         fetching.bytes += fetching.answer.bytes();
         let enough = fetching.bytes >= fetching.min_bytes;
         match fetching.phase {
-            FetchPhase::Last => self.finish_fetch(now, fetched.request),
+            FetchPhase::Last => self.finish_fetch(now, id),
             _ if fetching.answer.is_urgent() || fetching.answer.bytes() >= fetching.min_bytes => {
-                self.finish_fetch(now, fetched.request)
+                self.finish_fetch(now, id)
             }
-            FetchPhase::FirstAndNews => self.read_last(now, fetched.request),
-            FetchPhase::First | FetchPhase::Waiting if enough => {
-                self.read_last(now, fetched.request)
-            }
+            FetchPhase::FirstAndNews => self.read_last(now, id),
+            FetchPhase::First | FetchPhase::Waiting if enough => self.look_again(now, id),
             FetchPhase::First | FetchPhase::Waiting => {
                 fetching.phase = FetchPhase::Waiting;
                 fetching.answer.clear();
@@ -279,17 +321,39 @@ impl Core {
         let Some(fetching) = self.requests.fetching(grown.request) else {
             return;
         };
-        if fetching.round != grown.round {
-            return;
+        if fetching.round == grown.round {
+            self.wake_fetch(now, grown.request, grown.bytes, grown.urgency);
         }
-        fetching.bytes += grown.bytes;
-        let due = grown.urgency == Urgency::Now || fetching.bytes >= fetching.min_bytes;
+    }
+
+    /// There is news for a fetch.
+    pub(super) fn wake_fetch(&mut self, now: Now, id: RequestId, bytes: usize, urgency: Urgency) {
+        let Some(fetching) = self.requests.fetching(id) else {
+            return;
+        };
+        fetching.bytes += bytes;
+        let due = urgency == Urgency::Now || fetching.bytes >= fetching.min_bytes;
         match fetching.phase {
-            FetchPhase::First if grown.urgency == Urgency::Now => {
+            FetchPhase::First if urgency == Urgency::Now => {
                 fetching.phase = FetchPhase::FirstAndNews;
             }
-            FetchPhase::Waiting if due => self.read_last(now, grown.request),
+            FetchPhase::Waiting if due => self.look_again(now, id),
             _ => {}
+        }
+    }
+
+    /// There should be enough now. A session watches on, so it may find that there is not and wait again.
+    fn look_again(&mut self, now: Now, id: RequestId) {
+        let Some(fetching) = self.requests.fetching(id) else {
+            return;
+        };
+        match fetching.source {
+            Source::Request(_) => self.read_last(now, id),
+            Source::Session(_) => {
+                fetching.phase = FetchPhase::First;
+                fetching.bytes = 0;
+                self.read_round(now, id);
+            }
         }
     }
 
@@ -327,9 +391,14 @@ impl Core {
         let Work::Fetch(fetching) = request.work else {
             return;
         };
-        let response = fetching
-            .answer
-            .finish(fetching.max_bytes, self.view(request.slot.conn));
+        let view = self.view(request.slot.conn);
+        let mut response = fetching.answer.finish(fetching.max_bytes, view);
+        if let Source::Session(in_session) = &fetching.source {
+            match self.sessions.find_mut(in_session.id) {
+                Some(session) => report(session, in_session, &mut response),
+                None => response = refused(ErrorCode::FetchSessionIdNotFound),
+            }
+        }
         self.answer(
             request.slot,
             request.version,
@@ -338,12 +407,24 @@ impl Core {
         );
     }
 
+    /// The session of a fetch is gone.
+    fn refuse_fetch(&mut self, id: RequestId) {
+        if let Some(request) = self.forget_fetch(id) {
+            let (version, correlation_id) = (request.version, request.correlation_id);
+            let response = refused(ErrorCode::FetchSessionIdNotFound);
+            self.answer(request.slot, version, correlation_id, response);
+        }
+    }
+
     fn forget_fetch(&mut self, id: RequestId) -> Option<Request> {
         let request = self.requests.remove(id)?;
-        if let Work::Fetch(fetching) = &request.work
-            && let Some(timer) = fetching.timer
-        {
-            self.timers.clear(timer);
+        if let Work::Fetch(fetching) = &request.work {
+            if let Some(timer) = fetching.timer {
+                self.timers.clear(timer);
+            }
+            if let Source::Session(in_session) = &fetching.source {
+                self.end_poll(in_session.id, id);
+            }
         }
         Some(request)
     }
@@ -356,7 +437,10 @@ impl Core {
         if fetching.phase == FetchPhase::Last {
             return;
         }
-        let asked = fetching.groups.iter().map(|group| group.0);
+        let Source::Request(parts) = &fetching.source else {
+            return;
+        };
+        let asked = parts.groups.iter().map(|group| group.0);
         let passed_on = fetching.passed_on.drain(..);
         let shards: Vec<ShardIndex> = asked.chain(passed_on).collect();
         for shard in shards {
@@ -368,13 +452,22 @@ impl Core {
 impl Fetching {
     /// A shard that answers and was not asked was passed the request on; it watches like those that were.
     fn note_watcher(&mut self, shard: ShardIndex) {
-        let asked = self.groups.iter().any(|group| group.0 == shard);
+        let Source::Request(parts) = &self.source else {
+            return;
+        };
+        let asked = parts.groups.iter().any(|group| group.0 == shard);
         if self.phase != FetchPhase::Last && !asked && !self.passed_on.contains(&shard) {
             self.passed_on.push(shard);
         }
     }
+}
 
-    fn add(&mut self, shard: ShardIndex, read: ReadPart) {
+impl Parts {
+    pub(super) fn add(&mut self, part: u32, routed: Result<(ShardIndex, ReadPart), ErrorCode>) {
+        let (shard, read) = match routed {
+            Ok(routed) => routed,
+            Err(code) => return self.refused.push((part, code)),
+        };
         match self.groups.iter_mut().find(|group| group.0 == shard) {
             Some(group) => group.1.push(read),
             None => self.groups.push((shard, vec![read])),
@@ -382,11 +475,20 @@ impl Fetching {
     }
 }
 
-/// A client that goes on with a session we never gave is told so (rule F13).
-fn session_error(request: &FetchRequest) -> Option<ErrorCode> {
-    match (request.session_id, request.session_epoch) {
-        (_, ..=0) => None,
-        (0, _) => Some(ErrorCode::InvalidFetchSessionEpoch),
-        (_, _) => Some(ErrorCode::FetchSessionIdNotFound),
+/// What a request wants of a partition.
+pub(super) fn wants_of(partition: &FetchPartition) -> Wants {
+    Wants {
+        offset: Offset(partition.fetch_offset),
+        max_bytes: count(partition.partition_max_bytes),
+        leader_epoch: LeaderEpoch(partition.current_leader_epoch),
+        last_epoch: LeaderEpoch(partition.last_fetched_epoch),
+    }
+}
+
+/// The answer of a request that is refused as a whole.
+fn refused(error_code: ErrorCode) -> FetchResponse {
+    FetchResponse {
+        error_code,
+        ..FetchResponse::default()
     }
 }

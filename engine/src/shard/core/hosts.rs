@@ -4,8 +4,10 @@
 //! before the next event reaches it.
 
 use super::slots::SlotId;
+use super::subscribers::Subscriber;
 use super::timers::TimerId;
 use crate::machine::partition::{Effect, Partition};
+use crate::shard::mail::Telling;
 use millstream_storage::ids::{LogNumber, Offset, Tick, TopicId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -16,6 +18,8 @@ pub(super) struct Host {
     pub(super) machine: Partition,
     /// Reads that want to hear of it.
     pub(super) watches: BTreeSet<SlotId>,
+    /// Sessions of readers that want to hear of it.
+    pub(super) subscribers: BTreeMap<Subscriber, Telling>,
     /// Ends and sizes of batches above the high watermark: what a reader gains when it moves.
     unseen: VecDeque<(Offset, usize)>,
     /// When the machine wants its next tick.
@@ -29,9 +33,15 @@ impl Host {
             log,
             machine,
             watches: BTreeSet::new(),
+            subscribers: BTreeMap::new(),
             unseen: VecDeque::new(),
             timer: None,
         }
+    }
+
+    /// Whether somebody waits for news of it.
+    pub(super) fn is_watched(&self) -> bool {
+        !self.watches.is_empty() || !self.subscribers.is_empty()
     }
 
     /// A batch went into the log.

@@ -18,9 +18,11 @@ mod reads;
 mod requests;
 pub mod routes;
 mod seed;
+mod sessions;
 pub mod slots;
 mod stall;
 mod stop;
+mod subscribers;
 mod timers;
 mod topics;
 mod wishes;
@@ -31,6 +33,7 @@ pub use seed::CoreSeed;
 use crate::api;
 use crate::api::brokers::View;
 use crate::api::settings::Settings;
+use crate::machine::fetch_sessions::{SessionId, Sessions};
 use crate::machine::partition::{Effect, Partition};
 use crate::machine::producer_ids::ProducerIdSupply;
 use crate::shard::event::{FatalReason, ShardCore, ShardEffect, ShardEvent};
@@ -57,6 +60,7 @@ use stall::Stalled;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use stop::Stopping;
+use subscribers::Subscribers;
 use timers::Timers;
 
 /// What a timer is for.
@@ -91,6 +95,10 @@ pub struct Core {
     store: Store,
     store_effects: Vec<StoreEffect>,
     readings: Readings,
+    sessions: Sessions,
+    /// The fetch under way of each session that has one.
+    polls: BTreeMap<SessionId, RequestId>,
+    subscribers: Subscribers,
     findings: Findings,
     timers: Timers<Due>,
     outbox: Outbox,
@@ -287,6 +295,12 @@ impl Core {
                 }
             }
             Mail::Unwatch(request) => self.unwatch(from, request),
+            Mail::News(all) => {
+                for news in all {
+                    self.take_news(now, news);
+                }
+            }
+            Mail::Unsubscribe { session, forget } => self.unsubscribe(from, session, forget),
             Mail::Find(mail) => self.find(now, *mail),
             Mail::Found(mail) => self.take_found(*mail),
             Mail::Ask { request, ask } => self.asked(from, request, *ask),

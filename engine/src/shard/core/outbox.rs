@@ -3,13 +3,14 @@
 //! Always: a letter gathered in a turn leaves in that turn, in the order of gathering.
 
 use crate::shard::event::ShardEffect;
-use crate::shard::mail::{AppendedMail, GrownMail, Mail};
+use crate::shard::mail::{AppendedMail, GrownMail, Mail, News};
 use millstream_storage::ids::ShardIndex;
 
 #[derive(Default)]
 struct Pigeonhole {
     appended: Vec<AppendedMail>,
     grown: Vec<GrownMail>,
+    news: Vec<News>,
 }
 
 /// What waits to be mailed, per shard.
@@ -32,6 +33,10 @@ impl Outbox {
         self.to[usize::from(to.0)].grown.push(grown);
     }
 
+    pub(super) fn news(&mut self, to: ShardIndex, news: News) {
+        self.to[usize::from(to.0)].news.push(news);
+    }
+
     /// Turns everything into letters.
     pub(super) fn drain(&mut self, effects: &mut Vec<ShardEffect>) {
         for (shard, waiting) in self.to.iter_mut().enumerate() {
@@ -42,6 +47,10 @@ impl Outbox {
             }
             if !waiting.grown.is_empty() {
                 let mail = Mail::Grown(std::mem::take(&mut waiting.grown));
+                effects.push(ShardEffect::Mail { to, mail });
+            }
+            if !waiting.news.is_empty() {
+                let mail = Mail::News(std::mem::take(&mut waiting.news));
                 effects.push(ShardEffect::Mail { to, mail });
             }
         }

@@ -90,6 +90,10 @@ impl Core {
                 }
                 continue;
             }
+            // ORDER: first it watches, then it reads, so that no change falls between.
+            if let Some(subscription) = mail.session {
+                self.subscribe(part.log, mail.home, subscription);
+            }
             let read = self.read_part(now, part, mail.isolation, &mut budget);
             self.keep_read(id, part.part, read);
         }
@@ -146,6 +150,7 @@ impl Core {
             last_stable_offset: machine.last_stable_offset(),
             log_start: machine.log_start(),
             diverging: None,
+            at_end: false,
             records: Vec::new(),
         };
         let up_to = match readable.map_err(errors::of_read_refusal)? {
@@ -156,7 +161,8 @@ impl Core {
             }
         };
         let max_bytes = part.max_bytes.min(budget.left);
-        if part.offset >= up_to || (max_bytes == 0 && !budget.first) {
+        read.at_end = part.offset >= up_to;
+        if read.at_end || (max_bytes == 0 && !budget.first) {
             return Ok((read, None));
         }
         let first = budget.first;
@@ -266,6 +272,7 @@ impl Core {
                 reading.note(*id, bytes, urgency, &mut self.readings.noted);
             }
         }
+        self.tell_subscribers(log, bytes, urgency);
     }
 
     /// Tells the readers that have news, once per turn.
@@ -292,6 +299,9 @@ impl Core {
         }
         for grown in here {
             self.take_grown(now, grown);
+        }
+        for news in self.subscribers.take_news() {
+            self.take_news(now, news);
         }
     }
 }

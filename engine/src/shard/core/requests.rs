@@ -10,6 +10,7 @@ use crate::api::fetch::{FetchAnswer, ReadPart};
 use crate::api::list_offsets::ListOffsetsAnswer;
 use crate::api::offset_for_leader_epoch::EpochEndsAnswer;
 use crate::api::produce::ProduceAnswer;
+use crate::machine::fetch_sessions::{EntryId, Scope, SessionId};
 use crate::machine::partition::Isolation;
 use millstream_net::conn::{ConnId, RequestSlot};
 use millstream_net::wire::ErrorCode;
@@ -47,17 +48,39 @@ pub(super) struct Fetching {
     pub(super) isolation: Isolation,
     pub(super) min_bytes: usize,
     pub(super) max_bytes: usize,
-    /// What is asked of each shard, in order of shards.
-    pub(super) groups: Vec<(ShardIndex, Vec<ReadPart>)>,
+    pub(super) source: Source,
     /// Shards that watch because another one passed the request on to them.
     pub(super) passed_on: Vec<ShardIndex>,
-    /// What needs no shard to be refused.
-    pub(super) refused: Vec<(u32, ErrorCode)>,
     pub(super) round: u32,
     pub(super) phase: FetchPhase,
     /// Bytes that were there in the first round and came since.
     pub(super) bytes: usize,
     pub(super) timer: Option<TimerId>,
+}
+
+/// Where a fetch has its partitions from.
+pub(super) enum Source {
+    /// The request names them.
+    Request(Parts),
+    /// Its session has them.
+    Session(InSession),
+}
+
+/// What is read.
+#[derive(Clone, Default)]
+pub(super) struct Parts {
+    /// What is asked of each shard, in order of shards.
+    pub(super) groups: Vec<(ShardIndex, Vec<ReadPart>)>,
+    /// What needs no shard to be refused.
+    pub(super) refused: Vec<(u32, ErrorCode)>,
+}
+
+/// A fetch in a session.
+pub(super) struct InSession {
+    pub(super) id: SessionId,
+    pub(super) scope: Scope,
+    /// The partitions of the present round, by part.
+    pub(super) entries: Vec<EntryId>,
 }
 
 /// Where a fetch stands.

@@ -7,6 +7,7 @@ use super::stop::Stopping;
 use super::{Core, Due};
 use crate::api::batches;
 use crate::api::settings::Settings;
+use crate::machine::fetch_sessions::{Limits, Sessions};
 use crate::machine::partition::{LogState, Partition, PartitionConfig};
 use crate::shard::mail::Published;
 use millstream_net::conn::{ConnLimits, Connections};
@@ -17,6 +18,9 @@ use std::sync::Arc;
 
 /// How often producers are looked through for those nobody uses any more.
 pub(super) const EXPIRE_PRODUCERS_MS: u64 = 600_000;
+
+/// BOUND: partitions in all fetch sessions of a shard; each costs about 500 bytes, here and at its owner.
+const SESSION_PARTITIONS_MAX: usize = 100_000;
 
 /// Everything a core begins with.
 pub struct CoreSeed {
@@ -50,6 +54,15 @@ impl Core {
         let control = seed.control;
         let control = control.map(|one| Control::new(one, &seed.settings, seed.shard_count));
         let control = control.map(Box::new);
+        let limits = Limits {
+            sessions_max: seed
+                .settings
+                .fetch_sessions_max
+                .div_ceil(usize::from(seed.shard_count)),
+            partitions_max: SESSION_PARTITIONS_MAX,
+        };
+        let ids = now.wall.0 as u64 ^ u64::from(seed.shard.0) << 48;
+        let sessions = Sessions::new(limits, ids);
         let mut core = Core {
             me: seed.shard,
             shard_count: seed.shard_count,
@@ -70,6 +83,9 @@ impl Core {
             store: Store::new(seed.store, seed.recovered, now),
             store_effects: Vec::new(),
             readings: Default::default(),
+            sessions,
+            polls: BTreeMap::new(),
+            subscribers: Default::default(),
             findings: Default::default(),
             timers: Default::default(),
             outbox: Outbox::new(seed.shard_count),
