@@ -13,8 +13,8 @@ def main():
             command, cwd=ROOT, env={**os.environ, "KAFKA_BROKER": broker.address}, capture_output=True, text=True, timeout=1200, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "5 passed" in done.stdout, f"not all of its tests ran: {done.stdout}"
-    print("    five tests of the own client against a broker that runs")
+        assert "6 passed" in done.stdout, f"not all of its tests ran: {done.stdout}"
+    print("    six tests of the own client against a broker that runs")
 
 
 if __name__ == "__main__":

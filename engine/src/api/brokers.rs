@@ -64,7 +64,7 @@ impl<'a> View<'a> {
     }
 
     /// A broker with its address; none where it has not this listener, and so cannot be reached.
-    fn reach(self, broker: &Broker) -> Option<MetadataBroker> {
+    pub(super) fn reach(self, broker: &Broker) -> Option<MetadataBroker> {
         let listener = usize::from(self.listener?.0);
         let name = self.settings.listeners.get(listener)?;
         let mut endpoints = broker.endpoints.iter();

@@ -53,6 +53,7 @@ pub fn of_topic_refusal(kind: RefusalKind) -> ErrorCode {
         RefusalKind::NotController => ErrorCode::NotController,
         RefusalKind::InvalidRequest => ErrorCode::InvalidRequest,
         RefusalKind::PolicyViolation => ErrorCode::PolicyViolation,
+        RefusalKind::ReassignmentInProgress => ErrorCode::ReassignmentInProgress,
         RefusalKind::DeletionDisabled => ErrorCode::TopicDeletionDisabled,
     }
 }

@@ -340,7 +340,8 @@ mod tests {
             fetch_sessions_max: 0,
             auto_create_topics: false,
             producer_expiration_ms: 0,
-            topic_defaults: Default::default(),
+            broker_values: Default::default(),
+            broker_keys: Vec::new(),
         }
     }
 

@@ -133,7 +133,7 @@ fn describe(image: &Image, topic: &Topic) -> MetadataTopic {
     }
 }
 
-fn describe_partition(image: &Image, partition: &PartitionRecord) -> MetadataPartition {
+pub(super) fn describe_partition(image: &Image, partition: &PartitionRecord) -> MetadataPartition {
     let is_live = |node: NodeId| image.broker(node).is_some_and(|broker| !broker.fenced);
     let leader = partition.leader.filter(|leader| is_live(*leader));
     let replicas = || partition.replicas.iter().map(|replica| replica.node);

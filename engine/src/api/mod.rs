@@ -4,10 +4,16 @@
 pub mod api_versions;
 pub mod batches;
 pub mod brokers;
+pub mod create_partitions;
 pub mod create_topics;
 pub mod delete_topics;
+pub mod describe_cluster;
+pub mod describe_configs;
+pub mod describe_topic_partitions;
+pub mod errand;
 pub mod errors;
 pub mod fetch;
+pub mod incremental_alter_configs;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;

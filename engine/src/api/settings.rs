@@ -1,6 +1,8 @@
 //! What the handlers are told of the broker's configuration.
 
-use crate::machine::topic_config::Values;
+use crate::machine::config_kind::Kind;
+use crate::machine::image::Image;
+use crate::machine::topic_config::{BrokerValues, Values};
 use millstream_storage::ids::NodeId;
 
 /// The settings of a node, the same for all its shards.
@@ -18,6 +20,34 @@ pub struct Settings {
     pub auto_create_topics: bool,
     /// `producer.id.expiration.ms`.
     pub producer_expiration_ms: i64,
-    /// Values of topic keys for topics that say nothing of their own.
-    pub topic_defaults: Values,
+    /// Broker keys that were set at the start.
+    pub broker_values: Values,
+    /// Every broker key.
+    pub broker_keys: Vec<BrokerKey>,
+}
+
+/// A broker key, as DescribeConfigs tells of it.
+#[derive(Clone, Copy, Debug)]
+pub struct BrokerKey {
+    /// Its name.
+    pub name: &'static str,
+    /// The name its value is kept under; another one where this is an alias.
+    pub kept_as: &'static str,
+    /// Type and range.
+    pub kind: Kind,
+    /// The value of a key that nobody set; `None` where absence means something of its own.
+    pub default: Option<&'static str>,
+    /// What it does.
+    pub doc: &'static str,
+}
+
+impl Settings {
+    /// What the brokers say about topics that say nothing of their own.
+    pub fn broker_values<'a>(&'a self, image: &'a Image) -> BrokerValues<'a> {
+        BrokerValues {
+            node: image.broker_configs(self.node),
+            all: Some(image.default_configs()),
+            start: &self.broker_values,
+        }
+    }
 }

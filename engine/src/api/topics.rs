@@ -3,6 +3,7 @@
 use super::settings::Settings;
 use crate::machine::partition::{PartitionConfig, TimestampType};
 use crate::machine::topic_config::TopicConfig;
+use millstream_net::wire::ErrorCode;
 use millstream_storage::batch::{BatchRules, Keys, Timestamps, Zstd};
 use millstream_storage::ids::WallMs;
 use millstream_storage::store::{Acknowledge, LogConfig};
@@ -17,6 +18,20 @@ const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 pub fn is_valid_name(name: &str) -> bool {
     let lawful = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=249).contains(&name.len()) && !matches!(name, "." | "..") && name.bytes().all(lawful)
+}
+
+/// What a client is told that names a topic nobody has.
+pub fn unknown_topic(name: &str) -> (ErrorCode, String) {
+    match is_valid_name(name) {
+        true => (
+            ErrorCode::UnknownTopicOrPartition,
+            format!("The topic {name} does not exist."),
+        ),
+        false => (
+            ErrorCode::InvalidTopicException,
+            "This is not a topic name: it has 1 to 249 letters, digits, '.', '_' or '-'.".into(),
+        ),
+    }
 }
 
 /// What a batch in a Produce request of this version must keep.

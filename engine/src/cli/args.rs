@@ -25,7 +25,7 @@ pub struct Millstream {
 pub enum Command {
     /// Run a broker.
     Serve(ServeArgs),
-    /// Create, list and delete topics.
+    /// Create, list, describe, configure, grow, cut and delete topics.
     Topic(TopicArgs),
     /// Send lines of standard input or of a file as records.
     Produce(ProduceArgs),
@@ -159,6 +159,57 @@ pub enum TopicCommand {
     },
     /// List topics.
     List,
+    /// Tell everything about a topic: partitions, leaders, replicas, offsets, and what it configures itself.
+    Describe {
+        /// Its name.
+        name: String,
+    },
+    /// Show or change the configuration of a topic; changes act at once.
+    #[command(after_help = "Examples:\n  \
+        millstream topic config orders\n  \
+        millstream topic config orders --set retention.ms=86400000 --set max.message.bytes=2000000\n  \
+        millstream topic config orders --unset retention.ms\n  \
+        millstream topic config --help-keys")]
+    Config {
+        /// Its name.
+        #[arg(required_unless_present = "help_keys")]
+        name: Option<String>,
+        /// Set a key; may be given many times.
+        #[arg(long, value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// Give up the topic's own value of a key; may be given many times.
+        #[arg(long, value_name = "KEY")]
+        unset: Vec<String>,
+        /// Show the keys that nobody set, too.
+        #[arg(long)]
+        all: bool,
+        /// List all topic keys with type, default and meaning, and stop.
+        #[arg(long)]
+        help_keys: bool,
+    },
+    /// Add partitions to a topic; it cannot shrink again, and keys go to other partitions from then on.
+    #[command(after_help = "Example:\n  millstream topic add-partitions orders 24")]
+    AddPartitions {
+        /// Its name.
+        name: String,
+        /// How many partitions it shall have then.
+        #[arg(value_name = "COUNT")]
+        count: i32,
+    },
+    /// Delete the oldest records of a topic.
+    #[command(after_help = "Examples:\n  \
+        millstream topic delete-records orders --before end\n  \
+        millstream topic delete-records orders --before 5000 --partition 3")]
+    DeleteRecords {
+        /// Its name.
+        name: String,
+        /// Records below this offset go; `end` is all of them.
+        #[arg(long, value_name = "OFFSET|end")]
+        before: String,
+        /// Only in this partition; may be given many times.
+        #[arg(long, value_name = "N")]
+        partition: Vec<i32>,
+    },
     /// Delete a topic and all its records.
     Delete {
         /// Its name.

@@ -16,6 +16,7 @@ mod serve;
 mod tests;
 mod timestamp;
 mod topic;
+mod topic_keys;
 
 use args::{Command, Millstream};
 use clap::Parser;

@@ -4,7 +4,7 @@ use super::args::ServeArgs;
 use super::outcome::{Failure, Outcome};
 use crate::node;
 use crate::node::config::keys::{self, Standing};
-use crate::node::config::settings::{Settings, Source, range};
+use crate::node::config::settings::{Settings, Source};
 use crate::node::config::{Config, ConfigError, Machine, listener};
 
 pub fn run(args: ServeArgs) -> Outcome {
@@ -66,23 +66,23 @@ fn address(option: &str, text: Option<&str>) -> Result<Option<String>, ConfigErr
 }
 
 fn print_keys() {
-    for key in keys::KEYS
-        .iter()
-        .filter(|key| key.standing == Standing::Acts)
-    {
+    for key in keys::all().filter(|key| key.standing == Standing::Acts) {
         let default = match key.default {
             Some(text) if !text.is_empty() => format!("default {text}"),
             _ => String::from("no default"),
         };
+        let of_topics = match key.topic_key {
+            Some(topic_key) => format!("For topics that say no {topic_key}: "),
+            None => String::new(),
+        };
         println!(
-            "{}\n    {}\n    {}; {default}",
+            "{}\n    {of_topics}{}\n    {}; {default}",
             key.name,
             key.doc,
-            range(key.kind)
+            key.kind.range()
         );
     }
-    let inert: Vec<&str> = keys::KEYS
-        .iter()
+    let inert: Vec<&str> = keys::all()
         .filter(|key| key.standing == Standing::Inert)
         .map(|key| key.name)
         .collect();

@@ -1,4 +1,4 @@
-//! Topics: create, list, delete.
+//! Topics: create, list, delete; and how anything is asked of the broker that can answer it (`operate` asks more).
 //!
 //! Always: a request that may have been carried out before its connection broke is repeated only if repeating it does no harm,
 //! and then "it exists already" counts as its success.
@@ -21,7 +21,7 @@ use super::links::{CallId, LinkEffect, LinkEvent, Loss, Outcome};
 use super::wiring::{MissingTopic, Wiring};
 
 /// How long the broker may take to have all brokers know of a change.
-const CHANGE_TIMEOUT_MS: i32 = 15_000;
+pub(super) const CHANGE_TIMEOUT_MS: i32 = 15_000;
 const CALL_TIMEOUT_MS: u64 = 20_000;
 const RETRY_MS: u64 = 100;
 
@@ -38,9 +38,19 @@ pub struct NewTopic {
     pub configs: Vec<(String, String)>,
 }
 
+/// Which broker a request goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum To {
+    /// The one that changes metadata, or any while that one is not known.
+    Controller,
+    /// The leader of a partition.
+    Leader(String, i32),
+}
+
 /// The call that an `Admin` makes.
 struct Task {
     request: Request,
+    to: To,
     state: TaskState,
     attempts: u32,
 }
@@ -51,7 +61,7 @@ enum TaskState {
     Done(Result<Response, ClientError>),
 }
 
-/// The pure part: one call at a time, to the controller, repeated until it is answered.
+/// The pure part: one call at a time, repeated until it is answered.
 struct AdminCore {
     wiring: Wiring,
     task: Option<Task>,
@@ -59,9 +69,10 @@ struct AdminCore {
 }
 
 impl AdminCore {
-    fn begin(&mut self, now: Now, request: Request) {
+    fn begin(&mut self, now: Now, request: Request, to: To) {
         self.task = Some(Task {
             request,
+            to,
             state: TaskState::Due(now.tick),
             attempts: 0,
         });
@@ -112,10 +123,24 @@ impl Core for AdminCore {
         let Some(task) = &mut self.task else { return };
         match task.state {
             TaskState::Due(at) if at <= now.tick && self.wiring.refresh_count() > 0 => {
-                let controller = self.wiring.cluster.controller();
-                let address = controller
-                    .unwrap_or_else(|| self.wiring.any_broker())
-                    .clone();
+                let cluster = &self.wiring.cluster;
+                let address = match &task.to {
+                    To::Controller => {
+                        let controller = cluster.controller();
+                        Some(
+                            controller
+                                .unwrap_or_else(|| self.wiring.any_broker())
+                                .clone(),
+                        )
+                    }
+                    To::Leader(topic, partition) => {
+                        let leader = cluster.leader(topic, *partition);
+                        leader.map(|(address, _)| address.clone())
+                    }
+                };
+                let Some(address) = address else {
+                    return self.again(now, "a partition has no leader".into());
+                };
                 let call = self
                     .wiring
                     .call(now, &address, task.request.clone(), CALL_TIMEOUT_MS);
@@ -136,6 +161,21 @@ impl Core for AdminCore {
 
     fn take_effects(&mut self) -> Vec<LinkEffect> {
         self.wiring.take_effects()
+    }
+}
+
+/// Whether an answer is a success; else the broker's reason.
+pub(super) type Judged = Result<(), (ErrorCode, Option<String>)>;
+
+/// Judges one entry of an answer; one that is missing is a bug of the broker.
+pub(super) fn judged(entry: Option<(ErrorCode, Option<&Str>)>) -> Judged {
+    match entry {
+        Some((ErrorCode::None, _)) => Ok(()),
+        Some((code, message)) => {
+            let message = message.map(|message| message.as_str().to_owned());
+            Err((code, message.filter(|message| !message.is_empty())))
+        }
+        None => Err((ErrorCode::UnknownServerError, None)),
     }
 }
 
@@ -200,11 +240,12 @@ impl Admin {
             timeout_ms: CHANGE_TIMEOUT_MS,
             ..Default::default()
         };
-        self.change(&doing, request, ErrorCode::TopicAlreadyExists, |response| {
-            let result = response.topics.into_iter().next()?;
-            Some((result.error_code, result.error_message))
+        let done_before = Some(ErrorCode::TopicAlreadyExists);
+        self.ask(&doing, request, To::Controller, done_before, |response| {
+            let result = response.topics.first();
+            judged(result.map(|one| (one.error_code, one.error_message.as_ref())))
         })?;
-        self.led(&topic.name, &doing)
+        self.led(&topic.name, &doing, 1)
     }
 
     /// Deletes a topic.
@@ -218,56 +259,67 @@ impl Admin {
             timeout_ms: CHANGE_TIMEOUT_MS,
         };
         let doing = format!("deleting topic `{name}`");
-        self.change(
-            &doing,
-            request,
-            ErrorCode::UnknownTopicOrPartition,
-            |response| {
-                let result = response.responses.into_iter().next()?;
-                Some((result.error_code, result.error_message))
-            },
-        )
+        let done_before = Some(ErrorCode::UnknownTopicOrPartition);
+        self.ask(&doing, request, To::Controller, done_before, |response| {
+            let result = response.responses.first();
+            judged(result.map(|one| (one.error_code, one.error_message.as_ref())))
+        })
+        .map(drop)
     }
 
-    /// Makes a change, again and again until it is answered. Once a request was lost, `done_before` is the answer to one
-    /// that had been carried out.
-    fn change<C: Call + Clone>(
+    /// Asks again and again until it is answered. Once a request was lost, `done_before` is the answer to one that had been
+    /// carried out.
+    pub(super) fn ask<C: Call + Clone>(
         &mut self,
         doing: &str,
         request: C,
-        done_before: ErrorCode,
-        result: impl Fn(C::Response) -> Option<(ErrorCode, Option<Str>)>,
-    ) -> Result<(), ClientError> {
+        to: To,
+        done_before: Option<ErrorCode>,
+        judge: impl Fn(&C::Response) -> Judged,
+    ) -> Result<C::Response, ClientError> {
         let now = self.driver.now();
         let deadline = self.deadline(now);
-        self.driver.core.begin(now, request.into());
+        self.driver.core.begin(now, request.into(), to);
         loop {
             let response = self.answer(doing, deadline)?;
-            let answered = C::response(response).and_then(&result);
-            let (code, message) = answered.unwrap_or((ErrorCode::UnknownServerError, None));
-            let attempts = self
-                .driver
-                .core
-                .task
-                .as_ref()
-                .map_or(0, |task| task.attempts);
-            match code {
-                ErrorCode::None => return Ok(()),
-                code if code == done_before && attempts > 1 => return Ok(()),
-                // Retriable elsewhere, but of a topic to delete it is the answer.
-                code if code.is_retriable() && code != done_before => {
-                    let now = self.driver.now();
-                    self.driver.core.again(now, code.to_string());
-                }
-                code => {
-                    let message = message.map(|message| message.as_str().to_owned());
-                    return Err(ClientError::Refused {
-                        doing: doing.to_owned(),
-                        code,
-                        message,
-                    });
-                }
+            let response = C::response(response).expect("an answer is of its request's API");
+            let Err((code, message)) = judge(&response) else {
+                return Ok(response);
+            };
+            let task = self.driver.core.task.as_ref();
+            let repeated = task.is_some_and(|task| task.attempts > 1);
+            // Retriable elsewhere, but here it is the answer.
+            let unknown = code == ErrorCode::UnknownTopicOrPartition;
+            if repeated && Some(code) == done_before {
+                return Ok(response);
             }
+            if !code.is_retriable() || unknown {
+                return Err(ClientError::Refused {
+                    doing: doing.to_owned(),
+                    code,
+                    message,
+                });
+            }
+            let now = self.driver.now();
+            self.driver.core.again(now, code.to_string());
+        }
+    }
+
+    /// What is known of a topic now, with or without leaders.
+    pub(super) fn look_up(&mut self, name: &str, doing: &str) -> Result<Topic, ClientError> {
+        let now = self.driver.now();
+        let wiring = &mut self.driver.core.wiring;
+        wiring.want_topic(now, name);
+        wiring.refresh(now);
+        self.refreshed(doing)?;
+        let found = self.cluster().topic(name).cloned().unwrap_or_default();
+        match found.error {
+            ErrorCode::None | ErrorCode::LeaderNotAvailable => Ok(found),
+            code => Err(ClientError::Refused {
+                doing: doing.to_owned(),
+                code,
+                message: None,
+            }),
         }
     }
 
@@ -298,13 +350,19 @@ impl Admin {
         Ok(())
     }
 
-    /// Runs until every partition of a topic has a leader.
-    fn led(&mut self, name: &str, doing: &str) -> Result<Topic, ClientError> {
+    /// Runs until a topic has so many partitions at least, and every one has a leader.
+    pub(super) fn led(
+        &mut self,
+        name: &str,
+        doing: &str,
+        partitions: usize,
+    ) -> Result<Topic, ClientError> {
         let now = self.driver.now();
         self.driver.core.wiring.want_topic(now, name);
         loop {
             if let Some(topic) = self.cluster().topic(name)
                 && topic.error == ErrorCode::None
+                && topic.partitions.len() >= partitions
                 && topic
                     .partitions
                     .values()

@@ -112,8 +112,16 @@ fn refusal_remedy(code: ErrorCode) -> &'static str {
             "use 1 to 249 letters, digits, `.`, `_` or `-`; the cluster's internal topics are its own"
         }
         ErrorCode::InvalidReplicationFactor => "ask for no more replicas than there are brokers",
-        ErrorCode::InvalidPartitions => "ask for at least one partition",
-        ErrorCode::InvalidConfig => "check the key and the value",
+        ErrorCode::InvalidPartitions => {
+            "ask for at least one partition, and for more than the topic has: it cannot shrink"
+        }
+        ErrorCode::InvalidConfig => {
+            "check key and value: `millstream topic config --help-keys` lists them"
+        }
+        ErrorCode::PolicyViolation => {
+            "records are deleted by hand where cleanup.policy is not compact alone"
+        }
+        ErrorCode::OffsetOutOfRange => "`millstream topic describe` tells the offsets there are",
         ErrorCode::MessageTooLarge | ErrorCode::RecordListTooLarge => {
             "raise the topic's `max.message.bytes`, or send smaller records"
         }

@@ -4,6 +4,7 @@
 //! payload; (3) it iterates only over ordered containers, so that equal inputs give equal effects.
 //! Sibling machines do not know each other; the shard's core composes them.
 
+pub mod config_kind;
 pub mod controller;
 pub mod fetch_sessions;
 pub mod image;

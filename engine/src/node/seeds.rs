@@ -2,11 +2,11 @@
 //!
 //! Always: a number of the configuration is divided among shards here and nowhere else.
 
-use super::config::Config;
+use super::config::{Config, keys};
 use super::directory::Identity;
 use super::random;
 use super::refusal::{Refusal, code};
-use crate::api::settings::Settings;
+use crate::api::settings::{BrokerKey, Settings};
 use crate::machine::controller::ControllerConfig;
 use crate::machine::image::{Directory, Endpoint, Registration};
 use crate::machine::quorum::SingleNode;
@@ -92,13 +92,28 @@ fn settings(config: &Config) -> Settings {
         fetch_sessions_max: config.limits.fetch_sessions_max,
         auto_create_topics: config.topics.auto_create,
         producer_expiration_ms: config.producer_expiration_ms as i64,
-        topic_defaults: config
-            .topics
-            .configs
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()))
-            .collect(),
+        broker_values: config.settings.values(),
+        broker_keys: broker_keys(),
     }
+}
+
+/// Every broker key, and its other names.
+fn broker_keys() -> Vec<BrokerKey> {
+    let own = keys::all().map(|key| (key.name, key));
+    let aliases = keys::ALIASES.iter();
+    let aliases = aliases.filter_map(|(alias, name)| Some((*alias, keys::find(name)?)));
+    let mut all: Vec<_> = own
+        .chain(aliases)
+        .map(|(name, key)| BrokerKey {
+            name,
+            kept_as: key.name,
+            kind: key.kind,
+            default: key.default,
+            doc: key.doc,
+        })
+        .collect();
+    all.sort_by_key(|key| key.name);
+    all
 }
 
 fn store(config: &Config, shard: ShardIndex, files_max: u64) -> StoreConfig {

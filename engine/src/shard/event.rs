@@ -98,6 +98,8 @@ pub enum ShardEffect {
         /// The operation.
         disk: DiskOp,
     },
+    /// Something its operator should know.
+    Note(String),
     /// The process must end: going on would break a promise.
     Fatal {
         /// Why.

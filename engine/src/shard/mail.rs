@@ -1,9 +1,10 @@
 //! What shards send to each other.
 //!
 //! Always: (1) mail carries handles and headers, never copies of payload; (2) from one shard to another it arrives first
-//! in, first out; (3) every question (`Append`, `Fetch`, `Find`, `Ask`) is answered exactly once, to the shard it came from;
+//! in, first out; (3) every question (`Append`, `Fetch`, `Find`, `Errand`, `Ask`) is answered exactly once, to the shard it came from;
 //! (4) a question that was decided by a metadata image names that image, and waits at a shard that has not got it yet.
 
+use crate::api::errand::{ErrandPart, PartDone};
 use crate::api::fetch::{PartRead, ReadPart};
 use crate::api::list_offsets::{FindPart, PartFound};
 use crate::api::produce::{AppendPart, PartAppended};
@@ -12,8 +13,10 @@ use crate::machine::image::{Delta, Image};
 use crate::machine::partition::{Acks, Isolation};
 use crate::shard::core::routes::Routes;
 use crate::shard::core::slots::SlotId;
+use millstream_net::wire::Response;
 use millstream_net::wire::api::{
-    CreateTopicsRequest, CreateTopicsResponse, DeleteTopicsRequest, DeleteTopicsResponse,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    IncrementalAlterConfigsRequest,
 };
 use millstream_storage::ids::{LogNumber, MetadataIndex, ShardIndex};
 use std::sync::Arc;
@@ -58,6 +61,15 @@ pub enum Mail {
     Find(Box<FindMail>),
     /// The offsets.
     Found(Box<FoundMail>),
+    /// Do something at partitions.
+    Errand(Box<ErrandMail>),
+    /// What became of some of the errands of a request.
+    ErrandDone {
+        /// The request.
+        request: RequestId,
+        /// The errands.
+        parts: Vec<PartDone>,
+    },
     /// Something only shard 0 decides.
     Ask {
         /// Who asks.
@@ -69,8 +81,8 @@ pub enum Mail {
     Answered {
         /// To whom.
         request: RequestId,
-        /// What.
-        answer: Box<Answer>,
+        /// What goes to the client.
+        response: Box<Response>,
     },
     /// A newer image of the metadata, from shard 0.
     Published(Published),
@@ -245,16 +257,26 @@ pub struct FoundMail {
     pub parts: Vec<PartFound>,
 }
 
+/// Errands for partitions of the receiver.
+#[derive(Debug)]
+pub struct ErrandMail {
+    /// The shard of the connection.
+    pub home: ShardIndex,
+    /// Its request.
+    pub request: RequestId,
+    /// The image by which it was routed.
+    pub index: MetadataIndex,
+    /// How it came.
+    pub hop: Hop,
+    /// The errands, in the order of the request.
+    pub parts: Vec<ErrandPart>,
+}
+
 /// What only the shard of the controller decides.
 #[derive(Debug)]
 pub enum Ask {
     /// Create topics.
-    Create {
-        /// The version of the request.
-        version: i16,
-        /// The request.
-        request: CreateTopicsRequest,
-    },
+    Create(CreateTopicsRequest),
     /// Create topics that somebody named (rule M2); not answered.
     AutoCreate(Vec<String>),
     /// Delete topics.
@@ -264,15 +286,10 @@ pub enum Ask {
         /// The request.
         request: DeleteTopicsRequest,
     },
-}
-
-/// What it decided.
-#[derive(Debug)]
-pub enum Answer {
-    /// To `Create`.
-    Created(CreateTopicsResponse),
-    /// To `Delete`.
-    Deleted(DeleteTopicsResponse),
+    /// Add partitions to topics.
+    Grow(CreatePartitionsRequest),
+    /// Change values of topics.
+    Alter(IncrementalAlterConfigsRequest),
 }
 
 /// The metadata every shard acts by.

@@ -266,6 +266,7 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
                     let mut push = |entry: &squeue::Entry| unsafe { ring.push(entry) };
                     self.disk.submit(op, disk, &mut push);
                 }
+                ShardEffect::Note(text) => eprintln!("millstream: {text}"),
                 ShardEffect::Fatal { reason } => return Err(reason),
                 ShardEffect::Stopped => {
                     self.sockets.close_all(now_ms);

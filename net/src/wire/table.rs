@@ -99,21 +99,21 @@ macro_rules! with_apis {
             15 DescribeGroups: DescribeGroupsRequest, DescribeGroupsResponse, 0 to 6, flexible 5;
             16 ListGroups: ListGroupsRequest, ListGroupsResponse, 0 to 5, flexible 3;
             18 ApiVersions: ApiVersionsRequest, ApiVersionsResponse, 0 to 4, flexible 3, served 0 to 4;
-            19 CreateTopics: CreateTopicsRequest, CreateTopicsResponse, 2 to 7, flexible 5, served 2 to 5;
-            20 DeleteTopics: DeleteTopicsRequest, DeleteTopicsResponse, 1 to 6, flexible 4, served 1 to 4;
-            21 DeleteRecords: DeleteRecordsRequest, DeleteRecordsResponse, 0 to 2, flexible 2;
+            19 CreateTopics: CreateTopicsRequest, CreateTopicsResponse, 2 to 7, flexible 5, served 2 to 7;
+            20 DeleteTopics: DeleteTopicsRequest, DeleteTopicsResponse, 1 to 6, flexible 4, served 1 to 6;
+            21 DeleteRecords: DeleteRecordsRequest, DeleteRecordsResponse, 0 to 2, flexible 2, served 0 to 2;
             22 InitProducerId: InitProducerIdRequest, InitProducerIdResponse, 0 to 5, flexible 2, served 0 to 5;
             23 OffsetForLeaderEpoch: OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse, 2 to 4, flexible 4, served 2 to 4;
-            32 DescribeConfigs: DescribeConfigsRequest, DescribeConfigsResponse, 1 to 4, flexible 4;
-            37 CreatePartitions: CreatePartitionsRequest, CreatePartitionsResponse, 0 to 3, flexible 2;
+            32 DescribeConfigs: DescribeConfigsRequest, DescribeConfigsResponse, 1 to 4, flexible 4, served 1 to 4;
+            37 CreatePartitions: CreatePartitionsRequest, CreatePartitionsResponse, 0 to 3, flexible 2, served 0 to 3;
             42 DeleteGroups: DeleteGroupsRequest, DeleteGroupsResponse, 0 to 2, flexible 2;
-            44 IncrementalAlterConfigs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, 0 to 1, flexible 1;
+            44 IncrementalAlterConfigs: IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse, 0 to 1, flexible 1, served 0 to 1;
             47 OffsetDelete: OffsetDeleteRequest, OffsetDeleteResponse, 0 to 0, flexible i16::MAX;
-            60 DescribeCluster: DescribeClusterRequest, DescribeClusterResponse, 0 to 2, flexible 0;
-            61 DescribeProducers: DescribeProducersRequest, DescribeProducersResponse, 0 to 0, flexible 0;
+            60 DescribeCluster: DescribeClusterRequest, DescribeClusterResponse, 0 to 2, flexible 0, served 0 to 2;
+            61 DescribeProducers: DescribeProducersRequest, DescribeProducersResponse, 0 to 0, flexible 0, served 0 to 0;
             68 ConsumerGroupHeartbeat: ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, 0 to 1, flexible 0;
             69 ConsumerGroupDescribe: ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, 0 to 1, flexible 0;
-            75 DescribeTopicPartitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, 0 to 0, flexible 0;
+            75 DescribeTopicPartitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, 0 to 0, flexible 0, served 0 to 0;
         }
     };
 }

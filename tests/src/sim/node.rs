@@ -49,7 +49,8 @@ impl Default for NodeConfig {
                 fetch_sessions_max: 1000,
                 auto_create_topics: true,
                 producer_expiration_ms: 86_400_000,
-                topic_defaults: BTreeMap::new(),
+                broker_values: BTreeMap::new(),
+                broker_keys: Vec::new(),
             },
             controller: ControllerConfig::default(),
         }
@@ -90,6 +91,8 @@ pub struct Node {
     slots: BTreeMap<(ShardIndex, FileSlot), FileSlot>,
     stopped: BTreeSet<ShardIndex>,
     fatal: Option<String>,
+    /// What its operator was told.
+    notes: Vec<String>,
     effects: Vec<ShardEffect>,
 }
 
@@ -177,6 +180,7 @@ impl Node {
             slots: BTreeMap::new(),
             stopped: BTreeSet::new(),
             fatal: None,
+            notes: Vec::new(),
             effects: Vec::new(),
         }
     }
@@ -293,6 +297,11 @@ impl Node {
     /// Whether every shard has stopped.
     pub fn is_stopped(&self) -> bool {
         self.stopped.len() == self.cores.len()
+    }
+
+    /// What its operator was told, in order.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// Why the process ended, if it did.
@@ -461,6 +470,7 @@ impl Node {
                     self.mail.entry((shard, to)).or_default().push_back(mail);
                 }
                 ShardEffect::Disk { op, disk } => self.submit(shard, op, disk),
+                ShardEffect::Note(text) => self.notes.push(text),
                 ShardEffect::Fatal { reason } => {
                     self.fatal.get_or_insert(reason.to_string());
                 }

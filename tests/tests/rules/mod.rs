@@ -1,12 +1,16 @@
 //! One test per rule of the protocol specification: raw frames in, raw frames out, on a node of two shards in which everything happens at
 //! once. Each test names its rule.
 
+mod admin;
 mod batches;
+mod configs;
 mod fetch;
 mod forwarding;
 mod framing;
 mod metadata;
 mod offsets;
 mod produce;
+mod records;
 mod sessions;
+mod topic_keys;
 mod topics;

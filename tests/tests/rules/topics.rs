@@ -1,10 +1,10 @@
 //! CreateTopics and DeleteTopics: rules M3, M8-M10.
 
-use millstream_net::wire::ErrorCode;
 use millstream_net::wire::api::{
-    CreatableTopic, CreatableTopicResult, CreateTopicsRequest, DeleteTopicsRequest,
-    MetadataRequest, ReplicaAssignment,
+    CreatableTopic, CreatableTopicResult, CreateTopicsRequest, DeletableTopicResult,
+    DeleteTopicState, DeleteTopicsRequest, MetadataRequest, ReplicaAssignment,
 };
+use millstream_net::wire::{ErrorCode, Str, Uuid};
 use millstream_tests::sim::broker::{Broker, EPOCH_MS, topic};
 use millstream_tests::sim::node::NodeConfig;
 use millstream_tests::wire;
@@ -23,12 +23,27 @@ fn create(
 }
 
 fn delete(broker: &mut Broker, version: i16, name: &str) -> ErrorCode {
-    let request = DeleteTopicsRequest {
-        topic_names: vec![name.into()],
+    delete_all(broker, version, vec![(Some(name), Uuid::default())])[0].error_code
+}
+
+/// Deletes topics by name or id.
+fn delete_all(
+    broker: &mut Broker,
+    version: i16,
+    topics: Vec<(Option<&str>, Uuid)>,
+) -> Vec<DeletableTopicResult> {
+    let mut request = DeleteTopicsRequest {
         timeout_ms: 10_000,
         ..DeleteTopicsRequest::default()
     };
-    broker.call(version, &request).responses[0].error_code
+    for (name, topic_id) in topics {
+        let name = name.map(Str::from);
+        match version {
+            ..=5 => request.topic_names.extend(name),
+            _ => request.topics.push(DeleteTopicState { name, topic_id }),
+        }
+    }
+    broker.call(version, &request).responses
 }
 
 /// A topic with a manual assignment of its partitions.
@@ -109,7 +124,7 @@ fn m8_errors_are_per_topic_and_good_topics_are_still_created() {
 }
 
 #[test]
-fn m8_the_same_topic_twice_is_an_invalid_request_and_defaults_need_version_4() {
+fn m8_the_same_topic_twice_is_an_invalid_request_and_minus_one_is_the_default() {
     let mut broker = Broker::default();
     let results = create(&mut broker, 5, vec![topic("t", 1, &[]), topic("t", 2, &[])]);
     assert!(
@@ -117,10 +132,13 @@ fn m8_the_same_topic_twice_is_an_invalid_request_and_defaults_need_version_4() {
             .iter()
             .all(|one| one.error_code == ErrorCode::InvalidRequest)
     );
-    let results = create(&mut broker, 3, vec![topic("t", -1, &[])]);
-    assert_ne!(results[0].error_code, ErrorCode::None);
-    let results = create(&mut broker, 4, vec![topic("t", -1, &[])]);
-    assert_eq!(results[0].error_code, ErrorCode::None);
+    assert_eq!(results.len(), 1, "it is answered once");
+    // Kafka's own clients refuse -1 below version 4, its broker does not.
+    for version in 2..=7 {
+        let name = format!("default-{version}");
+        let results = create(&mut broker, version, vec![topic(&name, -1, &[])]);
+        assert_eq!(results[0].error_code, ErrorCode::None);
+    }
 }
 
 #[test]
@@ -141,10 +159,11 @@ fn m9_validate_only_checks_everything_and_creates_nothing() {
         ..CreateTopicsRequest::default()
     };
     for _ in 0..2 {
-        let response = broker.call(5, &request);
+        let response = broker.call(7, &request);
         let codes: Vec<_> = response.topics.iter().map(|one| one.error_code).collect();
         assert_eq!(codes, [ErrorCode::None, ErrorCode::TopicAlreadyExists]);
         assert_eq!(response.topics[0].num_partitions, 3);
+        assert_eq!(response.topics[0].topic_id, Uuid::default());
     }
 }
 
@@ -169,6 +188,52 @@ fn m9_version_5_tells_counts_and_the_configuration_in_force() {
     };
     assert_eq!(of("retention.ms"), ("1000".to_owned(), 1));
     assert_eq!(of("cleanup.policy"), ("delete".to_owned(), 5));
+}
+
+#[test]
+fn m8_an_explicit_replication_factor_above_the_brokers_is_refused_and_a_default_one_is_capped() {
+    let mut config = NodeConfig::default();
+    config.controller.replication_factor = 3;
+    let mut broker = Broker::new(config);
+    for replication_factor in [-1, 2] {
+        let asked = CreatableTopic {
+            replication_factor,
+            ..topic("t", 1, &[])
+        };
+        let told = create(&mut broker, 7, vec![asked]);
+        assert_eq!(told[0].error_code, ErrorCode::InvalidReplicationFactor);
+    }
+    // Who names a topic in passing (rule M2) is not answered, so it comes with as many as there are.
+    for name in ["a", "b"] {
+        broker.call(9, &wire::metadata(&[name]));
+        let response = broker.call(9, &wire::metadata(&[name]));
+        assert_eq!(response.topics[0].error_code, ErrorCode::None);
+        assert_eq!(response.topics[0].partitions[0].replica_nodes, [1]);
+    }
+    let told = create(&mut broker, 7, vec![topic("__consumer_offsets", -1, &[])]);
+    assert_eq!(told[0].error_code, ErrorCode::None);
+    assert_eq!(
+        (told[0].num_partitions, told[0].replication_factor),
+        (50, 1)
+    );
+    let notes = broker.node.notes();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert!(
+        notes[0].contains("default.replication.factor=3"),
+        "{notes:?}"
+    );
+}
+
+#[test]
+fn m8_a_value_of_any_length_is_refused_in_words_of_bounded_length() {
+    let mut broker = Broker::default();
+    let long = "9".repeat(32_000);
+    for version in [2, 7] {
+        for (key, value) in [("retention.ms", &*long), (&*long, "1")] {
+            let told = create(&mut broker, version, vec![topic("t", 1, &[(key, value)])]);
+            assert_eq!(told[0].error_code, ErrorCode::InvalidConfig);
+        }
+    }
 }
 
 #[test]
@@ -214,17 +279,88 @@ fn m10_deletion_and_its_errors() {
 }
 
 #[test]
+fn m10_version_6_deletes_by_name_or_by_id() {
+    let mut broker = Broker::default();
+    let made = create(&mut broker, 7, vec![topic("a", 1, &[]), topic("b", 1, &[])]);
+    let ids: Vec<Uuid> = made.iter().map(|one| one.topic_id).collect();
+    assert!(ids.iter().all(|id| *id != Uuid::default()));
+    assert_ne!(ids[0], ids[1]);
+
+    let nobody = Uuid([7; 16]);
+    let told = delete_all(
+        &mut broker,
+        6,
+        vec![
+            (None, ids[0]),
+            (None, nobody),
+            (Some("b"), ids[1]),
+            (None, Uuid::default()),
+            (Some("c"), Uuid::default()),
+        ],
+    );
+    let told: Vec<_> = told
+        .iter()
+        .map(|one| {
+            let name = one.name.as_ref().map(|name| name.as_str());
+            (name, one.topic_id, one.error_code)
+        })
+        .collect();
+    let expected = [
+        (Some("a"), ids[0], ErrorCode::None),
+        (None, nobody, ErrorCode::UnknownTopicId),
+        (Some("b"), ids[1], ErrorCode::InvalidRequest),
+        (None, Uuid::default(), ErrorCode::InvalidRequest),
+        (
+            Some("c"),
+            Uuid::default(),
+            ErrorCode::UnknownTopicOrPartition,
+        ),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(delete(&mut broker, 6, "b"), ErrorCode::None);
+}
+
+#[test]
+fn m10_a_topic_named_twice_is_refused_and_stays() {
+    let mut broker = Broker::default();
+    let made = create(&mut broker, 7, vec![topic("a", 1, &[]), topic("b", 1, &[])]);
+    for version in [1, 4, 6] {
+        let twice = (Some("a"), Uuid::default());
+        let told = delete_all(&mut broker, version, vec![twice, twice]);
+        let told: Vec<_> = told.iter().map(|one| one.error_code).collect();
+        assert_eq!(told, [ErrorCode::InvalidRequest], "it is answered once");
+    }
+    let by_both = vec![(Some("a"), Uuid::default()), (None, made[0].topic_id)];
+    let told = delete_all(&mut broker, 6, by_both);
+    assert!(
+        told.iter()
+            .all(|one| one.error_code == ErrorCode::InvalidRequest)
+    );
+    assert_eq!(delete(&mut broker, 6, "a"), ErrorCode::None);
+}
+
+#[test]
+fn m10_a_topic_created_again_has_a_new_id() {
+    let mut broker = Broker::default();
+    let first = create(&mut broker, 7, vec![topic("t", 1, &[])])[0].topic_id;
+    assert_eq!(delete(&mut broker, 6, "t"), ErrorCode::None);
+    let second = create(&mut broker, 7, vec![topic("t", 1, &[])])[0].topic_id;
+    assert_ne!(first, second);
+    let told = delete_all(&mut broker, 6, vec![(None, first)]);
+    assert_eq!(told[0].error_code, ErrorCode::UnknownTopicId);
+}
+
+#[test]
 fn m10_deletion_can_be_disabled() {
     let mut config = NodeConfig::default();
     config.controller.deletion = false;
     let mut broker = Broker::new(config);
     broker.create("t", 1, &[]);
-    for (version, expected) in [
-        (1, ErrorCode::InvalidRequest),
-        (2, ErrorCode::InvalidRequest),
-        (3, ErrorCode::TopicDeletionDisabled),
-        (4, ErrorCode::TopicDeletionDisabled),
-    ] {
+    for version in 1..=6 {
+        let expected = match version {
+            1 | 2 => ErrorCode::InvalidRequest,
+            _ => ErrorCode::TopicDeletionDisabled,
+        };
         assert_eq!(delete(&mut broker, version, "t"), expected);
     }
 }
@@ -264,4 +400,50 @@ fn m9_a_timeout_that_is_up_answers_7_and_the_topic_comes_all_the_same() {
     let response = broker.call(5, &request);
     assert_eq!(response.topics[0].error_code, ErrorCode::RequestTimedOut);
     assert_eq!(broker.append("t", 0, &["a"]), 0);
+}
+
+#[test]
+fn m8_a_request_for_many_topics_is_answered_whole_and_in_order() {
+    let mut broker = Broker::default();
+    broker.create("t-100", 1, &[]);
+    let names: Vec<String> = (0..300).map(|number| format!("t-{number}")).collect();
+    let topics = names.iter().enumerate().map(|(number, name)| match number {
+        77 => topic(name, 0, &[]),
+        78 => topic(name, 100, &[]),
+        _ => topic(name, 1, &[]),
+    });
+    let results = create(&mut broker, 7, topics.collect());
+    assert_eq!(results.len(), names.len());
+    for (number, (name, result)) in names.iter().zip(&results).enumerate() {
+        let expected = match number {
+            77 => ErrorCode::InvalidPartitions,
+            100 => ErrorCode::TopicAlreadyExists,
+            _ => ErrorCode::None,
+        };
+        assert_eq!(result.name.as_str(), name);
+        assert_eq!(result.error_code, expected, "{name}");
+    }
+    let all = MetadataRequest {
+        topics: None,
+        ..MetadataRequest::default()
+    };
+    let response = broker.call(9, &all);
+    assert_eq!(response.topics.len(), 299);
+    assert_eq!(broker.append("t-299", 0, &["a"]), 0);
+}
+
+#[test]
+fn m8_a_request_for_more_partitions_than_may_be_is_cut_where_they_end() {
+    let mut broker = Broker::default();
+    let topics = vec![
+        topic("a", 6_000, &[]),
+        topic("b", 6_000, &[]),
+        topic("c", 1, &[]),
+    ];
+    let results = create(&mut broker, 7, topics);
+    let codes: Vec<_> = results.iter().map(|one| one.error_code).collect();
+    assert_eq!(
+        codes,
+        [ErrorCode::None, ErrorCode::PolicyViolation, ErrorCode::None]
+    );
 }

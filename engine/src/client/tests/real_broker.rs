@@ -98,6 +98,79 @@ fn topics_are_created_listed_refused_twice_and_deleted() {
 
 #[test]
 #[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
+fn topics_are_described_configured_grown_and_cut() {
+    let name = fresh_topic(2);
+    let mut producer = Producer::new(&bootstrap(), ProducerConfig::default());
+    for partition in [0, 0, 0, 1] {
+        let to = Record {
+            partition: Some(partition),
+            ..record("a")
+        };
+        producer.send(&name, to).unwrap();
+    }
+    producer.flush().unwrap();
+
+    let mut admin = admin();
+    let topic = admin.describe_topic(&name).unwrap();
+    assert_eq!(topic.partitions.len(), 2);
+    assert_ne!(topic.id.0, [0; 16]);
+    let spans = admin.topic_spans(&name).unwrap();
+    assert_eq!(spans[&0], Span { begin: 0, end: 3 });
+    assert_eq!(spans[&1], Span { begin: 0, end: 1 });
+
+    let own = |admin: &mut Admin| -> Vec<(String, Option<String>)> {
+        let settings = admin.topic_settings(&name).unwrap();
+        assert!(settings.len() > 30);
+        let own = settings.into_iter();
+        own.filter(|one| one.source == SettingSource::Topic)
+            .map(|one| (one.key, one.value))
+            .collect()
+    };
+    assert!(own(&mut admin).is_empty());
+    let set = [("retention.ms".to_owned(), Some("86400000".to_owned()))];
+    admin.configure_topic(&name, &set).unwrap();
+    assert_eq!(own(&mut admin), set);
+    admin
+        .configure_topic(&name, &[("retention.ms".to_owned(), None)])
+        .unwrap();
+    assert!(own(&mut admin).is_empty());
+    let bad = [("no.such.key".to_owned(), Some("1".to_owned()))];
+    let refused = admin.configure_topic(&name, &bad).unwrap_err();
+    assert!(refused.to_string().contains("INVALID_CONFIG"), "{refused}");
+
+    assert_eq!(admin.grow_topic(&name, 4).unwrap().partitions.len(), 4);
+    let refused = admin.grow_topic(&name, 4).unwrap_err();
+    assert!(
+        refused.to_string().contains("INVALID_PARTITIONS"),
+        "{refused}"
+    );
+
+    let starts = admin.delete_records(&name, &[0], Some(2)).unwrap();
+    assert_eq!(starts, BTreeMap::from([(0, 2)]));
+    let starts = admin.delete_records(&name, &[], None).unwrap();
+    assert_eq!(starts, BTreeMap::from([(0, 3), (1, 1), (2, 0), (3, 0)]));
+    let spans = admin.topic_spans(&name).unwrap();
+    assert_eq!(spans[&0], Span { begin: 3, end: 3 });
+    let refused = admin.delete_records(&name, &[1], Some(9)).unwrap_err();
+    assert!(
+        refused.to_string().contains("OFFSET_OUT_OF_RANGE"),
+        "{refused}"
+    );
+    let absent = admin.delete_records(&name, &[7], None).unwrap_err();
+    assert!(
+        matches!(absent, ClientError::NoPartition { .. }),
+        "{absent}"
+    );
+    admin.delete_topic(&name).unwrap();
+    let gone = admin.topic_settings(&name).unwrap_err();
+    assert!(
+        gone.to_string().contains("UNKNOWN_TOPIC_OR_PARTITION"),
+        "{gone}"
+    );
+}
+
+#[test]
+#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn records_with_every_codec_and_acknowledgement_come_back_whole() {
     let topic = fresh_topic(2);
     let mut sent = 0;

@@ -2,20 +2,32 @@
 
 use super::place::place;
 use super::types::{
-    Answer, Ask, CreateTopics, Created, Effect, Intent, NewTopic, RefusalKind, Refused, Unspecified,
+    Answer, Ask, CreateTopics, Created, Effect, Intent, NewTopic, RefusalKind, Refused,
 };
-use super::{Controller, Random, configs_of, topic_id};
+use super::{Controller, Random, configs_of, counts, named_twice, replicas_of, topic_id};
 use crate::machine::image::{
     ConfigResource, Configs, Image, PartitionRecord, Record, Replica, is_internal,
 };
 use crate::machine::topic_config;
 use millstream_storage::ids::{LeaderEpoch, PartitionIndex, TopicId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// BOUND: partitions one request may create.
 pub const PARTITIONS_PER_REQUEST: usize = 10_000;
 /// BOUND: the longest name; with `-PARTITION` it is a directory name elsewhere.
 const NAME_BYTES_MAX: usize = 249;
+
+/// Replicas of an internal topic, where there are brokers enough.
+const INTERNAL_REPLICAS: i16 = 3;
+
+/// How a topic comes to be created.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// Somebody asks for it and is answered.
+    Request,
+    /// Somebody named it.
+    Passing,
+}
 
 /// A topic that passed every check.
 struct Plan {
@@ -32,20 +44,18 @@ impl Controller {
         random: &mut dyn Random,
         effects: &mut Vec<Effect>,
     ) {
-        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-        for topic in &request.topics {
-            *counts.entry(&topic.name).or_default() += 1;
-        }
+        let counts = counts(request.topics.iter().map(|topic| topic.name.as_str()));
+        let mut told_twice = BTreeSet::new();
         let mut answer = Vec::with_capacity(request.topics.len());
         let mut batch = Batch::new(self.ahead.clone(), self.term);
         for topic in &request.topics {
-            let result = if counts[topic.name.as_str()] > 1 {
-                Err(Refused::new(
-                    RefusalKind::InvalidRequest,
-                    "The topic is named more than once.",
-                ))
-            } else {
-                self.plan(topic, request.unspecified, &batch, random)
+            let twice = counts[topic.name.as_str()] > 1;
+            if twice && !told_twice.insert(&topic.name) {
+                continue;
+            }
+            let result = match twice {
+                true => Err(named_twice()),
+                false => self.plan(topic, Origin::Request, &batch, random),
             };
             let result = result.map(|plan| batch.take(plan, request.intent));
             answer.push((topic.name.clone(), result));
@@ -73,8 +83,9 @@ impl Controller {
             ..NewTopic::default()
         };
         let batch = Batch::new(self.ahead.clone(), self.term);
-        match self.plan(&topic, Unspecified::Default, &batch, random) {
+        match self.plan(&topic, Origin::Passing, &batch, random) {
             Ok(plan) => {
+                self.tell_capped(plan.created.replication_factor, effects);
                 self.propose(plan.records, effects);
                 Ok(())
             }
@@ -83,10 +94,19 @@ impl Controller {
         }
     }
 
+    /// Tells once that the default replication factor cannot be reached.
+    fn tell_capped(&mut self, replicas: i16, effects: &mut Vec<Effect>) {
+        let wanted = self.config.replication_factor;
+        if replicas < wanted && !self.capped_told {
+            self.capped_told = true;
+            effects.push(Effect::Capped { wanted, replicas });
+        }
+    }
+
     fn plan(
         &self,
         topic: &NewTopic,
-        unspecified: Unspecified,
+        origin: Origin,
         batch: &Batch,
         random: &mut dyn Random,
     ) -> Result<Plan, Refused> {
@@ -95,7 +115,7 @@ impl Controller {
         check_configs(topic)?;
         let id = topic_id(random, &self.ahead);
         let layout = if topic.assignments.is_empty() {
-            self.automatic(topic, unspecified, id)?
+            self.automatic(topic, origin, id)?
         } else {
             self.manual(topic)?
         };
@@ -111,12 +131,12 @@ impl Controller {
     fn automatic(
         &self,
         topic: &NewTopic,
-        unspecified: Unspecified,
+        origin: Origin,
         id: TopicId,
     ) -> Result<Vec<Vec<Replica>>, Refused> {
-        let partitions = match (topic.partitions, unspecified) {
-            (-1, Unspecified::Default) => self.default_partitions(&topic.name),
-            (partitions, _) => partitions,
+        let partitions = match topic.partitions {
+            -1 => self.default_partitions(&topic.name),
+            partitions => partitions,
         };
         if partitions < 1 {
             return Err(Refused::new(
@@ -132,9 +152,12 @@ impl Controller {
             ));
         }
         let live = self.ahead.live_brokers().count();
-        let replicas = match (topic.replication_factor, unspecified) {
-            (-1, Unspecified::Default) if is_internal(&topic.name) => live.clamp(1, 3) as i16,
-            (-1, Unspecified::Default) => self.config.replication_factor,
+        let most = i16::try_from(live).unwrap_or(i16::MAX);
+        let replicas = match (topic.replication_factor, origin) {
+            (-1, _) if is_internal(&topic.name) => INTERNAL_REPLICAS.min(most),
+            // Nobody would be there to learn of a refusal.
+            (-1, Origin::Passing) => self.config.replication_factor.min(most),
+            (-1, Origin::Request) => self.config.replication_factor,
             (replicas, _) => replicas,
         };
         if replicas < 1 || replicas as usize > live {
@@ -180,19 +203,7 @@ impl Controller {
             if usize::try_from(index) != Ok(expected) {
                 return Err(bad("Partitions must be numbered from 0 on, without gaps."));
             }
-            let mut replicas: Vec<Replica> = Vec::with_capacity(nodes.len());
-            for node in nodes {
-                let broker = self.ahead.live_brokers().find(|one| one.node == *node);
-                let directory = broker.and_then(|broker| broker.directories.first());
-                let directory = directory.ok_or_else(|| bad("A broker in it is not alive."))?;
-                if replicas.iter().any(|one| one.node == *node) {
-                    return Err(bad("A broker is assigned twice to one partition."));
-                }
-                replicas.push(Replica {
-                    node: *node,
-                    directory: directory.id,
-                });
-            }
+            let replicas = replicas_of(&self.ahead, nodes)?;
             let first: Option<&Vec<Replica>> = layout.first();
             if replicas.is_empty() || first.is_some_and(|first| first.len() != replicas.len()) {
                 return Err(bad(
@@ -295,13 +306,22 @@ fn check_is_new(name: &str, batch: &Batch) -> Result<(), Refused> {
 fn check_configs(topic: &NewTopic) -> Result<(), Refused> {
     let bad = |message: String| Refused::new(RefusalKind::InvalidConfig, message);
     for (key, value) in &topic.configs {
-        let value = value
-            .as_deref()
-            .ok_or_else(|| bad(format!("Null value not supported for topic configs: {key}")))?;
-        topic_config::check(key, value).map_err(|refused| bad(refused.0))?;
-        if key == "write.caching" && value == "true" && is_internal(&topic.name) {
-            return Err(bad("Internal topics are always durable.".into()));
-        }
+        let value = value.as_deref().ok_or_else(|| {
+            let key = topic_config::shown(key);
+            bad(format!("Null value not supported for topic configs: {key}"))
+        })?;
+        check_config(&topic.name, key, value)?;
+    }
+    Ok(())
+}
+
+/// Judges one value of a topic.
+pub(super) fn check_config(topic: &str, key: &str, value: &str) -> Result<(), Refused> {
+    let bad = |message: String| Refused::new(RefusalKind::InvalidConfig, message);
+    topic_config::check(key, value).map_err(|refused| bad(refused.0))?;
+    let caching = key == "write.caching" && value.trim().eq_ignore_ascii_case("true");
+    if caching && is_internal(topic) {
+        return Err(bad("Internal topics are always durable.".into()));
     }
     Ok(())
 }
@@ -315,7 +335,11 @@ fn config_records<'a>(name: &'a str, configs: &'a Configs) -> impl Iterator<Item
 }
 
 /// A partition nobody has written to: all replicas are in sync, the preferred one leads.
-fn new_partition(topic: TopicId, index: PartitionIndex, replicas: Vec<Replica>) -> PartitionRecord {
+pub(super) fn new_partition(
+    topic: TopicId,
+    index: PartitionIndex,
+    replicas: Vec<Replica>,
+) -> PartitionRecord {
     PartitionRecord {
         topic,
         index,

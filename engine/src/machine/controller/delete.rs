@@ -1,36 +1,29 @@
 //! DeleteTopics (rule M10).
 
-use super::Controller;
-use super::types::{Answer, Ask, Deleted, Effect, RefusalKind, Refused, TopicName};
+use super::types::{Answer, Ask, Deleted, Effect, PerTopic, RefusalKind, Refused, TopicName};
+use super::{Controller, named_twice};
 use crate::machine::image::Record;
 use millstream_storage::ids::TopicId;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 impl Controller {
     /// Deletes topics, each for itself; answered when they are gone from the image.
     pub fn delete_topics(&mut self, ask: Ask, topics: &[TopicName], effects: &mut Vec<Effect>) {
-        let mut gone = BTreeSet::new();
-        let mut answer = Vec::with_capacity(topics.len());
-        for name in topics {
-            let result = self.find(name).and_then(|deleted| {
-                if gone.insert(deleted.id) {
-                    Ok(deleted)
-                } else {
-                    Err(Refused::new(
-                        RefusalKind::InvalidRequest,
-                        "The topic is named more than once.",
-                    ))
-                }
-            });
-            answer.push((name.clone(), result));
+        let found: Vec<_> = topics.iter().map(|name| self.find(name)).collect();
+        let mut counts: BTreeMap<TopicId, usize> = BTreeMap::new();
+        for deleted in found.iter().flatten() {
+            *counts.entry(deleted.id).or_default() += 1;
         }
-        let records = gone.into_iter().map(|id| Record::RemovedTopic { id });
-        self.decide(
-            Some(ask),
-            records.collect(),
-            Answer::Deleted(answer),
-            effects,
-        );
+        let once = found.into_iter().map(|result| match result {
+            Ok(deleted) if counts[&deleted.id] > 1 => Err(named_twice()),
+            result => result,
+        });
+        let answer: PerTopic<_, _> = topics.iter().cloned().zip(once).collect();
+        let gone = answer
+            .iter()
+            .filter_map(|(_, result)| Some(result.as_ref().ok()?.id));
+        let records = gone.map(|id| Record::RemovedTopic { id }).collect();
+        self.decide(Some(ask), records, Answer::Deleted(answer), effects);
     }
 
     fn find(&self, name: &TopicName) -> Result<Deleted, Refused> {

@@ -5,8 +5,10 @@
 //! ids are random and never reused, producer ids are given away once.
 //! Leaves to others: durability and order (the quorum), routing of answers, authorization.
 
+mod alter;
 mod create;
 mod delete;
+mod grow;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -14,13 +16,13 @@ mod types;
 
 pub use create::PARTITIONS_PER_REQUEST;
 pub use types::{
-    Answer, Ask, CreateTopics, Created, Deleted, Effect, Intent, NewTopic, PerTopic, RefusalKind,
-    Refused, TopicName, Unspecified,
+    AddPartitions, AlterTopic, Answer, Ask, Change, CreateTopics, Created, Deleted, Effect, Intent,
+    MorePartitions, NewTopic, PerTopic, RefusalKind, Refused, TopicName,
 };
 
-use super::image::{Configs, Entry, Image, Payload, Record};
-use millstream_storage::ids::{MetadataIndex, TopicId};
-use std::collections::VecDeque;
+use super::image::{Configs, Entry, Image, Payload, Record, Replica};
+use millstream_storage::ids::{MetadataIndex, NodeId, TopicId};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Producer ids are reserved in blocks of so many.
 pub const PRODUCER_ID_BLOCK: i64 = 1000;
@@ -67,6 +69,8 @@ pub struct Controller {
     /// The applied image and everything proposed since.
     ahead: Image,
     pending: VecDeque<Pending>,
+    /// It was told that topics get fewer replicas than the configuration says.
+    capped_told: bool,
 }
 
 impl Controller {
@@ -78,6 +82,7 @@ impl Controller {
             term,
             ahead: applied,
             pending: VecDeque::new(),
+            capped_told: false,
         }
     }
 
@@ -197,4 +202,39 @@ fn topic_id(random: &mut dyn Random, image: &Image) -> TopicId {
 fn configs_of(pairs: &[(String, Option<String>)]) -> Configs {
     let set = |(key, value): &(String, Option<String>)| Some((key.clone(), value.clone()?));
     pairs.iter().filter_map(set).collect()
+}
+
+/// The replicas of a partition that is assigned by hand.
+fn replicas_of(image: &Image, nodes: &[NodeId]) -> Result<Vec<Replica>, Refused> {
+    let bad = |message: &str| Refused::new(RefusalKind::InvalidReplicaAssignment, message);
+    let mut replicas: Vec<Replica> = Vec::with_capacity(nodes.len());
+    for node in nodes {
+        let broker = image.live_brokers().find(|one| one.node == *node);
+        let directory = broker.and_then(|broker| broker.directories.first());
+        let directory = directory.ok_or_else(|| bad("A broker in it is not alive."))?;
+        if replicas.iter().any(|one| one.node == *node) {
+            return Err(bad("A broker is assigned twice to one partition."));
+        }
+        replicas.push(Replica {
+            node: *node,
+            directory: directory.id,
+        });
+    }
+    Ok(replicas)
+}
+
+/// How often each name is there.
+fn counts<'a>(names: impl Iterator<Item = &'a str>) -> BTreeMap<&'a str, usize> {
+    let mut counts = BTreeMap::new();
+    for name in names {
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
+}
+
+fn named_twice() -> Refused {
+    Refused::new(
+        RefusalKind::InvalidRequest,
+        "The topic is named more than once.",
+    )
 }

@@ -11,6 +11,17 @@ pub(super) fn place(
     partitions: usize,
     replicas: usize,
 ) -> Vec<Vec<Replica>> {
+    place_more(image, topic, 0, partitions, replicas)
+}
+
+/// The layout of `added` partitions behind the first `there` of a topic: the turn goes on.
+pub(super) fn place_more(
+    image: &Image,
+    topic: TopicId,
+    there: usize,
+    added: usize,
+    replicas: usize,
+) -> Vec<Vec<Replica>> {
     let brokers = alternate_racks(image.live_brokers().collect());
     let start = (topic.0 % brokers.len() as u128) as usize;
     let one = |partition: usize| -> Vec<Replica> {
@@ -20,7 +31,7 @@ pub(super) fn place(
             .map(|number| replica(brokers[step(leader, number, round, brokers.len())]))
             .collect()
     };
-    (0..partitions).map(one).collect()
+    (there..there + added).map(one).collect()
 }
 
 /// The place of a partition's replica in the turn: the leader, then the others in order, begun at a place that moves on with

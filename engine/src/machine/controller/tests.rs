@@ -47,6 +47,7 @@ impl Bench {
                     payload: Payload::Records(records),
                 }),
                 Effect::Answer { ask, answer } => self.answers.push((ask, answer)),
+                Effect::Capped { .. } => {}
             }
         }
     }
@@ -72,7 +73,6 @@ impl Bench {
         let request = CreateTopics {
             topics: topics.to_vec(),
             intent,
-            unspecified: Unspecified::Default,
         };
         let (ask, mut effects) = (self.ask(), Vec::new());
         let mut seed = self.random;
@@ -243,7 +243,7 @@ fn good_topics_are_created_beside_bad_ones() {
         kinds,
         [
             None,
-            Some(RefusalKind::InvalidRequest),
+            // A topic named twice is answered once.
             Some(RefusalKind::InvalidRequest),
             None,
             None,
@@ -312,7 +312,6 @@ fn answers_wait_for_their_entry_and_a_refusal_for_what_it_was_judged_on() {
     let request = CreateTopics {
         topics: vec![topic("a", 1, 1)],
         intent: Intent::Execute,
-        unspecified: Unspecified::Default,
     };
     let mut effects = Vec::new();
     let mut random = || 1;
@@ -410,4 +409,222 @@ fn replicas_spread_evenly_over_brokers() {
         nodes.dedup();
         assert_eq!(nodes.len(), 3);
     }
+}
+
+impl Bench {
+    fn ask_for<T>(
+        &mut self,
+        act: impl FnOnce(&mut Controller, Ask, &mut Vec<Effect>),
+        take: impl FnOnce(Answer) -> Option<T>,
+    ) -> T {
+        let (ask, mut effects) = (self.ask(), Vec::new());
+        act(&mut self.controller, ask, &mut effects);
+        self.take(effects);
+        self.commit();
+        let (answered, answer) = self.answers.pop().expect("it is answered");
+        assert_eq!(answered, ask);
+        take(answer).expect("by an answer of its kind")
+    }
+
+    fn alter(&mut self, topic: &str, changes: &[(&str, Change)]) -> Option<RefusalKind> {
+        let own = |(key, change): &(&str, Change)| ((*key).to_owned(), change.clone());
+        let topics = [AlterTopic {
+            name: topic.into(),
+            changes: changes.iter().map(own).collect(),
+        }];
+        let results = self.ask_for(
+            |controller, ask, effects| {
+                controller.alter_topics(ask, &topics, Intent::Execute, effects);
+            },
+            |answer| match answer {
+                Answer::Configured(results) => Some(results),
+                _ => None,
+            },
+        );
+        results[0].1.as_ref().err().map(|refused| refused.kind)
+    }
+
+    fn grow(
+        &mut self,
+        name: &str,
+        count: i32,
+        assignments: Option<&[&[i32]]>,
+    ) -> Option<RefusalKind> {
+        let nodes = |nodes: &&[i32]| nodes.iter().map(|node| NodeId(*node)).collect();
+        let request = AddPartitions {
+            topics: vec![MorePartitions {
+                name: name.into(),
+                count,
+                assignments: assignments.map(|all| all.iter().map(nodes).collect()),
+            }],
+            intent: Intent::Execute,
+        };
+        let results = self.ask_for(
+            |controller, ask, effects| controller.add_partitions(ask, &request, effects),
+            |answer| match answer {
+                Answer::Grown(results) => Some(results),
+                _ => None,
+            },
+        );
+        results[0].1.as_ref().err().map(|refused| refused.kind)
+    }
+
+    fn value(&self, topic: &str, key: &str) -> Option<&str> {
+        let topic = self.applied.topic_named(topic)?;
+        topic.configs.get(key).map(String::as_str)
+    }
+}
+
+#[test]
+fn changes_become_absolute_values_and_an_unchanged_value_no_record() {
+    let mut bench = Bench::new(1);
+    bench.create(&[topic("t", 1, 1)], Intent::Execute);
+    let set = |value: &str| Change::Set(value.into());
+    let append = |word: &str| Change::Append(word.into());
+    assert_eq!(bench.alter("t", &[("segment.ms", set("5"))]), None);
+    assert_eq!(bench.value("t", "segment.ms"), Some("5"));
+    assert_eq!(
+        bench.alter("t", &[("cleanup.policy", append("compact"))]),
+        None
+    );
+    assert_eq!(bench.value("t", "cleanup.policy"), Some("delete,compact"));
+
+    let before = bench.applied.index();
+    assert_eq!(bench.alter("t", &[("segment.ms", set("5"))]), None);
+    assert_eq!(bench.alter("t", &[("retention.ms", Change::Delete)]), None);
+    assert_eq!(
+        bench.alter("t", &[("of.a.former.version", Change::Delete)]),
+        None
+    );
+    assert_eq!(bench.applied.index(), before);
+
+    assert_eq!(bench.alter("t", &[("segment.ms", Change::Delete)]), None);
+    assert_eq!(bench.value("t", "segment.ms"), None);
+    let cases = [
+        ("nobody", "segment.ms", set("5"), RefusalKind::UnknownTopic),
+        ("t", "segment.ms", set("x"), RefusalKind::InvalidConfig),
+        ("t", "segment.ms", append("5"), RefusalKind::InvalidConfig),
+        ("t", "no.such.key", set("5"), RefusalKind::InvalidConfig),
+    ];
+    for (topic, key, change, kind) in cases {
+        assert_eq!(bench.alter(topic, &[(key, change)]), Some(kind), "{key}");
+    }
+}
+
+#[test]
+fn internal_topics_stay_durable_whatever_they_are_told() {
+    let mut bench = Bench::new(1);
+    bench.create(&[topic("__consumer_offsets", 1, 1)], Intent::Execute);
+    let caching = [("write.caching", Change::Set("TRUE".into()))];
+    let refused = bench.alter("__consumer_offsets", &caching);
+    assert_eq!(refused, Some(RefusalKind::InvalidConfig));
+}
+
+#[test]
+fn new_partitions_go_on_in_the_turn_of_the_brokers() {
+    let mut bench = Bench::new(3);
+    bench.create(&[topic("whole", 7, 2)], Intent::Execute);
+    bench.create(&[topic("grown", 2, 2)], Intent::Execute);
+    assert_eq!(bench.grow("grown", 7, None), None);
+    let grown = bench.applied.topic_named("grown").expect("it is there");
+    assert_eq!(grown.partitions.len(), 7);
+    for node in 1..=3 {
+        let leads = grown.partitions.iter();
+        let leads = leads.filter(|one| one.leader == Some(NodeId(node))).count();
+        assert!((2..=3).contains(&leads), "broker {node} leads {leads}");
+    }
+    assert!(grown.partitions.iter().all(|one| one.replicas.len() == 2));
+}
+
+#[test]
+fn every_refusal_of_new_partitions_has_its_code() {
+    let mut bench = Bench::new(2);
+    bench.create(&[topic("t", 2, 2)], Intent::Execute);
+    let cases = [
+        ("nobody", 3, RefusalKind::UnknownTopic),
+        ("t", 2, RefusalKind::InvalidPartitions),
+        ("t", i32::MIN, RefusalKind::InvalidPartitions),
+        ("t", i32::MAX, RefusalKind::PolicyViolation),
+    ];
+    for (name, count, kind) in cases {
+        assert_eq!(bench.grow(name, count, None), Some(kind), "{count}");
+    }
+    let bad: [&[&[i32]]; 4] = [&[], &[&[1]], &[&[1, 1]], &[&[1, 9]]];
+    for assigned in bad {
+        let refused = bench.grow("t", 3, Some(assigned));
+        assert_eq!(refused, Some(RefusalKind::InvalidReplicaAssignment));
+    }
+    assert_eq!(bench.grow("t", 3, Some(&[&[2, 1]])), None);
+    let grown = bench.applied.topic_named("t").expect("it is there");
+    assert_eq!(grown.partitions[2].leader, Some(NodeId(2)));
+}
+
+#[test]
+fn partitions_that_are_being_moved_must_arrive_before_there_are_more() {
+    let mut bench = Bench::new(2);
+    bench.create(&[topic("t", 1, 1)], Intent::Execute);
+    let there = bench.applied.topic_named("t").expect("it is there");
+    let mut moving = (*there.partitions[0]).clone();
+    moving.partition_epoch += 1;
+    moving.adding.push(NodeId(2));
+    let mut effects = Vec::new();
+    let records = vec![Record::Partition(moving)];
+    bench.controller.propose(records, &mut effects);
+    bench.take(effects);
+    bench.commit();
+    let refused = bench.grow("t", 2, None);
+    assert_eq!(refused, Some(RefusalKind::ReassignmentInProgress));
+}
+
+#[test]
+fn min_insync_replicas_of_a_topic_counts_from_the_image_that_has_it() {
+    let mut bench = Bench::new(3);
+    bench.create(&[topic("t", 1, 3)], Intent::Execute);
+    let min_isr = |bench: &Bench| {
+        let topic = bench.applied.topic_named("t").expect("it is there");
+        bench.applied.min_isr(&topic.partitions[0])
+    };
+    assert_eq!(min_isr(&bench), 1);
+    // More than there are replicas is as many as there are.
+    for (value, expected) in [("2", 2), ("9", 3)] {
+        let change = Change::Set(value.into());
+        assert_eq!(bench.alter("t", &[("min.insync.replicas", change)]), None);
+        assert_eq!(min_isr(&bench), expected);
+    }
+}
+
+#[test]
+fn a_default_factor_that_cannot_be_reached_is_capped_where_nobody_is_answered_and_told_once() {
+    let config = ControllerConfig {
+        replication_factor: 3,
+        ..ControllerConfig::default()
+    };
+    let mut bench = Bench::with(2, config);
+    assert_eq!(
+        bench.refusal(topic("t", 1, -1)),
+        Some(RefusalKind::InvalidReplicationFactor)
+    );
+    let mut told = 0;
+    for (name, bits) in [("a", 5), ("b", 6)] {
+        let (mut effects, mut random) = (Vec::new(), || bits);
+        let created = bench
+            .controller
+            .auto_create(name, &mut random, &mut effects);
+        assert_eq!(created, Ok(()));
+        told += effects
+            .iter()
+            .filter(|effect| {
+                matches!(
+                    effect,
+                    Effect::Capped {
+                        wanted: 3,
+                        replicas: 2
+                    }
+                )
+            })
+            .count();
+        bench.take(effects);
+        bench.commit();
+    }
+    assert_eq!(told, 1);
 }

@@ -17,15 +17,6 @@ pub enum Intent {
     Validate,
 }
 
-/// What a topic is to have where the request says -1.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Unspecified {
-    /// The broker's defaults (CreateTopics from v4 on, and automatic creation).
-    Default,
-    /// Nothing: it is refused.
-    Refuse,
-}
-
 /// One topic to create.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct NewTopic {
@@ -48,8 +39,6 @@ pub struct CreateTopics {
     pub topics: Vec<NewTopic>,
     /// Whether they are created.
     pub intent: Intent,
-    /// What -1 means.
-    pub unspecified: Unspecified,
 }
 
 /// A topic that is created (or would be).
@@ -63,6 +52,48 @@ pub struct Created {
     pub replication_factor: i16,
     /// Its configured values.
     pub configs: Configs,
+}
+
+/// Partitions to add to a topic.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MorePartitions {
+    /// The topic.
+    pub name: String,
+    /// How many it shall have then.
+    pub count: i32,
+    /// Which nodes hold the new ones; `None`: placed by the controller.
+    pub assignments: Option<Vec<Vec<NodeId>>>,
+}
+
+/// Partitions to add.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AddPartitions {
+    /// To which topics.
+    pub topics: Vec<MorePartitions>,
+    /// Whether they are added.
+    pub intent: Intent,
+}
+
+/// What is to become of a value.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It is this from now on.
+    Set(String),
+    /// The topic says nothing of its own any more.
+    Delete,
+    /// A list has these words too.
+    Append(String),
+    /// A list has these words no more.
+    Subtract(String),
+}
+
+/// A topic whose values are to change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct AlterTopic {
+    /// The topic.
+    pub name: String,
+    /// The changes by key.
+    pub changes: Vec<(String, Change)>,
 }
 
 /// Which topic to delete.
@@ -108,6 +139,8 @@ pub enum RefusalKind {
     InvalidRequest,
     /// [44]
     PolicyViolation,
+    /// [60]
+    ReassignmentInProgress,
     /// [73] (DeleteTopics before v3: [42])
     DeletionDisabled,
 }
@@ -147,7 +180,9 @@ pub enum Answer {
         /// How many.
         count: i64,
     },
-    /// The values of a resource are set.
+    /// To CreatePartitions.
+    Grown(PerTopic<String, ()>),
+    /// To IncrementalAlterConfigs.
     Configured(PerTopic<String, ()>),
     /// This node does not decide (any more); whether it was done is not known.
     NotController,
@@ -162,6 +197,13 @@ pub enum Effect {
         index: MetadataIndex,
         /// Its records.
         records: Vec<Record>,
+    },
+    /// Topics that nobody asked for get fewer replicas than `default.replication.factor` says; told once.
+    Capped {
+        /// The factor of the configuration.
+        wanted: i16,
+        /// What they get.
+        replicas: i16,
     },
     /// The answer to a request.
     Answer {

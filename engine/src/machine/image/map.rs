@@ -101,6 +101,21 @@ impl<K: Ord + Clone, V: Clone> SharedMap<K, V> {
             .flat_map(|run| run.iter().map(|(key, value)| (key, value)))
     }
 
+    /// All entries from a key on, ascending.
+    pub fn iter_from<Q: Ord + ?Sized>(&self, key: &Q) -> impl Iterator<Item = (&K, &V)>
+    where
+        K: Borrow<Q>,
+    {
+        let run = self.run_of(key).unwrap_or(0);
+        let first = self.runs.get(run);
+        let skipped = first.map_or(0, |first| {
+            first.partition_point(|(one, _)| one.borrow() < key)
+        });
+        let runs = self.runs[run.min(self.runs.len())..].iter();
+        runs.flat_map(|run| run.iter().map(|(key, value)| (key, value)))
+            .skip(skipped)
+    }
+
     /// The run a key is in or belongs into; `None` while there is none.
     fn run_of<Q: Ord + ?Sized>(&self, key: &Q) -> Option<usize>
     where

@@ -338,6 +338,13 @@ impl Image {
             .filter_map(|(_, id)| self.topics.value(id))
     }
 
+    /// The topics from a name on, by name.
+    pub fn topics_from(&self, name: &str) -> impl Iterator<Item = &Arc<Topic>> {
+        self.names
+            .iter_from(name)
+            .filter_map(|(_, id)| self.topics.value(id))
+    }
+
     /// How many topics there are.
     pub fn topic_count(&self) -> usize {
         self.topics.count()

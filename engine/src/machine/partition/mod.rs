@@ -12,6 +12,7 @@
 
 mod append;
 mod follow;
+mod operate;
 mod parked;
 pub mod producers;
 mod reads;

@@ -1,28 +1,14 @@
-//! The one table of broker keys: name, type, range, default and meaning.
+//! The table of broker keys: name, type, range, default and meaning; those that are defaults of topic keys come from the
+//! table of topic keys.
 //!
 //! Always: (1) a name stands here once; (2) every default is inside its own range (a test proves it).
 //! Leaves to others: topic keys (`machine::topic_config`), reading files (`settings`), what the values mean (`Config`).
 
+use super::{listener, settings};
+pub use crate::machine::config_kind::Kind;
 use crate::machine::nearest;
-
-/// What a value may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `true` or `false`.
-    Bool,
-    /// A whole number between two others, both included.
-    Int { min: i64, max: i64 },
-    /// Any text.
-    Text,
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// Some of these words, separated by commas.
-    ChoiceList(&'static [&'static str]),
-    /// `NAME://HOST:PORT`, separated by commas.
-    Listeners,
-    /// Processor numbers and ranges of them: `0-3,6`.
-    CpuList,
-}
+use crate::machine::topic_config;
+use crate::machine::topic_config::keys::BrokerDefault;
 
 /// Whether this version does what a key says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,18 +68,20 @@ const fn unset(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     }
 }
 
-const fn topic(
-    name: &'static str,
-    topic_key: &'static str,
-    kind: Kind,
-    default: &'static str,
-    doc: &'static str,
-) -> Key {
-    Key {
-        topic_key: Some(topic_key),
-        ..key(name, kind, default, doc)
-    }
-}
+/// `NAME://HOST:PORT`, separated by commas.
+const LISTENERS: Kind = Kind::Form {
+    range: "a comma-separated list of NAME://HOST:PORT",
+    check: |list| listener::parse_list(list).map(drop),
+};
+/// Processor numbers and ranges of them: `0-3,6`.
+const CPU_LIST: Kind = Kind::Form {
+    range: CPU_LIST_RANGE,
+    check: |list| match settings::parse_cpus(list) {
+        Some(_) => Ok(()),
+        None => Err(CPU_LIST_RANGE.into()),
+    },
+};
+const CPU_LIST_RANGE: &str = "processor numbers and ranges, such as 0-3,6";
 
 const fn inert(name: &'static str, kind: Kind, default: &'static str) -> Key {
     Key {
@@ -110,8 +98,8 @@ const fn inert(name: &'static str, kind: Kind, default: &'static str) -> Key {
 /// Other spellings of a key, as Kafka has them.
 pub const ALIASES: &[(&str, &str)] = &[("broker.id", "node.id"), ("log.dir", "log.dirs")];
 
-/// Every broker key.
-pub const KEYS: &[Key] = &[
+/// The broker keys that are no default of a topic key.
+const OWN: &[Key] = &[
     // Identity and place.
     key(
         "node.id",
@@ -136,13 +124,13 @@ pub const KEYS: &[Key] = &[
     // Listeners.
     key(
         "listeners",
-        Kind::Listeners,
+        LISTENERS,
         "PLAINTEXT://localhost:9092",
         "Where to listen; `localhost` is both 127.0.0.1 and [::1], an empty host is every address.",
     ),
     unset(
         "advertised.listeners",
-        Kind::Listeners,
+        LISTENERS,
         "The addresses told to clients, one per listener name; without it a loopback listener tells its own host and any \
          other the host name.",
     ),
@@ -160,7 +148,7 @@ pub const KEYS: &[Key] = &[
     ),
     unset(
         "shard.cpus",
-        Kind::CpuList,
+        CPU_LIST,
         "The processors to pin shards to, in order; without it the first usable ones.",
     ),
     unset(
@@ -222,138 +210,6 @@ pub const KEYS: &[Key] = &[
         Kind::Bool,
         "true",
         "Whether topics can be deleted.",
-    ),
-    // Defaults of topic keys.
-    topic(
-        "log.cleanup.policy",
-        "cleanup.policy",
-        Kind::ChoiceList(&["delete", "compact"]),
-        "delete",
-        "What becomes of old records.",
-    ),
-    unset(
-        "log.retention.ms",
-        Kind::Int {
-            min: -1,
-            max: LONG_MAX,
-        },
-        "How long records are kept; -1 for ever. Comes before .minutes and .hours.",
-    ),
-    unset(
-        "log.retention.minutes",
-        Kind::Int {
-            min: -1,
-            max: INT_MAX,
-        },
-        "How long records are kept, in minutes. Comes before .hours.",
-    ),
-    key(
-        "log.retention.hours",
-        Kind::Int {
-            min: -1,
-            max: INT_MAX,
-        },
-        "168",
-        "How long records are kept, in hours; -1 for ever.",
-    ),
-    topic(
-        "log.retention.bytes",
-        "retention.bytes",
-        Kind::Int {
-            min: -1,
-            max: LONG_MAX,
-        },
-        "-1",
-        "The size a partition is cut back to; -1 without bound.",
-    ),
-    topic(
-        "log.segment.bytes",
-        "segment.bytes",
-        Kind::Int {
-            min: 1 << 20,
-            max: INT_MAX,
-        },
-        "1073741824",
-        "The size at which a segment is closed.",
-    ),
-    unset(
-        "log.roll.ms",
-        Kind::Int {
-            min: 1,
-            max: LONG_MAX,
-        },
-        "The age at which a segment is closed. Comes before .hours.",
-    ),
-    key(
-        "log.roll.hours",
-        Kind::Int {
-            min: 1,
-            max: INT_MAX,
-        },
-        "168",
-        "The age at which a segment is closed, in hours.",
-    ),
-    topic(
-        "log.index.interval.bytes",
-        "index.interval.bytes",
-        Kind::Int {
-            min: 0,
-            max: INT_MAX,
-        },
-        "4096",
-        "Bytes of log between two entries of its offset index.",
-    ),
-    topic(
-        "message.max.bytes",
-        "max.message.bytes",
-        Kind::Int {
-            min: 0,
-            max: INT_MAX,
-        },
-        "1048588",
-        "The largest record batch, as compressed by the client.",
-    ),
-    topic(
-        "compression.type",
-        "compression.type",
-        Kind::Choice(&["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"]),
-        "producer",
-        "The codec batches are kept in; `producer` keeps what the client sent.",
-    ),
-    topic(
-        "log.message.timestamp.type",
-        "message.timestamp.type",
-        Kind::Choice(&["CreateTime", "LogAppendTime"]),
-        "CreateTime",
-        "Whose clock a record's timestamp is.",
-    ),
-    topic(
-        "log.message.timestamp.before.max.ms",
-        "message.timestamp.before.max.ms",
-        MS,
-        "9223372036854775807",
-        "How far a record's timestamp may lie in the past.",
-    ),
-    topic(
-        "log.message.timestamp.after.max.ms",
-        "message.timestamp.after.max.ms",
-        MS,
-        "3600000",
-        "How far a record's timestamp may lie in the future.",
-    ),
-    topic(
-        "min.insync.replicas",
-        "min.insync.replicas",
-        COUNT,
-        "1",
-        "Replicas that must have a record before acks=all is answered.",
-    ),
-    topic(
-        "unclean.leader.election.enable",
-        "unclean.leader.election.enable",
-        Kind::Bool,
-        "false",
-        "Whether a replica that lacks acknowledged records may lead.",
     ),
     // Housekeeping.
     key(
@@ -466,21 +322,50 @@ pub const KEYS: &[Key] = &[
     inert("log.cleaner.enable", Kind::Bool, "true"),
     inert("log.cleaner.threads", COUNT, "1"),
     inert("log.cleaner.backoff.ms", MS, "15000"),
-    inert("log.cleaner.min.cleanable.ratio", Kind::Text, "0.5"),
-    inert("log.cleaner.delete.retention.ms", MS, "86400000"),
 ];
 
+/// Every broker key: its own, then the defaults of topic keys.
+pub fn all() -> impl Iterator<Item = Key> {
+    OWN.iter().copied().chain(topic_defaults())
+}
+
+/// The broker keys that are defaults of topic keys, from the table of those.
+fn topic_defaults() -> impl Iterator<Item = Key> {
+    topic_config::KEYS.iter().flat_map(|topic_key| {
+        topic_key.broker_keys.iter().map(|broker_key| Key {
+            name: broker_key.name,
+            kind: match (broker_key.unit, topic_key.kind) {
+                (1, kind) => kind,
+                // Hours and minutes are 32 bits wide, as in Kafka.
+                (_, Kind::Int { min, .. }) => Kind::Int { min, max: INT_MAX },
+                (_, kind) => kind,
+            },
+            default: match broker_key.default {
+                BrokerDefault::Same => Some(topic_key.default),
+                BrokerDefault::Own(default) => Some(default),
+                BrokerDefault::Nothing => None,
+            },
+            standing: match topic_key.standing {
+                topic_config::Standing::Acts => Standing::Acts,
+                topic_config::Standing::Inert | topic_config::Standing::Fixed => Standing::Inert,
+            },
+            doc: topic_key.doc,
+            topic_key: Some(topic_key.name),
+        })
+    })
+}
+
 /// The key of a name, aliases included.
-pub fn find(name: &str) -> Option<&'static Key> {
+pub fn find(name: &str) -> Option<Key> {
     let name = ALIASES
         .iter()
         .find(|(alias, _)| *alias == name)
         .map_or(name, |(_, name)| name);
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 /// The known name that looks most like `name`, where one is near enough to be meant.
 pub fn nearest(name: &str) -> Option<&'static str> {
-    let names = KEYS.iter().map(|key| key.name);
+    let names = all().map(|key| key.name);
     nearest::nearest(name, names.chain(ALIASES.iter().map(|(alias, _)| *alias)))
 }

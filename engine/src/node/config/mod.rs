@@ -14,7 +14,6 @@ use listener::Listener;
 use millstream_storage::ids::NodeId;
 use settings::Settings;
 pub use settings::{ConfigError, Source};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Smallest memory a shard works with, where the machine has little.
@@ -64,8 +63,6 @@ pub struct TopicDefaults {
     pub auto_create: bool,
     /// Whether topics can be deleted.
     pub deletion: bool,
-    /// Topic key -> value, for every topic key that has a broker key.
-    pub configs: BTreeMap<&'static str, String>,
 }
 
 /// Bounds of requests and connections.
@@ -190,40 +187,10 @@ fn shard_cpus(settings: &Settings, machine: &Machine) -> Result<Vec<usize>, Conf
 }
 
 fn topic_defaults(settings: &Settings) -> TopicDefaults {
-    let mut configs: BTreeMap<&'static str, String> = keys::KEYS
-        .iter()
-        .filter_map(|key| Some((key.topic_key?, settings.text(key.name)?.to_owned())))
-        .collect();
-    configs.insert("retention.ms", retention_ms(settings).to_string());
-    let roll_ms = settings.number("log.roll.ms").unwrap_or_else(|| {
-        settings
-            .number_or_default("log.roll.hours")
-            .saturating_mul(3_600_000)
-    });
-    configs.insert("segment.ms", roll_ms.to_string());
     TopicDefaults {
         partitions: settings.number_or_default("num.partitions") as i32,
         replication_factor: settings.number_or_default("default.replication.factor") as i16,
         auto_create: settings.flag("auto.create.topics.enable"),
         deletion: settings.flag("delete.topic.enable"),
-        configs,
-    }
-}
-
-/// The finest unit that is set wins, as in Kafka; -1 is for ever in each.
-fn retention_ms(settings: &Settings) -> i64 {
-    let scaled = |value: i64, ms: i64| {
-        if value < 0 {
-            -1
-        } else {
-            value.saturating_mul(ms)
-        }
-    };
-    if let Some(ms) = settings.number("log.retention.ms") {
-        return ms;
-    }
-    match settings.number("log.retention.minutes") {
-        Some(minutes) => scaled(minutes, 60_000),
-        None => scaled(settings.number_or_default("log.retention.hours"), 3_600_000),
     }
 }

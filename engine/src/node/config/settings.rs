@@ -4,8 +4,8 @@
 //! after the file.
 //! Leaves to others: the table of keys (`keys`), what the values mean (`Config`).
 
-use super::keys::{self, Key, Kind, Standing};
-use super::listener;
+use super::keys::{self, Key, Standing};
+use crate::machine::topic_config::Values;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
@@ -84,6 +84,7 @@ impl Settings {
 
     /// Takes one value.
     pub fn set(&mut self, name: &str, value: &str, source: Source) -> Result<(), ConfigError> {
+        let value = value.trim();
         let Some(key) = keys::find(name) else {
             let hint = match keys::nearest(name) {
                 Some(known) => format!("; did you mean `{known}`?"),
@@ -93,7 +94,7 @@ impl Settings {
                 "unknown key `{name}` (value `{value}`){hint}"
             )));
         };
-        check(key, value).map_err(|range| {
+        key.kind.check(value).map_err(|range| {
             ConfigError(format!("`{name}` cannot be `{value}`: it takes {range}"))
         })?;
         self.values.insert(key.name, (value.to_owned(), source));
@@ -133,7 +134,15 @@ impl Settings {
 
     /// The truth of a key that has a default.
     pub fn flag(&self, name: &str) -> bool {
-        self.text(name) == Some("true")
+        self.text(name)
+            .is_some_and(|text| text.eq_ignore_ascii_case("true"))
+    }
+
+    /// The values that were set, by key: what a topic's defaults are taken from.
+    pub fn values(&self) -> Values {
+        let own = self.values.iter();
+        own.map(|(name, (value, _))| ((*name).to_owned(), value.clone()))
+            .collect()
     }
 
     /// The keys that were set and have no effect in this version.
@@ -145,38 +154,8 @@ impl Settings {
     }
 }
 
-fn known(name: &str) -> &'static Key {
+fn known(name: &str) -> Key {
     keys::find(name).expect("the code asks for keys of the table only")
-}
-
-/// Whether a value fits a key; the error is the range in words.
-pub fn check(key: &Key, value: &str) -> Result<(), String> {
-    let fits = match key.kind {
-        Kind::Text => true,
-        Kind::Bool => matches!(value, "true" | "false"),
-        Kind::Int { min, max } => value
-            .parse::<i64>()
-            .is_ok_and(|number| (min..=max).contains(&number)),
-        Kind::Choice(words) => words.contains(&value),
-        Kind::ChoiceList(words) => value.split(',').all(|word| words.contains(&word.trim())),
-        Kind::Listeners => return listener::parse_list(value).map(|_| ()),
-        Kind::CpuList => parse_cpus(value).is_some(),
-    };
-    if fits { Ok(()) } else { Err(range(key.kind)) }
-}
-
-/// What a kind of value may be, in words.
-pub fn range(kind: Kind) -> String {
-    match kind {
-        Kind::Text => String::from("any text"),
-        Kind::Bool => String::from("true or false"),
-        Kind::Int { min, max } if max == i64::MAX => format!("a whole number from {min}"),
-        Kind::Int { min, max } => format!("a whole number from {min} to {max}"),
-        Kind::Choice(words) => format!("one of {}", words.join(", ")),
-        Kind::ChoiceList(words) => format!("a comma-separated list of {}", words.join(", ")),
-        Kind::Listeners => String::from("a comma-separated list of NAME://HOST:PORT"),
-        Kind::CpuList => String::from("processor numbers and ranges, such as 0-3,6"),
-    }
 }
 
 /// The processors of a list such as `0-3,6`, in its order; `None` where it is none.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::machine::topic_config::{self, BrokerValues, Values, effective};
 use listener::Advertised;
 use std::net::SocketAddr;
 
@@ -18,6 +19,18 @@ fn config(pairs: &[&str]) -> Result<Config, String> {
     Config::new(settings, &machine()).map_err(|error| error.to_string())
 }
 
+/// What a topic has that says nothing of its own.
+fn of_topics(config: &Config, name: &str) -> String {
+    let (own, start) = (Values::default(), config.settings.values());
+    let brokers = BrokerValues {
+        node: None,
+        all: None,
+        start: &start,
+    };
+    let key = topic_config::key(name).expect("it is a topic key");
+    effective(key, &own, brokers).value.into_owned()
+}
+
 fn refused(pairs: &[&str]) -> String {
     config(pairs)
         .err()
@@ -27,10 +40,10 @@ fn refused(pairs: &[&str]) -> String {
 #[test]
 fn every_default_is_inside_its_own_range_and_every_name_stands_once() {
     let mut names = std::collections::BTreeSet::new();
-    for key in keys::KEYS {
+    for key in keys::all() {
         assert!(names.insert(key.name), "{} stands twice", key.name);
         if let Some(default) = key.default.filter(|default| !default.is_empty()) {
-            assert_eq!(settings::check(key, default), Ok(()), "{}", key.name);
+            assert_eq!(key.kind.check(default), Ok(()), "{}", key.name);
         }
     }
     for (alias, name) in keys::ALIASES {
@@ -50,8 +63,8 @@ fn without_settings_it_listens_on_both_loopbacks_and_advertises_localhost() {
     assert_eq!(config.listeners[0].advertised.to_string(), "localhost:9092");
     assert_eq!(config.shard_cpus, [0, 1, 2, 3]);
     assert_eq!(config.shard_memory_bytes, 1 << 30);
-    assert_eq!(config.topics.configs["retention.ms"], "604800000");
-    assert_eq!(config.topics.configs["segment.ms"], "604800000");
+    assert_eq!(of_topics(&config, "retention.ms"), "604800000");
+    assert_eq!(of_topics(&config, "segment.ms"), "604800000");
 }
 
 #[test]
@@ -60,6 +73,10 @@ fn an_unknown_key_is_refused_with_the_nearest_one() {
     assert_eq!(
         error,
         "unknown key `log.retention.hour` (value `3`); did you mean `log.retention.hours`?"
+    );
+    assert_eq!(
+        refused(&["retention.ms=3"]),
+        "unknown key `retention.ms` (value `3`); did you mean `log.retention.ms`?"
     );
     assert!(!refused(&["zzzzzzzzzzzzzzzzzzzzzzzzzzzz=3"]).contains("did you mean"));
 }
@@ -104,9 +121,16 @@ fn a_file_may_be_flat_or_nested_and_the_command_line_wins() {
         .read_toml("num.partitions = 4\nlisteners = [\"A://127.0.0.1:1\", \"B://[::1]:2\"]\n[log]\nretention.hours = 2\n")
         .unwrap();
     settings.set_pair("num.partitions=6").unwrap();
+    settings
+        .read_toml(
+            "default.replication.factor = \" 1 \"\n\"auto.create.topics.enable\" = \"FALSE\"\n",
+        )
+        .unwrap();
     let config = Config::new(settings, &machine()).unwrap();
     assert_eq!(config.topics.partitions, 6);
-    assert_eq!(config.topics.configs["retention.ms"], "7200000");
+    assert_eq!(config.topics.replication_factor, 1);
+    assert!(!config.topics.auto_create);
+    assert_eq!(of_topics(&config, "retention.ms"), "7200000");
     assert_eq!(
         config
             .listeners
@@ -127,7 +151,7 @@ fn a_file_may_be_flat_or_nested_and_the_command_line_wins() {
 
 #[test]
 fn the_finest_unit_of_retention_wins() {
-    let ms = |pairs: &[&str]| config(pairs).unwrap().topics.configs["retention.ms"].clone();
+    let ms = |pairs: &[&str]| of_topics(&config(pairs).unwrap(), "retention.ms");
     assert_eq!(
         ms(&[
             "log.retention.hours=1",

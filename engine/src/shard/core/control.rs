@@ -6,16 +6,20 @@
 //! names it is published.
 
 use super::Core;
+use super::creations::Creations;
 use super::routes::{Placer, Route};
 use super::wishes::Wish;
 use crate::api;
+use crate::api::delete_topics::DeleteAnswer;
+use crate::api::incremental_alter_configs::AlterAnswer;
 use crate::api::settings::Settings;
-use crate::machine::controller::{self, Controller, ControllerConfig, Effect};
+use crate::machine::controller::{self, Controller, ControllerConfig, Effect, Intent};
 use crate::machine::image::{Delta, Entry, Image, Record, Registration, Topic};
 use crate::machine::quorum::{Quorum, QuorumEffect, Room};
-use crate::machine::topic_config::{KEYS, TopicConfig, Values};
+use crate::machine::topic_config::TopicConfig;
 use crate::shard::event::{FatalReason, ShardEffect};
-use crate::shard::mail::{Answer, Ask, Mail, Published, RequestId};
+use crate::shard::mail::{Ask, Mail, Published, RequestId};
+use millstream_net::wire::Response;
 use millstream_storage::disk::{DiskDone, OpId};
 use millstream_storage::ids::{
     BrokerEpoch, LogNumber, MetadataIndex, NodeId, Now, PartitionIndex, ShardIndex, Tick, TopicId,
@@ -46,10 +50,20 @@ pub struct ControlSeed {
 
 /// Who asked the controller.
 enum Asker {
-    /// A request of a shard, and its version.
-    Topics(ShardIndex, RequestId, i16),
+    /// A request of a shard, and what its answer is made with.
+    Request(ShardIndex, RequestId, Form),
     /// A shard wants producer ids.
     ProducerIds(ShardIndex),
+}
+
+/// What an answer is made with beside the controller's word.
+enum Form {
+    Create,
+    /// What the controller was not asked.
+    Delete(DeleteAnswer),
+    Grow,
+    /// What the controller was not asked.
+    Alter(AlterAnswer),
 }
 
 /// An answer that waits until every shard acts by its image.
@@ -57,7 +71,7 @@ struct Waiting {
     index: MetadataIndex,
     shard: ShardIndex,
     request: RequestId,
-    answer: Answer,
+    response: Response,
 }
 
 /// Shard 0's part.
@@ -76,6 +90,7 @@ pub(super) struct Control {
     /// What was not decided yet, and whether there is anything new about it.
     wishes: VecDeque<Wish>,
     wished: bool,
+    creations: Creations,
     /// `num.partitions`.
     partitions: i32,
     asks: BTreeMap<controller::Ask, Asker>,
@@ -104,6 +119,7 @@ impl Control {
             former,
             wishes: VecDeque::new(),
             wished: false,
+            creations: Creations::default(),
             partitions,
             asks: BTreeMap::new(),
             next_ask: 0,
@@ -145,22 +161,35 @@ impl Control {
     }
 
     fn wish(&mut self, wish: Wish) {
-        self.wishes.push_back(wish);
         self.wished = true;
+        match wish {
+            Wish::Topics(from, id, Ask::Create(request)) => {
+                let pieces = api::create_topics::pieces(request, self.partitions);
+                self.creations.begin(from, id, pieces.len());
+                let pieces = pieces.into_iter();
+                let wishes = pieces.map(|piece| Wish::Topics(from, id, Ask::Create(piece)));
+                self.wishes.extend(wishes);
+            }
+            wish => self.wishes.push_back(wish),
+        }
     }
 
     /// Decides what the disk has room for, in order; what it has none for is refused, except what frees space.
-    fn decide(&mut self, letters: &mut Vec<(ShardIndex, Mail)>) {
+    fn decide(&mut self, settings: &Settings, letters: &mut Vec<(ShardIndex, Mail)>) {
         self.wished = false;
         let mut granted = 0;
         while let Some(wish) = self.wishes.pop_front() {
+            if wish.is_creation() && !self.creations.is_free() {
+                self.wishes.push_front(wish);
+                return;
+            }
             let bytes = wish.record_bytes(self.partitions);
             match bytes.map_or(Room::Ready, |bytes| self.quorum.admit(granted + bytes)) {
                 Room::Ready => {
                     granted += bytes.unwrap_or(0);
-                    self.grant(wish);
+                    self.grant(settings, wish);
                 }
-                Room::Full => letters.extend(wish.refused()),
+                Room::Full => letters.extend(wish.refused(&mut self.creations)),
                 Room::Coming => {
                     self.wishes.push_front(wish);
                     return;
@@ -169,18 +198,16 @@ impl Control {
         }
     }
 
-    fn grant(&mut self, wish: Wish) {
+    fn grant(&mut self, settings: &Settings, wish: Wish) {
         let mut effects = std::mem::take(&mut self.effects);
         let random = &mut self.random;
         match wish {
-            Wish::Topics(from, id, Ask::Create { version, request }) => {
-                let plan = api::create_topics::plan(version, &request);
+            Wish::Topics(from, id, Ask::Create(request)) => {
+                let plan = api::create_topics::plan(&request);
                 let mut random = || random();
-                let ask = name(
-                    &mut self.next_ask,
-                    &mut self.asks,
-                    Asker::Topics(from, id, version),
-                );
+                let asker = Asker::Request(from, id, Form::Create);
+                self.creations.occupy();
+                let ask = name(&mut self.next_ask, &mut self.asks, asker);
                 self.controller
                     .create_topics(ask, &plan, &mut random, &mut effects);
             }
@@ -194,10 +221,27 @@ impl Control {
                 }
             }
             Wish::Topics(from, id, Ask::Delete { version, request }) => {
-                let plan = api::delete_topics::plan(&request);
-                let asker = Asker::Topics(from, id, version);
+                let (topics, answer) = api::delete_topics::plan(version, &request);
+                let asker = Asker::Request(from, id, Form::Delete(answer));
                 let ask = name(&mut self.next_ask, &mut self.asks, asker);
-                self.controller.delete_topics(ask, &plan, &mut effects);
+                self.controller.delete_topics(ask, &topics, &mut effects);
+            }
+            Wish::Topics(from, id, Ask::Grow(request)) => {
+                let plan = api::create_partitions::plan(&request);
+                let asker = Asker::Request(from, id, Form::Grow);
+                let ask = name(&mut self.next_ask, &mut self.asks, asker);
+                self.controller.add_partitions(ask, &plan, &mut effects);
+            }
+            Wish::Topics(from, id, Ask::Alter(request)) => {
+                let (topics, answer) = api::incremental_alter_configs::plan(&request, settings);
+                let intent = match request.validate_only {
+                    true => Intent::Validate,
+                    false => Intent::Execute,
+                };
+                let asker = Asker::Request(from, id, Form::Alter(answer));
+                let ask = name(&mut self.next_ask, &mut self.asks, asker);
+                self.controller
+                    .alter_topics(ask, &topics, intent, &mut effects);
             }
             Wish::ProducerIds(from) => {
                 let asker = Asker::ProducerIds(from);
@@ -221,8 +265,8 @@ impl Control {
         });
         self.placer
             .place(topic.id, here.map(|partition| partition.index));
-        let defaults = defaults_of(settings, &self.image, self.node);
-        let config = TopicConfig::resolve(&topic.configs, &defaults);
+        let brokers = settings.broker_values(&self.image);
+        let config = TopicConfig::resolve(&topic.configs, brokers);
         self.placer.configure(topic.id, config);
     }
 
@@ -268,6 +312,16 @@ impl Control {
         })
     }
 
+    /// An answer leaves when every shard acts by the present image.
+    fn wait_everywhere(&mut self, shard: ShardIndex, request: RequestId, response: Response) {
+        self.waiting.push_back(Waiting {
+            index: self.image.index(),
+            shard,
+            request,
+            response,
+        });
+    }
+
     /// The next answer that every shard acts by.
     fn next_answer(&mut self) -> Option<Waiting> {
         let everywhere = self.applied.iter().min().copied().unwrap_or_default();
@@ -288,25 +342,24 @@ fn name(
     ask
 }
 
+/// What goes to the client.
+fn response(form: Form, answer: controller::Answer) -> Response {
+    match (form, answer) {
+        (Form::Delete(rest), controller::Answer::Deleted(topics)) => {
+            api::delete_topics::answer(rest, topics).into()
+        }
+        (Form::Grow, controller::Answer::Grown(topics)) => {
+            api::create_partitions::answer(topics).into()
+        }
+        (Form::Alter(rest), controller::Answer::Configured(topics)) => {
+            api::incremental_alter_configs::answer(rest, topics).into()
+        }
+        _ => panic!("an answer about topics belongs to a request about topics"),
+    }
+}
+
 /// Operations of the quorum carry this bit; those of the store never do.
 const QUORUM_OPS: u64 = 1 << 63;
-
-/// Values for topics that say nothing of their own: the node's configuration, under what the cluster was told since.
-fn defaults_of(settings: &Settings, image: &Image, node: NodeId) -> Values {
-    let mut defaults = settings.topic_defaults.clone();
-    let of_node = image.broker_configs(node);
-    for configs in [Some(image.default_configs()), of_node]
-        .into_iter()
-        .flatten()
-    {
-        for key in KEYS {
-            if let Some(value) = configs.get(key.broker_key) {
-                defaults.insert(key.name.to_owned(), value.clone());
-            }
-        }
-    }
-    defaults
-}
 
 impl Core {
     /// The controller's share of a turn.
@@ -363,10 +416,14 @@ impl Core {
     ) {
         let mut quorum = Vec::new();
         loop {
-            control.decide(letters);
+            control.decide(&self.settings, letters);
             for effect in std::mem::take(&mut control.effects) {
                 match effect {
                     Effect::Propose { index, records } => control.quorum.propose(index, records),
+                    Effect::Capped { wanted, replicas } => self.out.push(ShardEffect::Note(format!(
+                        "default.replication.factor={wanted} cannot be reached: topics that come into being in passing get \
+                         {replicas} replicas while there are no more brokers"
+                    ))),
                     Effect::Answer { ask, answer } => {
                         letters.extend(self.controller_says(control, ask, answer))
                     }
@@ -410,22 +467,19 @@ impl Core {
     ) -> Option<(ShardIndex, Mail)> {
         let asker = control.asks.remove(&ask).expect("an ask is answered once");
         match (asker, answer) {
-            (Asker::Topics(shard, request, version), answer) => {
-                let answer = match answer {
-                    controller::Answer::Created(topics) => {
-                        Answer::Created(api::create_topics::answer(&self.settings, topics))
-                    }
-                    controller::Answer::Deleted(topics) => {
-                        Answer::Deleted(api::delete_topics::answer(version, topics))
-                    }
-                    _ => panic!("an answer about topics belongs to a request about topics"),
+            (Asker::Request(shard, request, Form::Create), answer) => {
+                let controller::Answer::Created(topics) = answer else {
+                    panic!("a creation is answered as one");
                 };
-                control.waiting.push_back(Waiting {
-                    index: control.image.index(),
-                    shard,
-                    request,
-                    answer,
-                });
+                let piece = api::create_topics::answer(&self.settings, &control.image, topics);
+                control.creations.release();
+                control.wished |= !control.wishes.is_empty();
+                let whole = control.creations.take(shard, request, piece)?;
+                control.wait_everywhere(shard, request, whole.into());
+                None
+            }
+            (Asker::Request(shard, request, form), answer) => {
+                control.wait_everywhere(shard, request, response(form, answer));
                 None
             }
             (Asker::ProducerIds(shard), controller::Answer::ProducerIds { first, count }) => {
@@ -440,7 +494,7 @@ impl Core {
         while let Some(waiting) = self.control.as_mut().and_then(|one| one.next_answer()) {
             let answered = Mail::Answered {
                 request: waiting.request,
-                answer: Box::new(waiting.answer),
+                response: Box::new(waiting.response),
             };
             self.send(now, waiting.shard, answered);
         }

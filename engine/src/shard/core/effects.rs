@@ -7,6 +7,7 @@ use super::Core;
 use crate::machine::partition::{Effect, Refusal, Verdict};
 use crate::shard::event::{FatalReason, ShardEffect};
 use crate::shard::mail::Urgency;
+use millstream_net::wire::ErrorCode;
 use millstream_storage::ids::{LogNumber, Now, Offset};
 use millstream_storage::store::StoreEffect;
 
@@ -19,7 +20,10 @@ impl Core {
                 Effect::Store { ticket, assigned } => self.store_batch(now, ticket, assigned),
                 Effect::Reply { ticket, result } => self.reply(ticket, result),
                 Effect::Visible { high_watermark, .. } => self.visible(log, high_watermark),
-                Effect::RoleChanged => self.note_watches(log, 0, Urgency::Now),
+                Effect::RoleChanged => {
+                    self.note_watches(log, 0, Urgency::Now);
+                    self.refuse_trims(now, log, ErrorCode::NotLeaderOrFollower);
+                }
                 Effect::Truncate { to } => self.store.truncate(now, log, to),
                 Effect::MoveStart { log_start } => self.store.set_log_start(now, log, log_start),
                 Effect::Ask(question) => {
@@ -74,9 +78,7 @@ impl Core {
             StoreEffect::ReadReady { ticket, read } => self.read_ready(now, ticket, read),
             StoreEffect::FindReady { ticket, found } => self.find_ready(now, ticket, found),
             StoreEffect::StartMoved { log, log_start } => {
-                if let Some(host) = self.hosts.find_mut(log) {
-                    host.machine.start_moved(log_start);
-                }
+                self.start_moved(now, log, log_start);
                 self.note_watches(log, 0, Urgency::Normal);
             }
             StoreEffect::Fatal { reason } => self.fatal(FatalReason::Disk(reason)),

@@ -3,6 +3,7 @@
 //! Always: (1) a host and its log in the store begin and end together; (2) what the machine has effected is carried out
 //! before the next event reaches it.
 
+use super::errands::Trim;
 use super::slots::SlotId;
 use super::subscribers::Subscriber;
 use super::timers::TimerId;
@@ -22,6 +23,8 @@ pub(super) struct Host {
     pub(super) subscribers: BTreeMap<Subscriber, Telling>,
     /// Ends and sizes of batches above the high watermark: what a reader gains when it moves.
     unseen: VecDeque<(Offset, usize)>,
+    /// Deletions that wait for the log start to move.
+    pub(super) trims: BTreeSet<Trim>,
     /// When the machine wants its next tick.
     pub(super) timer: Option<(Tick, TimerId)>,
 }
@@ -35,6 +38,7 @@ impl Host {
             watches: BTreeSet::new(),
             subscribers: BTreeMap::new(),
             unseen: VecDeque::new(),
+            trims: BTreeSet::new(),
             timer: None,
         }
     }

@@ -12,7 +12,7 @@ use crate::machine::image::{PartitionRecord, Topic};
 use crate::machine::partition::{Following, Leadership, LogState, Partition, Role};
 use crate::shard::mail::{Mail, Published, Urgency};
 use millstream_net::conn::RequestSlot;
-use millstream_net::wire::{Request as WireRequest, RequestHeader};
+use millstream_net::wire::{ErrorCode, Request as WireRequest, RequestHeader};
 use millstream_storage::ids::{LogNumber, MetadataIndex, Now, Offset, PartitionIndex, TopicId};
 use millstream_storage::store::{OpenLog, OpenRefused};
 use std::collections::{BTreeMap, VecDeque};
@@ -90,6 +90,7 @@ impl Core {
     fn drop_host(&mut self, now: Now, log: LogNumber) {
         self.awaiting.unopened.remove(&log);
         self.note_watches(log, 0, Urgency::Now);
+        self.refuse_trims(now, log, ErrorCode::UnknownTopicOrPartition);
         self.with_host(now, log, |machine, effects| {
             machine.role(Role::Offline, effects)
         });

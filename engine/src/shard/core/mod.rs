@@ -7,7 +7,9 @@
 //! View: shard; of the node it knows the table of routes, of the cluster the image.
 
 mod control;
+mod creations;
 mod effects;
+mod errands;
 mod fetch;
 mod find;
 mod hosts;
@@ -72,6 +74,8 @@ pub(crate) enum Due {
     Host(LogNumber),
     /// The controller's word on topics has not come in time.
     Topics(RequestId),
+    /// Errands have not been done in time.
+    Errand(RequestId),
     /// Producers nobody uses are forgotten.
     ExpireProducers,
 }
@@ -203,6 +207,31 @@ impl Core {
             }
             WireRequest::CreateTopics(request) => self.create_topics(now, slot, header, request),
             WireRequest::DeleteTopics(request) => self.delete_topics(now, slot, header, request),
+            WireRequest::CreatePartitions(request) => {
+                self.create_partitions(now, slot, header, request)
+            }
+            WireRequest::IncrementalAlterConfigs(request) => {
+                self.alter_configs(now, slot, header, request)
+            }
+            WireRequest::DeleteRecords(request) => self.delete_records(now, slot, header, request),
+            WireRequest::DescribeProducers(request) => {
+                self.describe_producers(now, slot, header, request)
+            }
+            WireRequest::DescribeConfigs(request) => {
+                let image = &self.meta.image;
+                let response = api::describe_configs::answer(&request, image, &self.settings);
+                self.respond(slot, &header, response);
+            }
+            WireRequest::DescribeCluster(request) => {
+                let view = self.view(slot.conn);
+                let response = api::describe_cluster::answer(&request, view);
+                self.respond(slot, &header, response);
+            }
+            WireRequest::DescribeTopicPartitions(request) => {
+                let image = &self.meta.image;
+                let response = api::describe_topic_partitions::answer(&request, image);
+                self.respond(slot, &header, response);
+            }
             WireRequest::InitProducerId(request) => {
                 self.init_producer_id(now, slot, header, request)
             }
@@ -268,6 +297,7 @@ impl Core {
             Mail::Append(mail) => Some(mail.index),
             Mail::Fetch(mail) => Some(mail.index),
             Mail::Find(mail) => Some(mail.index),
+            Mail::Errand(mail) => Some(mail.index),
             _ => None,
         };
         // ORDER: questions behind one that waits wait too, or a batch would pass the one before it.
@@ -303,8 +333,10 @@ impl Core {
             Mail::Unsubscribe { session, forget } => self.unsubscribe(from, session, forget),
             Mail::Find(mail) => self.find(now, *mail),
             Mail::Found(mail) => self.take_found(*mail),
+            Mail::Errand(mail) => self.run_errands(now, *mail),
+            Mail::ErrandDone { request, parts } => self.take_errands(request, parts),
             Mail::Ask { request, ask } => self.asked(from, request, *ask),
-            Mail::Answered { request, answer } => self.take_answered(request, *answer),
+            Mail::Answered { request, response } => self.take_answered(request, *response),
             Mail::Published(published) => self.published(now, published),
             Mail::Applied(index) => self.applied(from, index),
             Mail::WantProducerIds => self.want_producer_ids(from),
@@ -354,6 +386,7 @@ impl Core {
                 self.with_host(now, log, |machine, effects| machine.tick(now, effects));
             }
             Due::Topics(id) => self.topics_due(id),
+            Due::Errand(id) => self.errand_due(id),
             Due::ExpireProducers => self.expire_producers(now),
         }
     }

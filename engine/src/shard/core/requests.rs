@@ -6,6 +6,7 @@
 use super::slots::{SlotId, Slots};
 use super::timers::TimerId;
 use super::topics::Topics;
+use crate::api::errand::ErrandAnswer;
 use crate::api::fetch::{FetchAnswer, ReadPart};
 use crate::api::list_offsets::ListOffsetsAnswer;
 use crate::api::offset_for_leader_epoch::EpochEndsAnswer;
@@ -38,6 +39,8 @@ pub(super) enum Work {
     EpochEnds(EpochEndsAnswer),
     /// The controller's word on topics.
     Topics(Topics),
+    /// Errands, and when they have taken too long.
+    Errand(ErrandAnswer, Option<TimerId>),
     /// A producer id.
     ProducerId,
 }

@@ -26,10 +26,9 @@ struct TopicRow {
 
 impl Default for TopicRow {
     fn default() -> TopicRow {
-        let nothing = Default::default();
         TopicRow {
             routes: Arc::default(),
-            config: Arc::new(TopicConfig::resolve(&nothing, &nothing)),
+            config: Arc::new(TopicConfig::default()),
         }
     }
 }

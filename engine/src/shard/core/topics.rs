@@ -8,11 +8,11 @@ use super::Due;
 use super::requests::{Request, Work};
 use super::timers::TimerId;
 use crate::api;
-use crate::shard::mail::{Answer, Ask, Mail, RequestId};
+use crate::shard::mail::{Ask, Mail, RequestId};
 use millstream_net::conn::RequestSlot;
 use millstream_net::wire::api::{
-    CreateTopicsRequest, DeleteTopicsRequest, InitProducerIdRequest, InitProducerIdResponse,
-    MetadataRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
 };
 use millstream_net::wire::{ErrorCode, RequestHeader, Response};
 use millstream_storage::ids::{Now, ShardIndex};
@@ -20,6 +20,9 @@ use std::ops::Range;
 
 /// The shard of the controller.
 pub(super) const CONTROLLER: ShardIndex = ShardIndex(0);
+
+/// How long a change of configuration may take; its request does not say.
+const ALTER_TIMEOUT_MS: i32 = 30_000;
 
 /// A request that waits for the controller.
 pub(super) struct Topics {
@@ -57,10 +60,7 @@ impl Core {
     ) {
         let late = api::create_topics::refuse_all(&request, ErrorCode::RequestTimedOut, None);
         let timeout_ms = request.timeout_ms;
-        let ask = Ask::Create {
-            version: header.api_version,
-            request,
-        };
+        let ask = Ask::Create(request);
         self.ask(now, slot, &header, timeout_ms, late.into(), ask);
     }
 
@@ -77,6 +77,39 @@ impl Core {
         let timeout_ms = request.timeout_ms;
         let ask = Ask::Delete { version, request };
         self.ask(now, slot, &header, timeout_ms, late.into(), ask);
+    }
+
+    /// A CreatePartitions request arrived.
+    pub(super) fn create_partitions(
+        &mut self,
+        now: Now,
+        slot: RequestSlot,
+        header: RequestHeader,
+        request: CreatePartitionsRequest,
+    ) {
+        let late = api::create_partitions::refuse_all(&request, ErrorCode::RequestTimedOut, None);
+        let timeout_ms = request.timeout_ms;
+        let ask = Ask::Grow(request);
+        self.ask(now, slot, &header, timeout_ms, late.into(), ask);
+    }
+
+    /// An IncrementalAlterConfigs request arrived.
+    pub(super) fn alter_configs(
+        &mut self,
+        now: Now,
+        slot: RequestSlot,
+        header: RequestHeader,
+        request: IncrementalAlterConfigsRequest,
+    ) {
+        let refuse =
+            |code, message| api::incremental_alter_configs::refuse_all(&request, code, message);
+        if request.resources.len() > api::incremental_alter_configs::RESOURCES_MAX {
+            let refused = refuse(ErrorCode::PolicyViolation, Some("Too many resources."));
+            return self.respond(slot, &header, refused);
+        }
+        let late = refuse(ErrorCode::RequestTimedOut, None);
+        let ask = Ask::Alter(request);
+        self.ask(now, slot, &header, ALTER_TIMEOUT_MS, late.into(), ask);
     }
 
     fn ask(
@@ -106,7 +139,7 @@ impl Core {
     }
 
     /// The controller's word came.
-    pub(super) fn take_answered(&mut self, id: RequestId, answer: Answer) {
+    pub(super) fn take_answered(&mut self, id: RequestId, response: Response) {
         let Some(request) = self.requests.remove(id) else {
             return;
         };
@@ -116,10 +149,6 @@ impl Core {
         if let Some(timer) = topics.timer {
             self.timers.clear(timer);
         }
-        let response: Response = match answer {
-            Answer::Created(response) => response.into(),
-            Answer::Deleted(response) => response.into(),
-        };
         self.answer(
             request.slot,
             request.version,

@@ -1,8 +1,9 @@
 //! What shards want of the controller, and what is said where the disk has no room for it.
 
+use super::creations::Creations;
 use crate::api;
-use crate::shard::mail::{Answer, Ask, Mail, RequestId};
-use millstream_net::wire::ErrorCode;
+use crate::shard::mail::{Ask, Mail, RequestId};
+use millstream_net::wire::{ErrorCode, Response};
 use millstream_storage::ids::ShardIndex;
 
 /// What a client is told where the metadata log finds no room.
@@ -21,7 +22,7 @@ impl Wish {
     /// A topic that names no number of partitions gets `partitions`.
     pub(super) fn record_bytes(&self, partitions: i32) -> Option<u64> {
         match self {
-            Wish::Topics(_, _, Ask::Create { request, .. }) => {
+            Wish::Topics(_, _, Ask::Create(request)) => {
                 Some(api::create_topics::record_bytes(request, partitions))
             }
             Wish::Topics(_, _, Ask::AutoCreate(names)) => {
@@ -29,24 +30,41 @@ impl Wish {
                 Some(bytes * names.len() as u64)
             }
             Wish::Topics(_, _, Ask::Delete { .. }) => None,
+            Wish::Topics(_, _, Ask::Grow(request)) => {
+                Some(api::create_partitions::record_bytes(request))
+            }
+            Wish::Topics(_, _, Ask::Alter(request)) => {
+                Some(api::incremental_alter_configs::record_bytes(request))
+            }
             Wish::ProducerIds(_) => Some(PRODUCER_IDS_BYTES),
         }
     }
 
+    /// Whether topics are to be created.
+    pub(super) fn is_creation(&self) -> bool {
+        matches!(self, Wish::Topics(_, _, Ask::Create(_)))
+    }
+
     /// The answer on a full disk, if it is answered at all.
-    pub(super) fn refused(self) -> Option<(ShardIndex, Mail)> {
-        match self {
-            Wish::Topics(from, id, Ask::Create { request, .. }) => {
-                let code = ErrorCode::KafkaStorageError;
-                let answer = api::create_topics::refuse_all(&request, code, Some(DISK_FULL));
-                let answered = Mail::Answered {
-                    request: id,
-                    answer: Box::new(Answer::Created(answer)),
-                };
-                Some((from, answered))
+    pub(super) fn refused(self, creations: &mut Creations) -> Option<(ShardIndex, Mail)> {
+        let (code, message) = (ErrorCode::KafkaStorageError, Some(DISK_FULL));
+        let (from, request, response): (_, _, Response) = match self {
+            Wish::Topics(from, id, Ask::Create(request)) => {
+                let piece = api::create_topics::refuse_all(&request, code, message);
+                (from, id, creations.take(from, id, piece)?.into())
             }
-            Wish::ProducerIds(from) => Some((from, Mail::ProducerIds(0..0))),
-            Wish::Topics(_, _, Ask::AutoCreate(_) | Ask::Delete { .. }) => None,
-        }
+            Wish::Topics(from, id, Ask::Grow(request)) => {
+                let response = api::create_partitions::refuse_all(&request, code, message);
+                (from, id, response.into())
+            }
+            Wish::Topics(from, id, Ask::Alter(request)) => {
+                let response = api::incremental_alter_configs::refuse_all(&request, code, message);
+                (from, id, response.into())
+            }
+            Wish::ProducerIds(from) => return Some((from, Mail::ProducerIds(0..0))),
+            Wish::Topics(_, _, Ask::AutoCreate(_) | Ask::Delete { .. }) => return None,
+        };
+        let response = Box::new(response);
+        Some((from, Mail::Answered { request, response }))
     }
 }

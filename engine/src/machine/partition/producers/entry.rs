@@ -216,6 +216,18 @@ impl Entry {
             .is_some_and(|settled| settled.open.is_some())
     }
 
+    /// The first offset of the transaction that is open over both layers.
+    pub fn open_since(&self) -> Option<Offset> {
+        let settled = self.settled.as_ref().and_then(|settled| settled.open);
+        self.above
+            .iter()
+            .fold(settled, |open, above| match above.head.kind {
+                BatchKind::Transactional => open.or(Some(above.head.base_offset)),
+                BatchKind::Marker { .. } => None,
+                BatchKind::Plain => open,
+            })
+    }
+
     /// The batches of the newest epoch that a retry may repeat, newest first.
     pub fn remembered(&self) -> impl Iterator<Item = Remembered> + '_ {
         let epoch = self.epoch();

@@ -58,6 +58,23 @@ pub struct AbortedTransaction {
     pub last_stable_offset: Offset,
 }
 
+/// What is known of one producer, for who asks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KnownProducer {
+    /// Its id.
+    pub producer: ProducerId,
+    /// Its newest epoch.
+    pub epoch: ProducerEpoch,
+    /// The sequence of its last record in that epoch; -1 where there is none.
+    pub last_sequence: i32,
+    /// The largest timestamp of its last batch, in ms; -1 where there is none.
+    pub last_timestamp: i64,
+    /// The newest coordinator epoch seen in its markers; -1 before the first.
+    pub coordinator_epoch: i32,
+    /// The first offset of its open transaction.
+    pub open: Option<Offset>,
+}
+
 /// A batch with a producer above the high watermark: whose, and where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Place {
@@ -204,6 +221,22 @@ impl Producers {
     /// The newest epoch of a producer.
     pub fn epoch(&self, producer: ProducerId) -> Option<ProducerEpoch> {
         self.entries.get(&producer).and_then(Entry::epoch)
+    }
+
+    /// What is known of each producer, both layers together.
+    pub fn known(&self) -> impl Iterator<Item = KnownProducer> + '_ {
+        let known = |(producer, entry): (&ProducerId, &Entry)| {
+            let newest = entry.remembered().next();
+            Some(KnownProducer {
+                producer: *producer,
+                epoch: entry.epoch()?,
+                last_sequence: newest.map_or(-1, |batch| batch.last_sequence),
+                last_timestamp: newest.map_or(-1, |batch| batch.timestamp),
+                coordinator_epoch: entry.coordinator_epoch(),
+                open: entry.open_since(),
+            })
+        };
+        self.entries.iter().filter_map(known)
     }
 
     /// Producers known.
