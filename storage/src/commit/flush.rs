@@ -10,7 +10,10 @@ use crate::ids::Tick;
 const PRESSURE_MS: u64 = 5;
 
 /// More of a segment is asked for when less than this is left, or half of what there is.
-const PREPARE_AHEAD_BYTES: u64 = 8 << 20;
+const PREPARE_AHEAD_BYTES: u64 = 16 << 20;
+
+/// So much more is asked for at once for a fast log: a reservation waits for the writes under way in the file and holds up the next.
+const PREPARE_FAST_BYTES: u64 = 64 << 20;
 
 impl Commit {
     /// The end of a ring turn: all completions and appends of it are told.
@@ -64,8 +67,17 @@ impl Commit {
             } else if self.log(slot).pressed {
                 self.log_mut(slot).pressed = false;
                 self.pressure.push_front(slot);
+            } else if self.trickles(slot) {
+                self.start_extent(slot, true);
             }
         }
+    }
+
+    /// Whether so much of a log is only in the journal that it leaves though nothing presses: all of it at once, when a journal
+    /// file is wanted, would stand in the way of windows.
+    pub(super) fn trickles(&self, slot: LogSlot) -> bool {
+        let log = self.log(slot);
+        log.unflushed_bytes.saturating_sub(log.pending_bytes) >= self.config.trickle_bytes
     }
 
     /// Submits an extent if nothing stands in its way; whatever does brings the log back when it ends.
@@ -83,14 +95,14 @@ impl Commit {
             return false;
         }
         if !log.is_ready(&to) {
-            self.prepare(slot, to.position);
+            self.prepare(slot, to.position, 0);
             return false;
         }
         self.submit(slot, to);
         true
     }
 
-    fn prepare(&mut self, slot: LogSlot, bytes: u64) {
+    fn prepare(&mut self, slot: LogSlot, bytes: u64, ahead: u64) {
         let log = self.log_mut(slot);
         let wanted = (log.written_end.segment, bytes);
         if log.preparing.is_some_and(|asked| asked.0 == wanted.0) {
@@ -101,6 +113,7 @@ impl Commit {
             slot,
             place: log.written_end,
             bytes,
+            ahead,
             round: log.round,
         };
         self.effects.push_back(effect);
@@ -157,6 +170,7 @@ impl Commit {
             from: from.position,
             to: to.position,
             first: Commit::first_block(&flight),
+            urgent: carries_pending,
         });
     }
 
@@ -174,7 +188,11 @@ impl Commit {
         };
         let ahead = (bytes / 2).min(PREPARE_AHEAD_BYTES);
         if segment == log.written_end.segment && to.position + ahead > bytes {
-            self.prepare(slot, bytes + 1);
+            let more = match log.fast {
+                true => PREPARE_FAST_BYTES,
+                false => 1,
+            };
+            self.prepare(slot, bytes, more);
         }
     }
 

@@ -289,6 +289,9 @@ impl Commit {
             }
         }
         self.cover_run(slot, &run, id);
+        if self.trickles(slot) {
+            self.mark_flush(slot);
+        }
     }
 
     /// Whether what is pending will leave as an extent as soon as the one in flight has ended.

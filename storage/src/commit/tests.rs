@@ -24,6 +24,7 @@ fn small() -> CommitConfig {
         files_max: 4,
         slow_extent_bytes: 8 << 10,
         fast_extent_bytes: 4 << 10,
+        trickle_bytes: 20 << 10,
         fast_rate_bytes: 32 << 10,
         window_bytes: 16 << 10,
         run_bytes: 4 << 10,
@@ -210,6 +211,7 @@ impl Rig {
                 place,
                 bytes,
                 round,
+                ..
             } => self
                 .commit
                 .ready(slot, place.segment, bytes * 2 + 4096, round),

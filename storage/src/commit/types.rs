@@ -20,6 +20,8 @@ pub struct CommitConfig {
     pub slow_extent_bytes: u64,
     /// So many pending bytes of a log leave as an extent while it is fast.
     pub fast_extent_bytes: u64,
+    /// So many journaled bytes of a log leave as an extent, so that its journal files go back bit by bit.
+    pub trickle_bytes: u64,
     /// A log is fast when it appends more than this within `RATE_MS`, and slow again below half of it.
     pub fast_rate_bytes: u64,
     /// A window takes no further entry beyond so many bytes.
@@ -46,6 +48,7 @@ impl Default for CommitConfig {
             files_max: 8,
             slow_extent_bytes: 128 << 10,
             fast_extent_bytes: 32 << 10,
+            trickle_bytes: 512 << 10,
             fast_rate_bytes: 1 << 20,
             window_bytes: 1 << 20,
             run_bytes: 256 << 10,
@@ -204,13 +207,15 @@ pub enum Effect {
         to: u64,
         /// Whether the first block goes along.
         first: FirstBlock,
+        /// Whether somebody waits for it: then nothing is gained by syncing it together with others.
+        urgent: bool,
     },
     /// Write the first block of the extent too, as it was when the extent began.
     FirstBlock {
         /// The log.
         slot: LogSlot,
     },
-    /// fdatasync of the segment just written; `extent_synced` answers.
+    /// Sync of the segment just written, where its writes were not synced each; `extent_synced` answers.
     SyncExtent {
         /// The log.
         slot: LogSlot,
@@ -219,7 +224,7 @@ pub enum Effect {
     },
     /// One sync for every extent written so far; `shared_synced` answers.
     SyncShared,
-    /// Make the segment's file and reserve it up to `bytes`; `ready` answers with `round`. After a truncation or a start the
+    /// Make the segment's file and reserve it up to `bytes`, and `ahead` more while the segment is not full; `ready` answers with `round`. After a truncation or a start the
     /// file is first cut to `place`.
     Prepare {
         /// The log.
@@ -228,6 +233,8 @@ pub enum Effect {
         place: Place,
         /// How much of the segment is to be reserved.
         bytes: u64,
+        /// How much more is asked for before it is needed.
+        ahead: u64,
         /// Given back by `ready`: a truncation in between makes the answer void.
         round: u32,
     },

@@ -450,6 +450,7 @@ fn log_state(log: RecoveredLog, now: Now) -> LogState {
         roll_next: false,
         tasks: VecDeque::new(),
         busy: false,
+        extent_sync: WriteSync::None,
         extent_writes: 0,
         first_block: None,
         cutting: None,

@@ -1,7 +1,7 @@
 //! One log as the store sees it: its place, its index, its files and what is to be done with them.
 
 use super::types::LogConfig;
-use crate::disk::FileSlot;
+use crate::disk::{FileSlot, WriteSync};
 use crate::format::{DamagedRange, LogPath, Place, SegmentFile as Kind, segment_file};
 use crate::ids::{LogNumber, MetadataIndex, Offset};
 use crate::log::Layout;
@@ -23,10 +23,11 @@ pub(super) struct SegmentFile {
 /// Something to do with a log's files; one at a time, in order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Task {
-    /// Make the file writable from a place on, up to so many bytes.
+    /// Make the file writable from a place on, up to so many bytes, and some more ahead.
     Prepare {
         place: Place,
         bytes: u64,
+        ahead: u64,
         round: u32,
     },
     /// Remove segments that a truncation cut off; they are gone for good before anything else is done.
@@ -86,6 +87,8 @@ pub(super) struct LogState {
     pub(super) roll_next: bool,
     pub(super) tasks: VecDeque<Task>,
     pub(super) busy: bool,
+    /// How each write of the extent in flight is synced.
+    pub(super) extent_sync: WriteSync,
     /// Writes of the extent in flight that have not ended.
     pub(super) extent_writes: u32,
     /// The first block of the extent in flight, as it will be written once its synced bytes are in a synced window.

@@ -38,7 +38,16 @@ impl Store {
                 from,
                 to,
                 first,
-            } => self.write_extent(slot, segment, from..to, first),
+                urgent,
+            } => {
+                // One write that is synced by itself saves the way back through the ring; several had better share one sync.
+                let whole = to - from <= PART_BYTES as u64;
+                self.log_mut(slot).extent_sync = match urgent && whole {
+                    true => WriteSync::Data,
+                    false => WriteSync::None,
+                };
+                self.write_extent(slot, segment, from..to, first);
+            }
             Effect::FirstBlock { slot } => self.write_first_block(slot),
             Effect::SyncExtent { slot, segment } => self.sync_extent(slot, segment),
             Effect::SyncShared => self.sync_shared(),
@@ -46,12 +55,14 @@ impl Store {
                 slot,
                 place,
                 bytes,
+                ahead,
                 round,
             } => self.task(
                 slot,
                 Task::Prepare {
                     place,
                     bytes,
+                    ahead,
                     round,
                 },
             ),
@@ -145,13 +156,16 @@ impl Store {
             slot: file,
             position,
             data,
-            sync: WriteSync::None,
+            sync: self.log(slot).extent_sync,
         };
         self.ops
             .tell(Purpose::ExtentWrite(slot, file), write, &mut self.effects);
     }
 
     fn sync_extent(&mut self, slot: LogSlot, segment: Offset) {
+        if self.log(slot).extent_sync == WriteSync::Data {
+            return self.commit.extent_synced(slot);
+        }
         let file = self.log(slot).files[&segment]
             .open
             .expect("a segment that was written is open");

@@ -70,13 +70,13 @@ impl Store {
 
     /// Syncs the extents that were flushed together.
     pub(super) fn sync_shared(&mut self) {
-        if !self.shared_sync.by_file {
+        let segments: Vec<_> = self.commit.shared_segments().collect();
+        if !self.shared_sync.by_file && segments.len() >= self.config.shared_sync_files_min {
             self.shared_sync.began = self.now.tick;
             let slot = self.journal.any_slot();
             let sync = DiskOp::SyncFs { slot };
             return self.ops.tell(Purpose::SharedSync, sync, &mut self.effects);
         }
-        let segments: Vec<_> = self.commit.shared_segments().collect();
         self.shared_sync.left = segments.len();
         for (slot, segment) in segments {
             let SegmentFile { open, .. } = self.log(slot).files[&segment];

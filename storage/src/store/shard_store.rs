@@ -12,7 +12,7 @@ use super::types::{
 use crate::batch::{BatchHead, Stamp, stamp};
 use crate::cache::{Budgets, Cache, SlabPool};
 use crate::commit::{Commit, CommitConfig, LogSlot, Run};
-use crate::disk::{BLOCK_BYTES, DiskDone};
+use crate::disk::{BLOCK_BYTES, DiskDone, WriteSync};
 use crate::format::{LogPath, Place, log_dir};
 use crate::ids::{LeaderEpoch, LogNumber, NodeId, Now, Offset, Tick};
 use crate::log::Layout;
@@ -125,6 +125,7 @@ impl Store {
             roll_next: false,
             tasks: VecDeque::new(),
             busy: false,
+            extent_sync: WriteSync::None,
             extent_writes: 0,
             first_block: None,
             cutting: None,

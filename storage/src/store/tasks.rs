@@ -33,13 +33,14 @@ fn synced(path: &Path) -> DiskOp {
     DiskOp::SyncDir { path: shared(path) }
 }
 
-/// How much is reserved once more than `bytes` are needed.
-fn reservation(reserved: u64, bytes: u64) -> u64 {
+/// How much is reserved once `bytes` are needed and `ahead` more are wished for; nothing ahead of a segment's end.
+fn reservation(reserved: u64, bytes: u64, ahead: u64, segment_bytes: u64) -> u64 {
     let mut next = reserved.max(RESERVE_BYTES_MIN / 2);
-    while next < bytes {
+    while next < bytes + ahead {
         next += next.min(RESERVE_STEP_BYTES_MAX);
     }
-    next.next_multiple_of(BLOCK_BYTES as u64)
+    let next = next.min(segment_bytes.max(bytes));
+    block_end(next).max(reserved)
 }
 
 /// The end of the block that a position lies in, or the position itself between two blocks.
@@ -85,7 +86,12 @@ impl Store {
 
     fn steps(&mut self, slot: LogSlot, task: &Task) -> VecDeque<DiskOp> {
         match task {
-            Task::Prepare { place, bytes, .. } => self.prepare_steps(slot, *place, *bytes),
+            Task::Prepare {
+                place,
+                bytes,
+                ahead,
+                ..
+            } => self.prepare_steps(slot, *place, *bytes, *ahead),
             Task::Cut(segments) => {
                 let mut steps = self.unlink_steps(slot, segments);
                 if !steps.is_empty() {
@@ -106,7 +112,13 @@ impl Store {
         }
     }
 
-    fn prepare_steps(&mut self, slot: LogSlot, place: Place, bytes: u64) -> VecDeque<DiskOp> {
+    fn prepare_steps(
+        &mut self,
+        slot: LogSlot,
+        place: Place,
+        bytes: u64,
+        ahead: u64,
+    ) -> VecDeque<DiskOp> {
         let mut steps = VecDeque::new();
         let log = self.log_mut(slot);
         log.shortening = log.shorten.take();
@@ -123,7 +135,8 @@ impl Store {
             return steps;
         };
         let file_slot = self.open_steps(slot, place.segment, &mut steps);
-        let wanted = reservation(reserved, bytes);
+        let limit = self.log(slot).config.segment_bytes;
+        let wanted = reservation(reserved, bytes, ahead, limit);
         if wanted > reserved {
             steps.push_back(self.reserve(file_slot, reserved, wanted - reserved));
             self.reserved(slot, place.segment, wanted);
@@ -193,7 +206,7 @@ impl Store {
             mode: OpenMode::Create,
             caching: Caching::Direct,
         });
-        let reserved = reservation(0, bytes);
+        let reserved = reservation(0, bytes, 0, self.log(slot).config.segment_bytes);
         steps.push_back(self.reserve(file_slot, 0, reserved));
         steps.push_back(DiskOp::SyncData { slot: file_slot });
         steps.push_back(synced(&directory));

@@ -31,6 +31,8 @@ pub struct StoreConfig {
     pub cold_bytes_max: u64,
     /// Open segment files at most.
     pub open_files_max: usize,
+    /// Fewer files are synced each by itself: a sync of the file system writes out whatever anybody left in the kernel's cache.
+    pub shared_sync_files_min: usize,
     /// How segments and journal files are reserved.
     pub reservation: Reservation,
     /// What the commit machine goes by; `journal_*` and `large_bytes` above win.
@@ -51,6 +53,7 @@ impl StoreConfig {
             clean_bytes_max: 256 << 20,
             cold_bytes_max: 32 << 20,
             open_files_max: 4096,
+            shared_sync_files_min: 17,
             reservation: Reservation::Unwritten,
             commit: CommitConfig::default(),
         }

@@ -49,8 +49,10 @@ pub fn store_config(seed: u64) -> StoreConfig {
         clean_bytes_max: 64 << 10,
         cold_bytes_max: 1 << 20,
         open_files_max: 4,
+        shared_sync_files_min: 2 + seed as usize % 2 * 15,
         commit: CommitConfig {
             fast_extent_bytes: large_bytes / 3,
+            trickle_bytes: [5 << 10, 30 << 10, 512 << 10][seed as usize / 3 % 3],
             fast_rate_bytes: 64 << 10,
             window_bytes: 24 << 10,
             run_bytes: 8 << 10,
