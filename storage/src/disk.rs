@@ -160,11 +160,42 @@ pub trait BlockingDisk {
     fn make_dirs(&self, path: &Path) -> std::io::Result<()>;
     /// Renames.
     fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()>;
+    /// Renames `from` to `to`; where the file system can, what stood there takes the name `from` in the same step.
+    fn exchange(&self, from: &Path, to: &Path) -> std::io::Result<()>;
     /// Removes a file; absent is success.
     fn unlink(&self, path: &Path) -> std::io::Result<()>;
     /// Removes an empty directory; absent is success.
     fn remove_dir(&self, path: &Path) -> std::io::Result<()>;
+
+    /// Replaces a small file durably; a crash leaves the old one or the new one.
+    ///
+    /// ORDER: written under another name and synced -> the names change places -> directory synced. What stood there before stays
+    /// under the other name: the next replacement needs no room, so that a node starts on a full disk.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        let mut spare = path.as_os_str().to_owned();
+        spare.push(SPARE);
+        let spare = Path::new(&spare);
+        // A block that was being written when the power failed may not even take a part of it.
+        self.write(spare, 0, bytes).or_else(|_| {
+            self.set_length(spare, 0)?;
+            self.write(spare, 0, bytes)
+        })?;
+        self.set_length(spare, bytes.len() as u64)?;
+        self.sync_data(spare)?;
+        self.exchange(spare, path)?;
+        self.sync_dir(path.parent().unwrap_or(Path::new("")))?;
+        if self.length(spare)?.is_none() {
+            // Without room for it the next replacement needs some.
+            let _ = self
+                .write(spare, 0, bytes)
+                .and_then(|()| self.sync_data(spare));
+        }
+        Ok(())
+    }
 }
+
+/// Behind the name of a file: what it is replaced with, and then what it was before.
+const SPARE: &str = ".tmp";
 
 /// One name in a directory.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,13 +1,14 @@
 """A full disk: appends are refused with KAFKA_STORAGE_ERROR [56] and none of them stalls, topics are refused as soon as the
-metadata has no room either, reads and deletions go on, a stop ends, and it heals when room returns.
+metadata has no room either, reads and deletions go on, a stop ends, it starts again as it is, and it heals when room returns.
 
 Needs root for a loop mount.
 """
 
 import os
+import subprocess
 import time
 
-from broker import Broker
+from broker import Broker, binary, free_port
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from clients import kcat
@@ -42,7 +43,7 @@ def send(broker, value, count):
 
 
 def fill(path):
-    with open(path, "wb") as file:
+    with open(path, "ab") as file:
         try:
             while True:
                 file.write(b"\0" * (1 << 20))
@@ -73,6 +74,31 @@ def check_topics(admin):
     return made
 
 
+def read(broker):
+    return kcat(broker.address, ["-C", "-t", TOPIC, "-o", "beginning", "-e", "-q", "-f", "%o\\n"]).split()
+
+
+def check_start(broker, filler, acknowledged):
+    """On the full disk a node starts, however the one before it ended; it serves reads and takes deletions."""
+    for end in (broker.kill, lambda: broker.stop(within_s=15), broker.kill):
+        end()
+        fill(filler)
+        broker.start()
+        found = read(broker)
+        assert len(found) >= acknowledged, f"{len(found)} of {acknowledged} acknowledged records after a start on a full disk"
+        admin = AdminClient({"bootstrap.servers": broker.address})
+        admin.list_topics(timeout=WAIT_MAX_S)
+    print("    starts again on the full disk, after kill -9 and after a stop, and serves reads")
+
+
+def check_first_start(mount):
+    """A directory without a journal cannot begin on a full disk."""
+    command = [binary(), "serve", "--data", mount / "first", "--listen", f"127.0.0.1:{free_port()}", "--shards", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 74 and "make room" in done.stderr, f"{done.returncode}: {done.stderr}"
+    print("    a first start on the full disk is refused with what to do")
+
+
 def check(mount):
     settings = ["storage.journal.file.bytes=8388608", "log.segment.bytes=8388608"]
     with Broker("full", data=mount / "data", settings=settings) as broker:
@@ -90,10 +116,12 @@ def check(mount):
             good, codes = send(broker.address, os.urandom(60_000), 400)
             acknowledged += len(good)
             assert set(codes) <= {STORAGE_ERROR}, f"refused with {set(codes)}"
-        read = kcat(broker.address, ["-C", "-t", TOPIC, "-o", "beginning", "-e", "-q", "-f", "%o\\n"]).split()
-        assert len(read) >= acknowledged, f"{len(read)} of {acknowledged} acknowledged records can be read"
+        found = read(broker)
+        assert len(found) >= acknowledged, f"{len(found)} of {acknowledged} acknowledged records can be read"
         assert broker.process.poll() is None, "the broker did not survive a full disk"
         topics = check_topics(admin)
+        check_first_start(mount)
+        check_start(broker, filler, acknowledged)
         admin.delete_topics(["filler", *topics])["filler"].result(timeout=WAIT_MAX_S)
 
         filler.unlink()
@@ -107,8 +135,8 @@ def check(mount):
         after = acknowledged + 10
         broker.kill()
         broker.start()
-        read = kcat(broker.address, ["-C", "-t", TOPIC, "-o", "beginning", "-e", "-q", "-f", "%o\\n"]).split()
-        assert len(read) >= after, f"{len(read)} of {after} acknowledged records after a restart"
+        found = read(broker)
+        assert len(found) >= after, f"{len(found)} of {after} acknowledged records after a restart"
         fill(filler)
         send(broker.address, os.urandom(60_000), 400)
         took = broker.stop(within_s=15)

@@ -2,18 +2,26 @@
 directory, an idle node's stop within two seconds."""
 
 import json
+import resource
+import shutil
 import socket
 import subprocess
 
 from broker import Broker, binary, free_port, work_dir
 
 
-def run(*arguments, text=None, timeout=60):
-    return subprocess.run([binary(), *arguments], input=text, capture_output=True, text=True, timeout=timeout, check=False)
+def run(*arguments, text=None, timeout=60, files_max=None):
+    def few_files():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))
+
+    return subprocess.run(
+        [binary(), *arguments], input=text, capture_output=True, text=True, timeout=timeout, check=False,
+        preexec_fn=few_files if files_max else None,
+    )
 
 
-def refused(code, words, *arguments):
-    done = run(*arguments)
+def refused(code, words, *arguments, **limits):
+    done = run(*arguments, **limits)
     assert done.returncode == code, f"{arguments}: exit code {done.returncode}, not {code}: {done.stderr}"
     for word in words:
         assert word in done.stderr, f"{arguments}: `{word}` is not in: {done.stderr}"
@@ -30,7 +38,15 @@ def check_refusals():
         taken.listen()
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         refused(1, [address, "in use"], "serve", "--data", data, "--listen", address, "--shards", "1")
-    print("    wrong keys, values and addresses are refused with what to do")
+    at = ["--listen", f"127.0.0.1:{free_port()}", "--shards", "1"]
+    refused(2, ["log.dirs", "takes one directory"], "serve", "--set", "log.dirs=/a,/b", *at)
+    refused(71, ["files: ", "ulimit -n"], "serve", "--data", data, *at, files_max=512)
+    newer = work / "newer"
+    newer.mkdir()
+    (newer / "node.meta").write_text("millstream-node 9\n")
+    refused(65, ["node.meta", "version", "nothing was changed"], "serve", "--data", str(newer), *at)
+    shutil.rmtree(work)
+    print("    wrong keys, values and addresses, few files, several directories and a newer format are refused with what to do")
 
 
 def check_second_process(broker):
@@ -77,7 +93,10 @@ def main():
         assert seconds < 2, f"an idle node took {seconds:.2f} s to stop"
         check_offline(broker)
     doctor = run("doctor", "--json")
-    assert json.loads(doctor.stdout)["findings"], doctor.stdout
+    found = {finding["check"]: finding for finding in json.loads(doctor.stdout)["findings"]}
+    for check in ("kernel", "io_uring", "memlock", "files", "file system", "direct IO", "sync latency", "syncfs", "sectors", "clock"):
+        assert check in found, f"{check} is not in {doctor.stdout}"
+    assert all(finding["grade"] == "good" or finding["remedy"] for finding in found.values()), doctor.stdout
     print("    doctor")
 
 

@@ -10,11 +10,11 @@ use millstream_storage::disk::BlockingDisk;
 use millstream_storage::format::{DIR_META, DirMeta, LOCK, NODE_META, NodeMeta};
 use millstream_storage::ids::{DirectoryId, NodeId};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Longest identity file that is read.
 const META_BYTES_MAX: u64 = 64 << 10;
-/// Behind the name of a file while it is written.
+/// Behind the name of a file while it is replaced, and of what it was before.
 const TEMPORARY: &str = ".tmp";
 /// What a fresh file system may hold.
 const LOST_AND_FOUND: &str = "lost+found";
@@ -143,20 +143,9 @@ fn read(disk: &dyn BlockingDisk, name: &str) -> Result<Option<Vec<u8>>, Refusal>
     Ok(Some(bytes))
 }
 
-/// ORDER: written under another name -> synced -> renamed -> directory synced: a crash leaves the old file or the new one.
 fn write(disk: &dyn BlockingDisk, name: &str, bytes: &[u8]) -> Result<(), Refusal> {
-    let (path, temporary) = (
-        PathBuf::from(name),
-        PathBuf::from(format!("{name}{TEMPORARY}")),
-    );
-    let written = || -> io::Result<()> {
-        disk.set_length(&temporary, 0)?;
-        disk.write(&temporary, 0, bytes)?;
-        disk.sync_data(&temporary)?;
-        disk.rename(&temporary, &path)?;
-        disk.sync_dir(Path::new(""))
-    };
-    written().map_err(|error| failed(name, &error))
+    disk.replace(Path::new(name), bytes)
+        .map_err(|error| failed(name, &error))
 }
 
 fn failed(name: &str, error: &io::Error) -> Refusal {
@@ -182,6 +171,7 @@ fn unreadable(name: &str, bad: &impl std::fmt::Display) -> Refusal {
 mod tests {
     use super::*;
     use millstream_storage::io::SystemDisk;
+    use std::path::PathBuf;
 
     /// A directory that is gone when the test is over.
     struct Scratch(PathBuf);

@@ -64,6 +64,10 @@ impl Commit {
             }
             if log.pending_bytes >= self.extent_bytes(slot).max(1) {
                 self.start_extent(slot, false);
+            } else if log.awaited {
+                // What stands in its way brings it back.
+                let done = log.unflushed_bytes == 0 || self.start_extent(slot, true);
+                self.log_mut(slot).awaited = !done;
             } else if self.log(slot).pressed {
                 self.log_mut(slot).pressed = false;
                 self.pressure.push_front(slot);

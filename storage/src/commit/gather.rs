@@ -1,6 +1,6 @@
 //! What goes into the next window, and when it leaves.
 //!
-//! Always, within one log: `open`, the mark of what is synced, `image`, `truncate`, `start`, `epoch`, batches, `drop`.
+//! Always, within one log: `open`, the mark of what is synced, `image`, `truncate`, the mark of an empty segment, `start`, `epoch`, batches, `drop`.
 
 use super::log::{Life, spot};
 use super::machine::{CheckpointStage, Commit, InFlight};
@@ -207,6 +207,10 @@ impl Commit {
             self.control(slot, Planned::Truncate(place), plan, bytes, room)?;
             self.truncated(slot);
         }
+        if let Some(place) = self.log(slot).step {
+            self.control(slot, Planned::Mark(place), plan, bytes, room)?;
+            self.log_mut(slot).step = None;
+        }
         if let Some(log_start) = self.log(slot).start {
             self.push(slot, Planned::Start(log_start), plan, bytes, room)
                 .then_some(())?;
@@ -233,6 +237,7 @@ impl Commit {
         let log = self.log_mut(slot);
         let place = log.truncate.take().expect("just gathered");
         log.truncate_sequence = Some(log.control_sequence);
+        log.barred = true;
         log.epochs.retain(|epoch| epoch.start < place.offset);
         self.truncates_waiting -= 1;
         self.release(slot);

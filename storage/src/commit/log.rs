@@ -94,6 +94,8 @@ pub(super) struct Log {
     pub(super) cover: Option<Cover>,
     /// The end of a synced extent that the journal does not know of.
     pub(super) mark: Option<Place>,
+    /// The beginning of the empty segment that the log went on in, in no window yet.
+    pub(super) step: Option<Place>,
     /// Cut, in no window yet.
     pub(super) truncate: Option<Place>,
     /// Log start, in no window yet.
@@ -102,6 +104,8 @@ pub(super) struct Log {
     pub(super) epochs_due: VecDeque<EpochStart>,
     /// The epoch a window or `epochs_due` holds since the last truncation.
     pub(super) announced: Option<LeaderEpoch>,
+    /// Cut or restarted, and no epoch announced since; as of the newest window.
+    pub(super) barred: bool,
     /// The newest window with an `open`, `epoch` or `truncate` of this log.
     pub(super) control_sequence: u64,
     /// As of the newest window.
@@ -123,6 +127,8 @@ pub(super) struct Log {
     pub(super) in_flush: bool,
     /// Pressure wants everything journaled flushed.
     pub(super) pressed: bool,
+    /// So does its owner, who waits for it.
+    pub(super) awaited: bool,
     rate_since: Tick,
     rate_bytes: u64,
     pub(super) fast: bool,
@@ -151,10 +157,12 @@ impl Log {
             flight: None,
             cover: None,
             mark: None,
+            step: None,
             truncate: None,
             start: None,
             epochs_due: VecDeque::new(),
             announced: None,
+            barred: false,
             control_sequence: 0,
             log_start: start.offset,
             epochs: Vec::new(),
@@ -167,6 +175,7 @@ impl Log {
             in_stalled: false,
             in_flush: false,
             pressed: false,
+            awaited: false,
             rate_since: Tick(0),
             rate_bytes: 0,
             fast: false,
@@ -182,6 +191,7 @@ impl Log {
         log.rolled = seed.rolled.iter().copied().collect();
         log.log_start = seed.log_start;
         log.epochs = seed.epochs.clone();
+        log.barred = true;
         log.unflushed_bytes = log.span_to_end(log.written_end);
         log.step_over_roll();
         log
@@ -290,6 +300,7 @@ impl Log {
         }
         self.unflushed_bytes = self.span_to_end(self.written_end);
         self.announced = None;
+        self.step.take_if(|step| spot(step) > spot(&place));
         if deep {
             self.round += 1;
             self.cover = None;
@@ -342,6 +353,7 @@ impl Log {
 
     /// The epochs as of a window that now holds this one.
     pub(super) fn epoch_gathered(&mut self, epoch: EpochStart) {
+        self.barred = false;
         if self
             .epochs
             .last()
@@ -359,7 +371,44 @@ impl Log {
 
     /// Whether an extent that has landed waits for a window that is still to be gathered.
     pub(super) fn landing_waits(&self) -> bool {
-        self.open_due || !self.epochs_due.is_empty()
+        self.open_due || self.step.is_some() || !self.epochs_due.is_empty()
+    }
+
+    /// Whether the log may go on at the beginning of another segment without a flush: all of it is synced where it is.
+    pub(super) fn may_step(&self) -> bool {
+        spot(&self.synced_end) == spot(&self.end)
+            && !self.open_due
+            && !self.dropped()
+            && self.flight.is_none()
+    }
+
+    /// Whether nothing is about to be done with the segments, besides.
+    pub(super) fn rests(&self) -> bool {
+        self.may_step()
+            && self.truncate.is_none()
+            && self.truncate_sequence.is_none()
+            && self.preparing.is_none()
+    }
+
+    /// Goes on at the beginning of another segment.
+    pub(super) fn step_over(&mut self, place: Place) {
+        assert!(self.may_step() && place.segment > self.end.segment && place.position == 0);
+        assert_eq!(
+            (place.offset, place.epoch),
+            (self.end.offset, self.end.epoch)
+        );
+        for end in [
+            &mut self.end,
+            &mut self.taken_end,
+            &mut self.written_end,
+            &mut self.synced_end,
+            &mut self.durable_end,
+        ] {
+            *end = place;
+        }
+        self.cover = None;
+        self.ready = None;
+        self.step = Some(place);
     }
 
     /// Takes a journal file off the front whose bytes are all flushed.

@@ -208,6 +208,38 @@ impl Commit {
         self.mark_dirty(slot);
     }
 
+    /// Everything journaled of the log is flushed, though nothing presses.
+    pub fn flush(&mut self, slot: LogSlot) {
+        self.log_mut(slot).awaited = true;
+        self.mark_flush(slot);
+    }
+
+    /// Whether a truncation waits for an extent in flight: what it cut may yet be written.
+    pub fn cut_waits(&self, slot: LogSlot) -> bool {
+        let log = self.log(slot);
+        log.truncate.is_some() && log.flight.is_some()
+    }
+
+    /// Whether everything of the log is synced in its segment.
+    pub fn may_step(&self, slot: LogSlot) -> bool {
+        self.log(slot).may_step()
+    }
+
+    /// Whether nothing is about to be done with its segments, besides.
+    pub fn rests(&self, slot: LogSlot) -> bool {
+        self.log(slot).rests()
+    }
+
+    /// A log that is synced goes on at the beginning of an empty segment; `Marked` follows.
+    ///
+    /// ORDER: an extent in it counts when the window with this mark is synced: a restart that looks for the end of the segment
+    /// before may meet stale bytes there, and never come to the new one.
+    pub fn step_over(&mut self, slot: LogSlot, place: Place) {
+        self.log_mut(slot).step_over(place);
+        self.dirty_since.get_or_insert(self.now);
+        self.mark_dirty(slot);
+    }
+
     /// Moves the log start; `Started` follows.
     pub fn set_start(&mut self, slot: LogSlot, log_start: Offset) {
         self.log_mut(slot).start = Some(log_start);
@@ -224,6 +256,7 @@ impl Commit {
         log.start = None;
         log.taken_end = log.end;
         log.mark = None;
+        log.step = None;
         log.life = Life::Dropping;
         log.round += 1;
         self.pending_bytes -= pending;
@@ -243,6 +276,11 @@ impl Commit {
         self.unmarked.retain(|other| *other != slot);
         self.stalled.retain(|other| *other != slot);
         self.free_slots.push(slot);
+        self.changed = true;
+    }
+
+    /// Something that a checkpoint says, and that no window tells, is different now.
+    pub fn note_change(&mut self) {
         self.changed = true;
     }
 
@@ -524,6 +562,7 @@ impl Commit {
             durable_end: log.durable_end,
             log_start: log.log_start,
             epochs: &log.epochs,
+            barred: log.barred,
             dropped: log.life == Life::Dropped,
         })
     }

@@ -313,6 +313,8 @@ pub struct LogView<'a> {
     pub log_start: Offset,
     /// Its epochs, ascending.
     pub epochs: &'a [EpochStart],
+    /// Whether it was cut, or the node restarted, and no epoch was announced since.
+    pub barred: bool,
     /// Whether it was dropped and its directory is still to go.
     pub dropped: bool,
 }

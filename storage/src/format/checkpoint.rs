@@ -18,6 +18,9 @@ const CRC_AT: usize = 12;
 const FRONT_BYTES: usize = 24;
 const JOURNAL_FILE_BYTES: usize = 16;
 const SEGMENT_BYTES: usize = 32;
+/// Flags of a log.
+const SUSPECT: u8 = 1;
+const BARRED: u8 = 2;
 const DAMAGE_BYTES: usize = 2 * PLACE_BYTES;
 /// The least a log takes.
 const LOG_BYTES_MIN: usize =
@@ -124,6 +127,9 @@ pub struct LogState {
     pub life: Life,
     /// Whether it may have lost an end that nothing tells of: it may not lead or vote before a peer has vouched for it.
     pub suspect: bool,
+    /// Cut or restarted, and no epoch was announced since: what lies behind its end in the segments is not of the log, whatever its
+    /// epoch.
+    pub barred: bool,
     /// The metadata entry that asked for it.
     pub metadata_index: MetadataIndex,
     /// The first offset that may be read.
@@ -271,7 +277,8 @@ fn encode_log(log: &LogState, out: &mut Vec<u8>) {
     out.put(&log.topic.0.to_le_bytes());
     out.put(&log.partition.0.to_le_bytes());
     out.put(&log.home.0.to_le_bytes());
-    out.put(&[u8::from(log.life == Life::Dropped), u8::from(log.suspect)]);
+    let flags = SUSPECT * u8::from(log.suspect) + BARRED * u8::from(log.barred);
+    out.put(&[u8::from(log.life == Life::Dropped), flags]);
     out.put(&log.metadata_index.0.to_le_bytes());
     out.put(&log.log_start.0.to_le_bytes());
     out.put(&log.high_watermark.0.to_le_bytes());
@@ -362,21 +369,27 @@ fn decode_window(fields: &mut Fields<'_>) -> Result<WindowAt, Malformed> {
 }
 
 fn decode_log(fields: &mut Fields<'_>) -> Result<LogState, Malformed> {
+    let log = LogNumber(fields.u64()?);
+    let topic = TopicId(fields.u128()?);
+    let partition = PartitionIndex(fields.i32()?);
+    let home = ShardIndex(fields.u16()?);
+    let life = match fields.u8()? {
+        0 => Life::Live,
+        1 => Life::Dropped,
+        _ => return Err(fields.fail("no such life")),
+    };
+    let flags = fields.u8()?;
+    if flags & !(SUSPECT | BARRED) != 0 {
+        return Err(fields.fail("no such flag of a log"));
+    }
     let mut log = LogState {
-        log: LogNumber(fields.u64()?),
-        topic: TopicId(fields.u128()?),
-        partition: PartitionIndex(fields.i32()?),
-        home: ShardIndex(fields.u16()?),
-        life: match fields.u8()? {
-            0 => Life::Live,
-            1 => Life::Dropped,
-            _ => return Err(fields.fail("no such life")),
-        },
-        suspect: match fields.u8()? {
-            0 => false,
-            1 => true,
-            _ => return Err(fields.fail("no such suspicion")),
-        },
+        log,
+        topic,
+        partition,
+        home,
+        life,
+        suspect: flags & SUSPECT != 0,
+        barred: flags & BARRED != 0,
         metadata_index: MetadataIndex(fields.u64()?),
         log_start: fields.offset()?,
         high_watermark: fields.offset()?,

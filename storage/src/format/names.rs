@@ -144,13 +144,6 @@ pub fn parse_segment(name: &Path) -> Option<(Offset, SegmentFile)> {
     Some((Offset(base), kind))
 }
 
-/// The name under which a file is written before it replaces `path`.
-pub fn temporary(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    name.into()
-}
-
 /// A decimal number in its one spelling.
 fn number<T: std::str::FromStr + ToString>(digits: &str) -> Option<T> {
     let value: T = digits.parse().ok()?;

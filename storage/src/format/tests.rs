@@ -194,24 +194,27 @@ fn log_state() -> impl Strategy<Value = LogState> {
         producers(),
     );
     let ends = (place(), place(), [offset(), offset(), offset()]);
-    (open(), any::<[bool; 2]>(), any::<u16>(), ends, lists).prop_map(
-        |(open, [dropped, suspect], home, (synced_end, durable_end, offsets), lists)| LogState {
-            log: open.log,
-            topic: open.topic,
-            partition: open.partition,
-            home: ShardIndex(home),
-            life: if dropped { Life::Dropped } else { Life::Live },
-            suspect,
-            metadata_index: open.metadata_index,
-            log_start: offsets[0],
-            high_watermark: offsets[1],
-            purged: offsets[2],
-            synced_end,
-            durable_end,
-            epochs: lists.0,
-            segments: lists.1,
-            damage: lists.2,
-            producers: lists.3,
+    (open(), any::<[bool; 3]>(), any::<u16>(), ends, lists).prop_map(
+        |(open, [dropped, suspect, barred], home, (synced_end, durable_end, offsets), lists)| {
+            LogState {
+                log: open.log,
+                topic: open.topic,
+                partition: open.partition,
+                home: ShardIndex(home),
+                life: if dropped { Life::Dropped } else { Life::Live },
+                suspect,
+                barred,
+                metadata_index: open.metadata_index,
+                log_start: offsets[0],
+                high_watermark: offsets[1],
+                purged: offsets[2],
+                synced_end,
+                durable_end,
+                epochs: lists.0,
+                segments: lists.1,
+                damage: lists.2,
+                producers: lists.3,
+            }
         },
     )
 }

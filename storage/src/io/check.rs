@@ -46,16 +46,30 @@ impl fmt::Display for DirectIoRefused {
 
 impl std::error::Error for DirectIoRefused {}
 
-/// Writes and reads one block with direct IO in a file that is removed again.
+/// Writes and reads one block with direct IO in a file that is removed again. Where the disk is full, being able to open a file that is there
+/// has to do.
 pub fn check_direct_io(directory: &Path) -> Result<(), DirectIoRefused> {
     let path = directory.join("direct-io-check");
-    let checked = write_and_read(&path);
+    let checked = match write_and_read(&path) {
+        Err(error) if is_full(&error) => open_direct(&directory.join("lock")),
+        checked => checked,
+    };
     // What is left over is written again by the next check.
     let _ = std::fs::remove_file(&path);
     checked.map_err(|error| DirectIoRefused {
         directory: directory.to_owned(),
         error,
     })
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOSPC | libc::EDQUOT))
+}
+
+fn open_direct(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.read(true).custom_flags(libc::O_DIRECT);
+    options.open(path).map(drop)
 }
 
 fn write_and_read(path: &Path) -> io::Result<()> {

@@ -70,12 +70,9 @@ impl DataLock {
             }
             thread::sleep(ATTEMPT);
         }
-        let text = format!("{}\n", std::process::id());
-        let written = file
-            .set_len(0)
-            .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(text.as_bytes()));
-        written.map_err(failed)?;
+        // In the place of the former text, which needs no room. Without it the message to others lacks a pid, that is all.
+        let text = format!("{:<10}\n", std::process::id());
+        let _ = file.rewind().and_then(|()| file.write_all(text.as_bytes()));
         Ok(DataLock { file })
     }
 }

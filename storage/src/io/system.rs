@@ -3,9 +3,11 @@
 //! Always: paths are relative to the data directory; the file used last stays open, since recovery reads a file piece by piece.
 
 use crate::disk::{BlockingDisk, DirEntry, EntryKind};
+use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -144,6 +146,16 @@ impl BlockingDisk for SystemDisk {
         std::fs::rename(self.root.join(from), self.root.join(to))
     }
 
+    fn exchange(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.forget();
+        let (from, to) = (self.root.join(from), self.root.join(to));
+        match exchange(&from, &to) {
+            // There is nothing yet, or this file system has only renaming.
+            Err(error) if is_no_exchange(&error) => std::fs::rename(from, to),
+            outcome => outcome,
+        }
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.forget();
         or_absent(std::fs::remove_file(self.root.join(path))).map(drop)
@@ -158,6 +170,31 @@ impl BlockingDisk for SystemDisk {
 pub(super) fn sync_fs(descriptor: RawFd) -> io::Result<()> {
     // SAFETY: a plain system call on a descriptor that the caller holds.
     result(unsafe { libc::syncfs(descriptor) })
+}
+
+fn exchange(from: &Path, to: &Path) -> io::Result<()> {
+    let (from, to) = (c_path(from)?, c_path(to)?);
+    // SAFETY: both paths end in NUL and live through the call.
+    result(unsafe {
+        libc::renameat2(
+            libc::AT_FDCWD,
+            from.as_ptr(),
+            libc::AT_FDCWD,
+            to.as_ptr(),
+            libc::RENAME_EXCHANGE,
+        )
+    })
+}
+
+fn is_no_exchange(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::ENOENT | libc::EINVAL | libc::ENOSYS | libc::EOPNOTSUPP)
+    )
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    Ok(CString::new(path.as_os_str().as_bytes())?)
 }
 
 /// The outcome of a system call that returns 0 or -1.

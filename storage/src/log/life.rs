@@ -26,7 +26,7 @@ pub struct RetentionLimits {
 /// What retention asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Retention {
-    /// The new log start: the base of the first segment that stays, or the log's end.
+    /// The log start at least: the base of the first segment that stays, or the log's end.
     pub log_start: Offset,
     /// Whether the segment that grows is to go too: the log rolls first.
     pub roll: bool,
@@ -45,7 +45,8 @@ impl Layout {
             || !active.reaches(head.last_offset())
     }
 
-    /// Which segments are past their time or too many, from the oldest on; none that holds offsets at or above `up_to` (the high watermark).
+    /// Which segments are past their time, too many, or below the log start already, from the oldest on; none that holds offsets at
+    /// or above `up_to` (the high watermark).
     pub fn expired(
         &self,
         now: WallMs,
@@ -64,8 +65,9 @@ impl Layout {
                 .ms
                 .is_some_and(|ms| age_ms(held, now) > i64::try_from(ms).unwrap_or(i64::MAX));
             let by_size = surplus > 0 && surplus >= held.bytes;
+            let below = end <= self.log_start();
             let empty_last = next.is_none() && held.is_empty();
-            if end > up_to || empty_last || !(by_time || by_size) {
+            if end > up_to || empty_last || !(below || by_time || by_size) {
                 break;
             }
             surplus = surplus.saturating_sub(held.bytes);
@@ -74,7 +76,7 @@ impl Layout {
                 roll: next.is_none(),
             });
         }
-        retention.filter(|retention| retention.log_start > self.log_start() || retention.roll)
+        retention
     }
 }
 

@@ -4,7 +4,7 @@
 //! changes the layout. Logs keep their directories: a log's `home` is the shard that opened it.
 
 use super::node::sub_directories;
-use super::reader::io_at;
+use super::reader::{io_at, read_small};
 use super::settle::note_segment;
 use super::types::{
     Finding, Recovered, RecoveredLog, RecoveryConfig, RecoveryError, Report, Severity,
@@ -14,7 +14,7 @@ use crate::disk::{BLOCK_BYTES, BlockingDisk};
 use crate::format::{
     Checkpoint, CheckpointSlot, JournalFileState, Life, LogState, NODE_META, NodeMeta, Place,
     Producers, ProducersFile, SegmentFile, WindowAt, WindowBuilder, WindowHeader, checkpoint_path,
-    journal_path, log_dir, parse_journal, parse_shard_dir, segment_file, shard_dir, temporary,
+    journal_path, log_dir, parse_journal, parse_shard_dir, segment_file, shard_dir,
 };
 use crate::ids::{LeaderEpoch, LogNumber, ShardIndex};
 use bytes::Bytes;
@@ -207,9 +207,7 @@ impl Layout<'_> {
                     offset,
                     state,
                 };
-                let dir = log_dir(&log.path());
-                let name = segment_file(offset, SegmentFile::Producers);
-                self.replace(&dir.join(name), &file.encode())?;
+                self.keep_producers(&log_dir(&log.path()), &file)?;
                 Producers::File { offset, from }
             }
         };
@@ -220,6 +218,8 @@ impl Layout<'_> {
             home: log.home,
             life: Life::Live,
             suspect: log.suspect,
+            // What lies behind the end in its last block was cut away, and stays there.
+            barred: true,
             metadata_index: log.metadata_index,
             log_start: log.log_start,
             high_watermark: log.high_watermark,
@@ -231,6 +231,23 @@ impl Layout<'_> {
             damage: log.damage.clone(),
             producers,
         })
+    }
+
+    /// ORDER: one that is there already is left alone, a checkpoint may name it; another is synced before one does.
+    fn keep_producers(&self, dir: &Path, file: &ProducersFile<'_>) -> Result<(), RecoveryError> {
+        let path = dir.join(segment_file(file.offset, SegmentFile::Producers));
+        let bytes = file.encode();
+        let known = read_small(self.disk, &path, bytes.len() as u64)?;
+        if known.is_some_and(|known| known == bytes) {
+            return Ok(());
+        }
+        let write = || {
+            self.disk.set_length(&path, 0)?;
+            self.disk.write(&path, 0, &bytes)?;
+            self.disk.sync_data(&path)?;
+            self.disk.sync_dir(dir)
+        };
+        write().map_err(|error| io_at(&path, error))
     }
 
     /// A shard that goes on: its journal stays, nothing in it is needed any more.
@@ -349,20 +366,9 @@ impl Layout<'_> {
     }
 
     fn commit(&self, meta: &NodeMeta) -> Result<(), RecoveryError> {
-        self.replace(Path::new(NODE_META), &meta.encode())
-    }
-
-    /// ORDER: written under another name and synced -> renamed -> directory synced: a crash leaves the old file or the new one.
-    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), RecoveryError> {
-        let written = temporary(path);
-        let write = || {
-            self.disk.set_length(&written, 0)?;
-            self.disk.write(&written, 0, bytes)?;
-            self.disk.sync_data(&written)?;
-            self.disk.rename(&written, path)?;
-            self.disk.sync_dir(path.parent().unwrap_or(Path::new("")))
-        };
-        write().map_err(|error| io_at(path, error))
+        let path = Path::new(NODE_META);
+        let replaced = self.disk.replace(path, &meta.encode());
+        replaced.map_err(|error| io_at(path, error))
     }
 }
 

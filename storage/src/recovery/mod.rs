@@ -23,7 +23,7 @@ mod verify;
 pub use dump::{Item, dump};
 pub use node::recover;
 pub use types::{
-    Finding, PlacedHead, Recovered, RecoveredCheckpoint, RecoveredJournal, RecoveredLog,
-    RecoveredNode, RecoveryConfig, RecoveryError, Report, Severity, Unflushed,
+    DroppedLog, Finding, PlacedHead, Recovered, RecoveredCheckpoint, RecoveredJournal,
+    RecoveredLog, RecoveredNode, RecoveryConfig, RecoveryError, Report, Severity, Unflushed,
 };
 pub use verify::{Verification, verify};

@@ -9,8 +9,8 @@ use super::segments::Segments;
 use super::settle::{Next, Settled, Settling, Tidy};
 use super::shard::{ReplayedShard, newest_checkpoint};
 use super::types::{
-    Finding, Recovered, RecoveredCheckpoint, RecoveredLog, RecoveredNode, RecoveryConfig,
-    RecoveryError, Report, Severity,
+    DroppedLog, Finding, Recovered, RecoveredCheckpoint, RecoveredLog, RecoveredNode,
+    RecoveryConfig, RecoveryError, Report, Severity,
 };
 use super::verdict::{RunHeader, Said, VerdictWriter};
 use crate::disk::{BlockingDisk, EntryKind};
@@ -159,7 +159,7 @@ impl<'a> Replay<'a> {
                 },
                 journal: writer.finish(),
                 logs,
-                dropped: self.dropped(index, &known, report),
+                dropped: self.dropped(index, &known, report)?,
             });
         }
         self.tidy(tidy)?;
@@ -221,7 +221,7 @@ impl<'a> Replay<'a> {
         index: usize,
         known: &BTreeSet<LogPath>,
         report: &mut Report,
-    ) -> Vec<LogPath> {
+    ) -> Result<Vec<DroppedLog>, RecoveryError> {
         let shard = &self.shards[index];
         let gapped = self.shards.iter().any(|shard| shard.gapped);
         let there = |path: &&LogPath| self.directories.contains(*path);
@@ -246,7 +246,15 @@ impl<'a> Replay<'a> {
                         .into(),
             });
         }
-        dropped
+        let dropped = dropped.into_iter().map(|path| self.dropped_log(path));
+        dropped.collect()
+    }
+
+    fn dropped_log(&self, path: LogPath) -> Result<DroppedLog, RecoveryError> {
+        let dir = log_dir(&path);
+        let entries = self.disk.list(&dir).map_err(|error| io_at(&dir, error))?;
+        let files = entries.into_iter().map(|entry| entry.name).collect();
+        Ok(DroppedLog { path, files })
     }
 
     /// Removes and renames files, and makes that durable.

@@ -8,6 +8,7 @@ use crate::format::{
 };
 use crate::ids::{LeaderEpoch, Offset, ShardIndex};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// What an append did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,10 +30,10 @@ pub(super) struct Replayed {
     pub(super) gaps: Vec<DamagedRange>,
     /// Offsets the log was cut to: they explain files behind them.
     pub(super) cuts: Vec<Offset>,
+    /// Segments whose end the journal tells: what follows in the file is not of the log.
+    pub(super) sealed: BTreeMap<Offset, u64>,
     /// Up to where the checkpoint knew the segments.
     pub(super) known: Place,
-    /// It was cut and no epoch was begun since: what lies behind its end was cut away, whatever its epoch.
-    pub(super) barred: bool,
     /// What the journal holds of it did not link.
     pub(super) unlinked: bool,
     /// It was replaced on another shard; its drop is not in the journal yet.
@@ -44,7 +45,10 @@ pub(super) struct Replayed {
 impl Replayed {
     /// A log as a checkpoint has it, with what the windows from R to C hold of it.
     pub(super) fn from_checkpoint(state: LogState, before: Before) -> Replayed {
+        let full = state.segments.iter();
+        let full = full.filter(|segment| segment.base < state.synced_end.segment);
         let mut log = Replayed {
+            sealed: full.map(|segment| (segment.base, segment.bytes)).collect(),
             known: state.synced_end,
             marked: state.synced_end,
             pieces: before.pieces,
@@ -52,7 +56,6 @@ impl Replayed {
             state,
             gaps: Vec::new(),
             cuts: Vec::new(),
-            barred: false,
             unlinked: false,
             drop_due: false,
         };
@@ -96,13 +99,13 @@ impl Replayed {
     /// A new log.
     pub(super) fn opened(open: Open, home: ShardIndex) -> Replayed {
         Replayed {
+            sealed: BTreeMap::new(),
             known: open.start,
             marked: open.start,
             pieces: Pieces::default(),
             image: None,
             gaps: Vec::new(),
             cuts: Vec::new(),
-            barred: false,
             unlinked: false,
             drop_due: false,
             state: LogState {
@@ -112,6 +115,7 @@ impl Replayed {
                 home,
                 life: Life::Live,
                 suspect: false,
+                barred: false,
                 metadata_index: open.metadata_index,
                 log_start: open.log_start,
                 high_watermark: open.log_start,
@@ -158,8 +162,12 @@ impl Replayed {
 
     pub(super) fn mark(&mut self, place: Place) {
         let state = &mut self.state;
-        if place.offset < state.synced_end.offset {
+        let before = state.synced_end;
+        if place.offset < before.offset {
             return;
+        }
+        if place.offset == before.offset && place.segment > before.segment {
+            self.sealed.insert(before.segment, before.position);
         }
         state.synced_end = place;
         self.marked = place;
@@ -176,7 +184,7 @@ impl Replayed {
         self.cuts.push(place.offset);
         let state = &mut self.state;
         state.epochs.retain(|epoch| epoch.start < place.offset);
-        self.barred = true;
+        state.barred = true;
         if place.offset > state.durable_end.offset {
             // It cut what the journal never held.
             return;
@@ -188,6 +196,7 @@ impl Replayed {
             }
         }
         state.high_watermark = state.high_watermark.min(place.offset);
+        self.sealed.retain(|segment, _| *segment < place.segment);
         state
             .segments
             .retain(|segment| segment.base <= place.segment);
@@ -210,7 +219,7 @@ impl Replayed {
     }
 
     pub(super) fn epoch(&mut self, epoch: EpochStart) {
-        self.barred = false;
+        self.state.barred = false;
         let epochs = &mut self.state.epochs;
         if epochs.last().is_some_and(|last| last.epoch == epoch.epoch) {
             return;

@@ -139,7 +139,7 @@ impl<'a, 'r> Settling<'a, 'r> {
         let mut at = self.log.state.synced_end;
         loop {
             let below_end = at.offset < self.log.state.durable_end.offset;
-            if !below_end && self.log.barred {
+            if !below_end && self.log.state.barred {
                 return Ok(at);
             }
             if let Some(next) = self.step(&at)? {
@@ -418,7 +418,10 @@ impl<'a, 'r> Settling<'a, 'r> {
     }
 
     fn survey_step(&mut self, at: Place, to: &Place) -> Result<Place, RecoveryError> {
-        let found = self.segments.head(at.segment, at.position)?;
+        let found = match self.log.sealed.get(&at.segment) {
+            Some(end) if at.position >= *end => Found::Nothing,
+            _ => self.segments.head(at.segment, at.position)?,
+        };
         if let Found::Batch(head) = found
             && head.base_offset >= at.offset
             && head.end_offset() <= to.offset
@@ -487,9 +490,9 @@ impl<'a, 'r> Settling<'a, 'r> {
         for base in bases {
             let path = self.segments.path(base);
             let state = &self.log.state;
-            let below = self.segments.after(base).is_some_and(|next| {
-                next <= state.log_start && next <= synced.segment && base < synced.segment
-            });
+            // A segment that is still empty may have no file: the log goes on in it all the same.
+            let next = self.segments.after(base).unwrap_or(synced.segment);
+            let below = next.min(synced.segment) <= state.log_start && base < synced.segment;
             let listed = state.segments.iter().any(|segment| segment.base == base);
             let damaged = state
                 .damage

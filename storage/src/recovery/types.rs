@@ -64,9 +64,18 @@ pub struct Recovered {
     pub journal: RecoveredJournal,
     /// Every living log, by number.
     pub logs: Vec<RecoveredLog>,
-    /// Directories of dropped logs that may still be there: to be removed in the background, and kept in the checkpoint as
-    /// dropped until they are gone.
-    pub dropped: Vec<LogPath>,
+    /// Dropped logs whose directories are still there: to be removed in the background, and kept in the checkpoint as dropped
+    /// until they are gone.
+    pub dropped: Vec<DroppedLog>,
+}
+
+/// A dropped log of which only the directory is left.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct DroppedLog {
+    /// What names its directory.
+    pub path: LogPath,
+    /// The names of the files in it.
+    pub files: Vec<PathBuf>,
 }
 
 /// The newest checkpoint of a shard.

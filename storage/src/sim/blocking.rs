@@ -133,6 +133,13 @@ impl BlockingDisk for SimDisk {
         self.call(|state| state.rename(from, to))
     }
 
+    fn exchange(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.call(|state| match state.names.node(to) {
+            Some(_) => state.exchange(from, to),
+            None => state.rename(from, to),
+        })
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         self.call(|state| {
             state.remove(path);

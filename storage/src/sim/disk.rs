@@ -196,6 +196,11 @@ impl SimDisk {
             .collect()
     }
 
+    /// All directories.
+    pub fn directories(&self) -> Vec<std::path::PathBuf> {
+        self.state.borrow().names.directories()
+    }
+
     /// A file's bytes; `None` where it is absent or cannot be read.
     pub fn contents(&self, path: &Path) -> Option<Bytes> {
         let state = self.state.borrow();
@@ -401,6 +406,17 @@ impl State {
             let moved = to.join(path.strip_prefix(from).map_err(|_| libc::EINVAL)?);
             sets.extend([(path, None), (moved, Some(inside))]);
         }
+        self.names.change(self.moment, sets);
+        Ok(())
+    }
+
+    pub(super) fn exchange(&mut self, one: &Path, other: &Path) -> Result<(), i32> {
+        let first = self.names.node(one).ok_or(libc::ENOENT)?;
+        let second = self.names.node(other).ok_or(libc::ENOENT)?;
+        let sets = vec![
+            (one.to_path_buf(), Some(second)),
+            (other.to_path_buf(), Some(first)),
+        ];
         self.names.change(self.moment, sets);
         Ok(())
     }

@@ -78,6 +78,13 @@ impl Names {
         self.current.iter().filter_map(file).collect()
     }
 
+    /// Every directory there is now.
+    pub fn directories(&self) -> Vec<PathBuf> {
+        let directories = self.current.iter();
+        let directories = directories.filter(|(_, node)| **node == Node::Directory);
+        directories.map(|(path, _)| path.clone()).collect()
+    }
+
     /// True if some directory above a path is missing.
     pub fn is_orphan(&self, path: &Path) -> bool {
         self.node(path.parent().unwrap_or(Path::new(""))) != Some(Node::Directory)

@@ -73,7 +73,7 @@ impl Store {
         let mut states: Vec<LogState> = slots
             .filter_map(|slot| self.log_state(slot, settled))
             .collect();
-        states.extend(self.journal.dropped.iter().map(gone));
+        states.extend(self.leftovers.paths().map(gone));
         states.sort_unstable_by_key(|state| state.log);
         states
     }
@@ -93,6 +93,7 @@ impl Store {
                 Life::Live
             },
             suspect: log.suspect,
+            barred: view.barred,
             metadata_index: log.metadata_index,
             log_start: view.log_start,
             high_watermark: log.high_watermark.min(view.durable_end.offset),
@@ -181,6 +182,7 @@ fn gone(path: &LogPath) -> LogState {
         home: path.home,
         life: Life::Dropped,
         suspect: false,
+        barred: false,
         metadata_index: Default::default(),
         log_start: Offset(0),
         high_watermark: Offset(0),

@@ -11,8 +11,8 @@ use crate::cache::Cache;
 use crate::commit::{JournalSeed, LogSeed, LogSlot, Planned, Run, WindowPlan};
 use crate::disk::{BLOCK_BYTES, Caching, DiskOp, FileSlot, OpenMode, WriteSync};
 use crate::format::{
-    Append, Entry, EpochStart, Image, JournalFileState, LogPath, Open, Place, WindowBuilder,
-    WindowHeader, journal_path, log_dir, shard_dir,
+    Append, Entry, EpochStart, Image, JournalFileState, Open, Place, WindowBuilder, WindowHeader,
+    journal_path, log_dir, shard_dir,
 };
 use crate::ids::{LogNumber, Now, ShardIndex};
 use crate::log::{Epochs, Layout, Segment, SegmentIndex};
@@ -36,8 +36,6 @@ pub(super) struct Journal {
     slots: BTreeMap<u32, FileSlot>,
     /// Files whose `Open` has not completed: no window leaves before.
     pub(super) opening: usize,
-    /// Logs that are dropped and whose directories recovery found.
-    pub(super) dropped: Vec<LogPath>,
 }
 
 impl Journal {
@@ -51,7 +49,6 @@ impl Journal {
             files: recovered.journal.files.clone(),
             slots: BTreeMap::new(),
             opening: 0,
-            dropped: recovered.dropped.clone(),
         }
     }
 

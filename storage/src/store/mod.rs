@@ -11,6 +11,7 @@ mod blocks;
 mod checkpoint;
 mod files;
 mod journal;
+mod leftovers;
 mod log_state;
 mod ops;
 mod pump;

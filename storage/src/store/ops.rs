@@ -52,6 +52,10 @@ pub(super) enum JobEnd {
     JournalFile(u32),
     /// What there was of a journal file that could not be made is gone.
     JournalFileUnmade(u32, FileSlot),
+    /// The directory of a log that was dropped before this start is gone.
+    LeftoverRemoved(LogNumber),
+    /// So is the one above it, if it was empty.
+    TopicRemoved,
     /// The checkpoint is durable and its file is closed; the one before it.
     Checkpoint(FileSlot, RecoveredCheckpoint),
 }

@@ -240,7 +240,7 @@ impl Store {
     /// Lets segments below the log start go.
     ///
     /// ORDER: only a durable log start lets them go, and only when a restart looks for the end of what is flushed behind them.
-    fn unlink_expired(&mut self, slot: LogSlot) {
+    pub(super) fn unlink_expired(&mut self, slot: LogSlot) {
         let log = self.log_mut(slot);
         let log_start = log.log_start_told;
         if log.dropped || log.layout.log_start() != log_start {
@@ -326,6 +326,8 @@ impl Store {
                 self.files.closed(slot);
                 self.checkpoint_written();
             }
+            Some(JobEnd::LeftoverRemoved(log)) => self.leftover_removed(log),
+            Some(JobEnd::TopicRemoved) => self.remove_leftover(),
         }
     }
 
@@ -335,6 +337,8 @@ impl Store {
                 self.task_failed(slot, error);
                 self.next_task(slot);
             }
+            // It stays in the checkpoint as dropped: the next start tries again.
+            Some(JobEnd::LeftoverRemoved(_) | JobEnd::TopicRemoved) => self.remove_leftover(),
             Some(JobEnd::JournalFile(file)) if is_shortage(error) => self.journal_file_failed(file),
             Some(JobEnd::Checkpoint(file, before)) if error.errno == libc::ENOSPC => {
                 self.checkpoint_failed(file, before);

@@ -3,6 +3,7 @@
 use super::blocks::{Block, Blocks, COLD_BYTES};
 use super::files::FileSlots;
 use super::journal::Journal;
+use super::leftovers::Leftovers;
 use super::log_state::LogState;
 use super::ops::Ops;
 use super::rest::{Rest, SharedSync};
@@ -32,6 +33,7 @@ pub struct Store {
     pub(super) commit: Commit,
     pub(super) cache: Cache,
     pub(super) journal: Journal,
+    pub(super) leftovers: Leftovers,
     pub(super) logs: Vec<Option<LogState>>,
     pub(super) by_number: HashMap<LogNumber, LogSlot>,
     pub(super) next_log: LogNumber,
@@ -68,6 +70,7 @@ impl Store {
                 free_bytes: (config.clean_bytes_max / 4) as usize,
             }),
             journal: Journal::new(&recovered),
+            leftovers: Leftovers::new(&recovered.dropped),
             logs: Vec::new(),
             by_number: HashMap::new(),
             next_log: recovered.next_log,
@@ -83,6 +86,7 @@ impl Store {
         };
         store.open_journal(&recovered);
         store.adopt(recovered);
+        store.remove_leftover();
         store
     }
 
@@ -175,7 +179,12 @@ impl Store {
 
     fn refusal(&self, slot: LogSlot, bytes: usize) -> Option<AppendRefused> {
         let log = self.log(slot);
+        let end = &log.end;
+        let stale = log.fresh_end
+            && self.commit.cut_waits(slot)
+            && !self.cache.continues(log.number, end.segment, end.position);
         let taken = log.cutting.is_none()
+            && !stale
             && self.commit.admits(bytes as u64)
             && self.cache.admits(log.number, bytes);
         (!taken).then_some(AppendRefused::NoSpace)
@@ -240,7 +249,8 @@ impl Store {
             .cache
             .continues(state.number, state.end.segment, state.end.position);
         // ORDER: behind a cut or a restart stale bytes may follow in the block that the log ends in; the first batch has that block
-        // written again before a restart looks for the end of the segment in it.
+        // written again before a restart looks for the end of the segment in it. Where it goes elsewhere all the same, a mark says
+        // where the segment ends.
         let partial = state.fresh_end && !state.end.position.is_multiple_of(BLOCK_BYTES as u64);
         let beyond = !state.layout.active().reaches(head.last_offset());
         if !empty && (lost || beyond || (!partial && (full || state.roll_next))) {
@@ -251,6 +261,9 @@ impl Store {
                 position: 0,
                 ..state.end
             };
+            if partial && self.commit.may_step(slot) {
+                self.commit.step_over(slot, state.end);
+            }
         }
     }
 
@@ -415,6 +428,7 @@ impl Store {
     /// Flushes and checkpoints everything; `idle` tells when that is done. No append may follow.
     pub fn stop(&mut self, now: Now) {
         self.now = now;
+        self.leftovers.stop();
         self.commit.stop();
     }
 

@@ -13,7 +13,7 @@ use crate::disk::{BLOCK_BYTES, Caching, DiskError, DiskOp, FileSlot, OpenMode};
 use crate::format::Place;
 use crate::ids::Offset;
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// The first reservation of a segment.
@@ -303,17 +303,13 @@ impl Store {
     fn remove_steps(&mut self, slot: LogSlot) -> VecDeque<DiskOp> {
         let segments: Vec<Offset> = self.log(slot).files.keys().copied().collect();
         let mut steps = self.unlink_steps(slot, &segments);
-        let directory = self.log(slot).directory.clone();
-        let topic = directory
-            .parent()
-            .expect("a log lies in its topic")
-            .to_path_buf();
-        if self.log(slot).directory_durable || !steps.is_empty() {
-            let gone = |path: &PathBuf| DiskOp::RemoveDir { path: shared(path) };
-            steps.push_back(gone(&directory));
-            let mut others = self.logs.iter().flatten();
-            if !others.any(|other| !other.dropped && other.directory.parent() == Some(&topic)) {
-                steps.push_back(gone(&topic));
+        let log = self.log(slot);
+        if log.directory_durable || !steps.is_empty() {
+            let gone = |path: &Path| DiskOp::RemoveDir { path: shared(path) };
+            steps.push_back(gone(&log.directory));
+            if !self.is_lived_in(&log.path) {
+                let topic = log.directory.parent();
+                steps.push_back(gone(topic.expect("a log lies in its topic")));
             }
         }
         steps

@@ -405,6 +405,60 @@ fn retention_by_size_removes_the_oldest_segments_below_the_high_watermark() {
     ));
 }
 
+fn segments_of(rig: &Rig) -> usize {
+    let files = rig.disk.paths();
+    let segment = |path: &&std::path::PathBuf| path.extension().is_some_and(|kind| kind == "log");
+    files.iter().filter(segment).count()
+}
+
+#[test]
+fn a_quiet_log_lets_its_last_segment_go_and_takes_appends_in_the_next() {
+    let mut rig = Rig::new(4);
+    let config = LogConfig {
+        retention_ms: Some(60_000),
+        ..small_segments()
+    };
+    let log = rig.open(1, config);
+    for _ in 0..20 {
+        rig.append(log, 9_000);
+        rig.work(10);
+    }
+    let end = rig.store.log_end(log).expect("it is open");
+    rig.store.set_high_watermark(log, end);
+    rig.work(3_000);
+    rig.now.wall.0 += 61_000;
+    rig.work(30_000);
+    assert_eq!(rig.starts.get(&log), Some(&end));
+    assert_eq!(segments_of(&rig), 0);
+    assert_eq!(rig.store.log_bytes(log), Some(0));
+    for _ in 0..20 {
+        rig.append(log, 9_000);
+        rig.work(10);
+    }
+    rig.work(1_000);
+    assert_eq!(
+        rig.durable[&log],
+        rig.store.log_end(log).expect("it is open")
+    );
+    assert_eq!(rig.read_all(log, end, 30_000).len(), 20);
+    rig.stop();
+}
+
+#[test]
+fn segments_below_a_log_start_that_was_asked_for_go_in_a_quiet_log() {
+    let mut rig = Rig::new(4);
+    let log = rig.open(1, small_segments());
+    for _ in 0..20 {
+        rig.append(log, 9_000);
+        rig.work(10);
+    }
+    let end = rig.store.log_end(log).expect("it is open");
+    rig.store.set_high_watermark(log, end);
+    rig.store.set_log_start(rig.now, log, end);
+    rig.work(30_000);
+    assert_eq!(segments_of(&rig), 0);
+}
+
 #[test]
 fn an_idle_shard_flushes_and_gives_its_memory_back() {
     let mut rig = Rig::new(6);

@@ -72,7 +72,7 @@ impl World {
         if tracing() {
             eprintln!("{} look at a {crash:?}", self.steps);
         }
-        let (first, _) = self.fall(&mut disk, crash, &mut rng);
+        let first = self.fall(&mut disk, crash, &mut rng);
         let found = self.verify(&disk, &first);
         // Again, behind another crash: the same logs.
         if rng.percent(30) {
@@ -81,10 +81,9 @@ impl World {
             } else {
                 Crash::PowerCut
             };
-            let (second, relaid) = self.fall(&mut disk, crash, &mut rng);
+            let second = self.fall(&mut disk, crash, &mut rng);
             let again = self.verify(&disk, &second);
-            // A new layout begins with a checkpoint, which does not know what was cut: it may come back, as `survives` allows.
-            if found != again && !relaid {
+            if found != again {
                 self.fail(&format!(
                     "recovery is not idempotent: {found:?}, then {again:?}"
                 ));
@@ -94,8 +93,8 @@ impl World {
         self.crash_points += 1;
     }
 
-    /// Lets the process or the power fail and recovers; tells whether logs were dealt to another number of shards.
-    fn fall(&self, disk: &mut SimDisk, crash: Crash, rng: &mut SimRng) -> (Recovered, bool) {
+    /// Lets the process or the power fail and recovers.
+    fn fall(&self, disk: &mut SimDisk, crash: Crash, rng: &mut SimRng) -> Recovered {
         match crash {
             Crash::Kill => disk.kill(rng),
             Crash::PowerCut => disk.power_cut(rng),
@@ -113,8 +112,7 @@ impl World {
                 false => disk.power_cut(rng),
             }
         }
-        let relaid = rng.percent(5);
-        if relaid {
+        if rng.percent(5) {
             // Another number of shards, and back; the process may die on the way.
             let calls = rng.percent(70).then(|| rng.below(400));
             disk.limit_blocking_calls(calls);
@@ -128,7 +126,7 @@ impl World {
                 false => disk.power_cut(rng),
             }
         }
-        (recovered(disk), relaid)
+        recovered(disk)
     }
 
     /// Compares what was recovered with the reference, which takes it as its new beginning.
@@ -201,7 +199,7 @@ impl World {
         let mut disk = std::mem::take(&mut self.disk);
         let mut rng = self.rng.fork();
         disk.limit_capacity(None);
-        let (left, _) = self.fall(&mut disk, crash, &mut rng);
+        let left = self.fall(&mut disk, crash, &mut rng);
         let found = self.verify(&disk, &left);
         let all: Vec<LogNumber> = self.logs.keys().copied().collect();
         for number in all {
@@ -314,8 +312,8 @@ fn contents(disk: &SimDisk, log: &recovery::RecoveredLog) -> Result<Vec<Sent>, S
             .find(|epoch| epoch.start <= sent.base);
         if epoch.is_none_or(|epoch| epoch.epoch != sent.epoch) {
             return Err(format!(
-                "log {}: {sent:?} is not of its epochs {:?}",
-                log.log, log.epochs
+                "log {}: {sent:?} is not of its epochs {:?}; segments {:?} up to {:?}",
+                log.log, log.epochs, log.segments, log.synced_end
             ));
         }
     }

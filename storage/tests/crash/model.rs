@@ -40,10 +40,6 @@ pub struct ModelLog {
     pub settled: Vec<Sent>,
     /// What followed, in order; any beginning of it may have survived.
     pub acts: Vec<Act>,
-    /// Nothing was settled behind the last cut or crash.
-    pub cut_behind: bool,
-    /// Everything that was ever sent to it.
-    pub ever: Vec<Sent>,
     pub log_start_told: Offset,
     pub log_start_asked: Offset,
     pub epoch: LeaderEpoch,
@@ -78,8 +74,6 @@ impl ModelLog {
             life: Life::Opening,
             settled: Vec::new(),
             acts: Vec::new(),
-            cut_behind: false,
-            ever: Vec::new(),
             log_start_told: start,
             log_start_asked: start,
             epoch: LeaderEpoch(0),
@@ -121,7 +115,6 @@ impl ModelLog {
             for act in std::mem::replace(&mut self.acts, later) {
                 apply(&mut self.settled, &act);
             }
-            self.cut_behind = false;
             return;
         }
         // A truncation was durable: its place is the end of what was settled before.
@@ -131,32 +124,7 @@ impl ModelLog {
             for act in std::mem::replace(&mut self.acts, later) {
                 apply(&mut self.settled, &act);
             }
-            self.cut_behind = true;
         }
-    }
-
-    /// Whether what was found is this, just cut, and behind it bytes that were cut now or before: as long as nothing is appended
-    /// behind a cut, what lies there in the segment may come back, but only under the epoch that the log then ends in.
-    fn comes_back(&self, batches: &[Sent], found: &[Sent], log_start: Offset, end: Offset) -> bool {
-        let kept: Vec<Sent> = batches
-            .iter()
-            .copied()
-            .filter(|sent| sent.end > log_start)
-            .collect();
-        let Some(back) = found
-            .strip_prefix(&kept[..])
-            .filter(|back| !back.is_empty())
-        else {
-            return false;
-        };
-        let mut at = batches.last().map_or(self.start, |sent| sent.end);
-        let epoch = batches.last().map(|sent| sent.epoch);
-        let links = back.iter().all(|sent| {
-            let links = sent.base >= at && Some(sent.epoch) == epoch && self.ever.contains(sent);
-            at = sent.end;
-            links
-        });
-        links && at == end
     }
 
     /// Checks what a crash left, above the log start it left. Takes it as the new beginning.
@@ -185,27 +153,19 @@ impl ModelLog {
             let ends = batches.last().map_or(start, |sent| sent.end);
             shown(batches) == found && (ends == end || found.is_empty())
         };
-        let mut cut = self.cut_behind;
         let mut acts = self.acts.iter();
         let survived = loop {
             if same(&batches) {
-                break true;
-            }
-            if cut && self.comes_back(&batches, found, log_start, end) {
-                batches.retain(|sent| sent.end <= log_start);
-                batches.extend(found);
                 break true;
             }
             let Some(act) = acts.next() else {
                 break false;
             };
             apply(&mut batches, act);
-            cut = matches!(act, Act::Truncate(_));
         };
         if survived {
             self.settled = batches;
             self.acts.clear();
-            self.cut_behind = true;
             return Ok(());
         }
         Err(format!(

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use millstream_storage::batch::{BatchBuilder, BatchHead, BatchHeader, Stamp};
 use millstream_storage::commit::CommitConfig;
 use millstream_storage::disk::DiskOp;
+use millstream_storage::format::parse_log_dir;
 use millstream_storage::ids::{
     LogNumber, MetadataIndex, NodeId, Now, Offset, PartitionIndex, ShardIndex, Tick, TopicId,
     WallMs,
@@ -15,10 +16,13 @@ use millstream_storage::store::{
     Acknowledge, LogConfig, OpenLog, Read, Store, StoreConfig, StoreEffect,
 };
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::OnceLock;
 
 pub const NODE: NodeId = NodeId(1);
 const SHARD: ShardIndex = ShardIndex(0);
+/// Some logs keep what is younger.
+const HOUR_MS: u64 = 3_600_000;
 
 pub struct World {
     pub crash_points: u64,
@@ -33,6 +37,8 @@ pub struct World {
     pub now: Now,
     pub reads: BTreeMap<u64, LogNumber>,
     pub next_record: u64,
+    /// So many steps nothing is asked of the shard.
+    calm: u64,
     /// An operation failed, and the store said that the process must end.
     pub doomed: bool,
 }
@@ -76,6 +82,7 @@ pub fn log_config(log: LogNumber) -> LogConfig {
             false => Acknowledge::Durable,
         },
         retention_bytes: expires(log).then_some(50 << 10),
+        retention_ms: (log.0 % 8 == 7).then_some(HOUR_MS),
         ..LogConfig::default()
     }
 }
@@ -125,6 +132,7 @@ impl World {
             now,
             reads: BTreeMap::new(),
             next_record: 0,
+            calm: 0,
             doomed: false,
         };
         for _ in 0..3 {
@@ -139,7 +147,13 @@ impl World {
 
     pub fn step(&mut self) {
         self.steps += 1;
-        match self.rng.below(100) {
+        let chosen = match self.calm {
+            0 => self.rng.below(100),
+            // Nothing is asked of the shard, and what it does by itself goes on.
+            _ => self.rng.range(40, 100),
+        };
+        self.calm = self.calm.saturating_sub(1);
+        match chosen {
             0..30 => self.append(),
             30..33 => self.truncate(),
             33..34 => self.open(),
@@ -163,7 +177,7 @@ impl World {
     /// Time for retention, a disk that is full for a while, an operation that fails.
     fn trouble(&mut self) {
         match self.rng.below(10) {
-            0..4 => self.now.tick.0 += 1_000_000_000,
+            0..4 => self.pass_time(),
             4..6 => {
                 let more = self.rng.below(200 << 10);
                 let capacity = self.disk.used_bytes() + more;
@@ -171,13 +185,27 @@ impl World {
             }
             6..9 => self.disk.limit_capacity(None),
             _ => {
-                use OpKind::{Open, Remove, Reserve, Sync, Write};
+                use OpKind::{Open, Read, Remove, Reserve, Sync, Write};
                 let fault = Fault {
-                    kind: [Open, Remove, Reserve, Sync, Write][self.rng.index(5)],
+                    kind: [Open, Read, Remove, Reserve, Sync, Write][self.rng.index(6)],
                     after: self.rng.below(20),
                     errno: [libc::EIO, libc::ENOSPC][self.rng.index(2)],
                 };
                 self.disk.inject(fault);
+            }
+        }
+    }
+
+    /// An hour goes by, in which everything came to be replicated; the next few steps are calm.
+    fn pass_time(&mut self) {
+        // A sync of the file system that is under way takes too long: from then on files are synced one by one.
+        self.now.tick.0 += 1_100_000_000;
+        self.now.wall.0 += HOUR_MS as i64;
+        self.calm = self.rng.below(100);
+        for log in self.logs.values_mut().filter(|log| log.expires) {
+            if let Some(durable) = self.store.durable(log.number) {
+                log.log_start_asked = log.log_start_asked.max(durable);
+                self.store.set_high_watermark(log.number, durable);
             }
         }
     }
@@ -256,7 +284,6 @@ impl World {
             eprintln!("{} append {number} {sent:?}", self.steps);
         }
         log.acts.push(Act::Append(sent));
-        log.ever.push(sent);
         let taken = self.store.append(self.now, number, &batch, stamp);
         taken.expect("it was admitted");
     }
@@ -393,6 +420,7 @@ impl World {
                 self.reads.insert(ticket.0, number);
             }
             Read::OutOfRange if self.store.log_end(number).is_none() => {}
+            Read::Damaged if self.disk.has_failed() => {}
             other => self.fail(&format!("log {number} from {from}: {other:?}")),
         }
     }
@@ -481,6 +509,7 @@ impl World {
                     match read {
                         Read::Ready { data, end } => self.shown(number, None, &data, end),
                         Read::OutOfRange => {}
+                        Read::Damaged if self.disk.has_failed() => {}
                         other => self.fail(&format!("log {number}: {other:?}")),
                     }
                 }
@@ -502,9 +531,29 @@ impl World {
         }
     }
 
+    /// Behind a start the directories of dropped logs go, and those of no others.
+    fn tidy_up(&mut self) {
+        self.pump();
+        while self.disk.pending() > 0 {
+            self.complete_one();
+            self.pump();
+        }
+        for path in self.disk.directories() {
+            let name = path
+                .file_name()
+                .and_then(|name| parse_log_dir(Path::new(name)));
+            if let Some((_, number)) = name
+                && !self.logs.contains_key(&number)
+            {
+                self.fail(&format!("{} is left over", path.display()));
+            }
+        }
+    }
+
     /// Without crashes everything becomes durable and the shard comes to rest; then nothing is lost at all.
     pub fn settle(&mut self) {
         self.disk.limit_capacity(None);
+        self.tidy_up();
         self.store.stop(self.now);
         for _ in 0..200_000 {
             self.now.tick.0 += 1_000_000;

@@ -20,7 +20,8 @@
 //! only vouches, and is written when the log has been quiet for a while. In the frames no later one vouches for, torn and rotten
 //! cannot be told apart.
 //! Behind the block of the last frame a file is zero: recovery writes the zeros back over a torn end.
-//! vote and snapshot are written under another name (`.tmp`), synced, renamed, and the directory synced.
+//! vote and snapshot are written under another name (`.tmp`), synced, renamed, and the directory synced. The vote changes names with
+//! the one before it, which stays as `vote.tmp`: the next one needs no room.
 
 use crate::machine::image::Entry;
 use millstream_storage::disk::BLOCK_BYTES;
@@ -246,6 +247,8 @@ pub enum FileKind {
     Log(MetadataIndex),
     /// The image as of an index.
     Snapshot(MetadataIndex),
+    /// What the vote was before, or is being replaced with: the next vote is written over it.
+    SpareVote,
     /// Something that was being written when a process ended.
     Temporary,
 }
@@ -254,6 +257,9 @@ impl FileKind {
     /// The kind of a name; `None` for names that are not the quorum's.
     pub fn of(name: &Path) -> Option<FileKind> {
         let name = name.to_str()?;
+        if name == "vote.tmp" {
+            return Some(FileKind::SpareVote);
+        }
         if name.ends_with(".tmp") {
             return Some(FileKind::Temporary);
         }

@@ -234,7 +234,7 @@ impl Recoverer<'_> {
                 Some(FileKind::Log(first)) => files.logs.push(first),
                 Some(FileKind::Snapshot(index)) => files.snapshots.push(index),
                 Some(FileKind::Temporary) => files.temporary.push(self.directory.join(entry.name)),
-                None => {}
+                Some(FileKind::SpareVote) | None => {}
             }
         }
         files.logs.sort();
@@ -438,12 +438,7 @@ impl Recoverer<'_> {
         let candidate = me.id;
         let vote = Vote { term, candidate };
         let path = self.directory.join("vote");
-        let temporary = self.directory.join("vote.tmp");
-        self.io(&temporary, self.disk.set_length(&temporary, 0))?;
-        self.io(&temporary, self.disk.write(&temporary, 0, &vote.encode()))?;
-        self.io(&temporary, self.disk.sync_data(&temporary))?;
-        self.io(&path, self.disk.rename(&temporary, &path))?;
-        self.io(self.directory, self.disk.sync_dir(self.directory))
+        self.io(&path, self.disk.replace(&path, &vote.encode()))
     }
 
     /// Writes and syncs one entry, and gives the file its room.

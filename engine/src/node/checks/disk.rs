@@ -9,12 +9,18 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 /// Written, zeroed extents (Linux 6.17).
 const FALLOC_FL_WRITE_ZEROES: i32 = 0x80;
 /// How long the sync latency is measured.
 const MEASURE: Duration = Duration::from_millis(500);
+/// A shard goes over to syncing file by file when one sync of the file system takes longer.
+const SYNC_WANTED: Duration = Duration::from_secs(1);
+/// How long one is waited for.
+const SYNC_MAX: Duration = Duration::from_secs(10);
 /// BOUND: synced writes of one measurement.
 const WRITES_MAX: usize = 2_000;
 /// The file that is written for the measurement.
@@ -110,6 +116,7 @@ pub(super) fn examine(data: &Path) -> Vec<Finding> {
         }
     }
     findings.push(sync_latency(&dir));
+    findings.push(whole_sync(&dir));
     findings.push(sectors(&dir));
     findings
 }
@@ -292,6 +299,48 @@ fn measure_sync(dir: &Path) -> io::Result<Vec<u64>> {
         micros.push(start.elapsed().as_micros() as u64);
     }
     Ok(micros)
+}
+
+/// Many flushes at once are synced by one syncfs, unless that is slow: it also writes out what others wrote.
+fn whole_sync(dir: &Path) -> Finding {
+    let (told, took) = channel();
+    let dir = dir.to_path_buf();
+    // BOUND: nobody waits longer than `SYNC_MAX`; the thread ends with the process.
+    let measured = thread::Builder::new().spawn(move || told.send(measure_whole_sync(&dir)));
+    match measured.map(|_| took.recv_timeout(SYNC_MAX)) {
+        Ok(Ok(Ok(took))) => syncfs_of(took),
+        Ok(Err(RecvTimeoutError::Timeout)) => syncfs_of(SYNC_MAX),
+        Ok(Ok(Err(error))) | Err(error) => Finding::warning(
+            "syncfs",
+            format!("could not be measured: {error}"),
+            "look at the disk",
+        ),
+        Ok(Err(RecvTimeoutError::Disconnected)) => {
+            Finding::warning("syncfs", "could not be measured", "look at the disk")
+        }
+    }
+}
+
+pub(super) fn syncfs_of(took: Duration) -> Finding {
+    let found = format!("the whole file system is synced in {} ms", took.as_millis());
+    match took {
+        took if took > SYNC_WANTED => Finding::warning(
+            "syncfs",
+            found,
+            "others write much to this file system: a shard then syncs file by file, which is slower with many partitions; give the data directory a file system of its own",
+        ),
+        _ => Finding::good("syncfs", found),
+    }
+}
+
+fn measure_whole_sync(dir: &Path) -> io::Result<Duration> {
+    let dir = File::open(dir)?;
+    let began = Instant::now();
+    // SAFETY: a plain system call on a descriptor that lives through it.
+    match unsafe { libc::syncfs(dir.as_raw_fd()) } {
+        0 => Ok(began.elapsed()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn sectors(dir: &Path) -> Finding {

@@ -95,7 +95,11 @@ fn memlock() -> Finding {
     // CAP_IPC_LOCK is not counted; being root usually has it, and then the limit does not matter.
     let (soft, _) = limit(libc::RLIMIT_MEMLOCK);
     // SAFETY: geteuid has no arguments and cannot fail.
-    if soft == libc::RLIM_INFINITY || unsafe { libc::geteuid() } == 0 {
+    memlock_of(soft, unsafe { libc::geteuid() } == 0)
+}
+
+pub(super) fn memlock_of(soft: u64, is_root: bool) -> Finding {
+    if soft == libc::RLIM_INFINITY || is_root {
         return Finding::good(
             "memlock",
             if soft == libc::RLIM_INFINITY {
@@ -118,6 +122,10 @@ fn memlock() -> Finding {
 
 fn files() -> Finding {
     let (soft, hard) = limit(libc::RLIMIT_NOFILE);
+    files_of(soft, hard)
+}
+
+pub(super) fn files_of(soft: u64, hard: u64) -> Finding {
     let found = format!("{soft} (may be raised to {hard} by the process itself, which serve does)");
     let remedy = "raise it: `ulimit -n 1048576`, LimitNOFILE=1048576 in a systemd unit, or `docker run --ulimit nofile=1048576`; every segment and connection needs a descriptor";
     match hard {

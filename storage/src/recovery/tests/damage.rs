@@ -2,7 +2,34 @@
 
 use super::super::{Item, dump, verify};
 use super::*;
-use crate::format::{DIR_META, DirMeta};
+use crate::format::{Checkpoint, DIR_META, DirMeta, Producers, ProducersFile, checkpoint_path};
+
+/// Up to where the producers in their own file are settled.
+const SETTLED: Offset = Offset(60);
+
+fn producers_state() -> Bytes {
+    vec![7; 5000].into()
+}
+
+/// The producers of the log lie in a file of their own, and the newest checkpoint names it.
+fn keep_producers(disk: &mut SimDisk, node: &RecoveredNode) {
+    let slot = checkpoint_path(ShardIndex(0), node.shards[0].checkpoint.slot);
+    let mut checkpoint =
+        Checkpoint::decode(&disk.contents(&slot).expect("a slot")).expect("a checkpoint");
+    let log = checkpoint.logs.iter_mut().find(|state| state.log == LOG);
+    log.expect("a known log").producers = Producers::File {
+        offset: SETTLED,
+        from: place(0, 0, -1),
+    };
+    disk.overwrite(&slot, &checkpoint.encode());
+    let file = ProducersFile {
+        log: LOG,
+        offset: SETTLED,
+        state: &producers_state(),
+    };
+    let path = segment_path().with_file_name(segment_file(SETTLED, SegmentFile::Producers));
+    disk.write(&path, 0, &file.encode()).expect("written");
+}
 
 /// A node whose logs lie in a checkpoint, in segments with and without marks, and in the journal; and the batches of its logs.
 fn node() -> (SimDisk, Vec<Bytes>) {
@@ -25,6 +52,7 @@ fn node() -> (SimDisk, Vec<Bytes>) {
             // Flushes everything into the segment and takes checkpoints of a new layout.
             recovered(&bench.disk, 2);
             let node = recovered(&bench.disk, 1);
+            keep_producers(&mut bench.disk, &node);
             bench = Bench::after(bench.disk, &node);
         }
         if index == 26 {
@@ -64,6 +92,23 @@ fn is_whole(disk: &SimDisk, node: &RecoveredNode, batches: &[Bytes]) -> bool {
     bytes.starts_with(&batches.concat()) && log.end.offset.0 >= 3 * batches.len() as i64
 }
 
+/// The settled producers are those of the file, or it is told, and the log is read from its start to build them anew.
+fn judge_producers(node: &RecoveredNode, what: &str) {
+    let mut logs = node.shards.iter().flat_map(|shard| &shard.logs);
+    let Some(log) = logs.find(|log| log.log == LOG) else {
+        return;
+    };
+    match &log.producers {
+        Some(kept) => assert_eq!(*kept, (SETTLED, producers_state()), "{what}"),
+        None => {
+            assert!(!node.report.findings.is_empty(), "{what}");
+            let first = log.heads.first().map(|placed| placed.head.base_offset);
+            let whole = first == Some(Offset(0)) || !log.damage.is_empty();
+            assert!(whole, "{what}: heads from {first:?} on");
+        }
+    }
+}
+
 /// What came of one damaged disk.
 fn judge(disk: &SimDisk, batches: &[Bytes], what: &str) {
     let mut items = 0;
@@ -93,6 +138,7 @@ fn judge(disk: &SimDisk, batches: &[Bytes], what: &str) {
                 "{what}: {:#?}",
                 node.report
             );
+            judge_producers(&node, what);
             if damage(&node).is_empty() {
                 let again = recovered(&copy, 1);
                 assert_eq!(
@@ -120,6 +166,7 @@ fn an_undamaged_node_is_sound_and_whole() {
     assert!(found.is_sound(), "{found:#?}");
     let node = recovered(&disk, 1);
     assert!(is_whole(&disk, &node, &batches));
+    assert!(node.shards[0].logs[0].producers.is_some());
     assert_eq!(damage(&node), Vec::<String>::new());
 }
 
