@@ -28,7 +28,10 @@ fn limits_that_are_too_small_are_told_with_what_raises_them() {
     assert_eq!(grades, [failure, warning, good, good]);
     assert_eq!(kernel::memlock_of(64 << 10, true).grade, good);
     let remedy = kernel::memlock_of(64 << 10, false).remedy.unwrap();
-    assert!(remedy.contains("docker run --ulimit memlock=-1"), "{remedy}");
+    assert!(
+        remedy.contains("docker run --ulimit memlock=-1"),
+        "{remedy}"
+    );
     let grades = [512, 4096, 1 << 20].map(|hard| kernel::files_of(256, hard).grade);
     assert_eq!(grades, [failure, warning, good]);
     let remedy = kernel::files_of(256, 512).remedy.unwrap();
@@ -38,7 +41,10 @@ fn limits_that_are_too_small_are_told_with_what_raises_them() {
 #[test]
 fn a_slow_sync_of_the_file_system_is_told() {
     use std::time::Duration;
-    assert_eq!(disk::syncfs_of(Duration::from_millis(20)).grade, Grade::Good);
+    assert_eq!(
+        disk::syncfs_of(Duration::from_millis(20)).grade,
+        Grade::Good
+    );
     let slow = disk::syncfs_of(Duration::from_millis(1400));
     assert_eq!(slow.grade, Grade::Warning);
     assert!(slow.found.contains("1400 ms"), "{slow:?}");
