@@ -1,6 +1,7 @@
 //! What can be typed.
 
 use clap::{Args, Parser, Subcommand};
+use millstream_bench::cli::{RunArgs, SelftestArgs};
 
 #[derive(Parser, Debug)]
 #[command(
@@ -15,6 +16,10 @@ pub struct Bench {
 
 #[derive(Subcommand, Debug)]
 pub enum Command {
+    /// Run a workload and report on it.
+    Run(Box<RunArgs>),
+    /// Measure what this generator can do at most.
+    Selftest(Box<SelftestArgs>),
     /// Append batches as fast as they are answered, or at a fixed rate.
     Produce(ProduceArgs),
     /// Read a topic, once or again and again.

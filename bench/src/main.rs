@@ -4,21 +4,19 @@
 //! measured; (2) at a fixed rate latency counts from the moment a request was due, whether or not it could be sent.
 //! Leaves to others: what real clients see (`tests/interop`).
 
-mod admin;
 mod args;
-mod fetch;
-mod frame;
-mod poll;
-mod process;
-mod produce;
-mod report;
+mod simple;
 
 use args::{Bench, Command};
 use clap::Parser;
+use millstream_bench::cli;
+use simple::{fetch, process, produce};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let outcome = match Bench::parse().command {
+        Command::Run(args) => return cli::run(*args),
+        Command::Selftest(args) => return cli::selftest(*args),
         Command::Produce(args) => produce::run(&args),
         Command::Fetch(args) => fetch::run(&args),
         Command::Watch(args) => process::watch(&args),

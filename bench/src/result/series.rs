@@ -41,6 +41,8 @@ pub enum Phase {
     Warmup,
     #[default]
     Measured,
+    /// After it: answers to what was due in it. Latencies count, rates do not.
+    Drain,
 }
 
 /// Requests and what they carried.

@@ -3,12 +3,12 @@
 //! Always: answers come in the order of the requests; frames of one connection live in a ring, so what may be sent is
 //! at most two runs of bytes and leaves in one system call.
 
-use crate::admin::Admin;
 use crate::args::ProduceArgs;
-use crate::frame::{Template, read_answer};
-use crate::poll::{Poll, pin};
-use crate::process;
-use crate::report::{Run, Sample};
+use crate::simple::admin::Admin;
+use crate::simple::frame::{Template, read_answer};
+use crate::simple::poll::{Poll, pin};
+use crate::simple::process;
+use crate::simple::report::{Run, Sample};
 use hdrhistogram::Histogram;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};

@@ -1,6 +1,6 @@
 //! What a run gave, for people and as JSON.
 
-use crate::process::Cost;
+use crate::simple::process::Cost;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value};
 use std::time::Duration;

@@ -1,11 +1,11 @@
 //! Reading: every connection goes through its partitions, one request at a time; answers are walked by their batch
 //! headers and not copied.
 
-use crate::admin::Admin;
 use crate::args::FetchArgs;
-use crate::poll::pin;
-use crate::process;
-use crate::report::{Run, Sample};
+use crate::simple::admin::Admin;
+use crate::simple::poll::pin;
+use crate::simple::process;
+use crate::simple::report::{Run, Sample};
 use hdrhistogram::Histogram;
 use millstream_net::wire::api::{FetchPartition, FetchRequest, FetchTopic};
 use millstream_net::wire::{Str, encode_request};

@@ -1,0 +1,44 @@
+//! The commands: what is typed becomes workloads, what they give becomes reports and an exit code.
+//!
+//! Always: exit code 0 means a whole and undamaged run, 1 that it ended early, lost records or could not begin, 2 that the
+//! generator itself was late, so that the numbers are not valid.
+
+mod run;
+mod selftest;
+
+pub use run::{RunArgs, run};
+pub use selftest::{SelftestArgs, selftest};
+
+use crate::probe;
+use crate::result::{FORMAT, Mark, Report, Run};
+use std::process::ExitCode;
+
+/// A report without runs.
+fn new_report() -> Report {
+    Report {
+        format: FORMAT,
+        generator_version: env!("CARGO_PKG_VERSION").into(),
+        command: std::env::args().collect(),
+        environment: probe::environment(),
+        ..Report::default()
+    }
+}
+
+/// What runs are worth, as an exit code.
+fn exit_code(runs: &[Run]) -> ExitCode {
+    let marks = || runs.iter().flat_map(|run| &run.marks);
+    let failed = |mark: &Mark| matches!(mark, Mark::EndedEarly { .. } | Mark::Damaged { .. });
+    if marks().any(failed) {
+        return ExitCode::FAILURE;
+    }
+    if marks().any(|mark| matches!(mark, Mark::GeneratorLate { .. })) {
+        return ExitCode::from(2);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Says what went wrong.
+fn complain(problem: &str) -> ExitCode {
+    eprintln!("millstream-bench: {problem}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,182 @@
+//! `run`: one workload, or a sweep of rates.
+
+use super::{complain, exit_code, new_report};
+use crate::ceiling;
+use crate::load::{self, Watch, set_ceiling};
+use crate::report::{Live, Paths, table, write};
+use crate::result::{Ended, Mark, Report, Run, Stage, SweepStep};
+use crate::workload::{self, Fault, Rate, Settings, Workload, WorkloadFile};
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A step of a sweep whose rate of answers is below this part of what was due has not held.
+const SWEEP_TAKEN_MIN: f64 = 0.98;
+
+/// What can be typed behind `run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// The workload's file; without one the flags say everything.
+    pub workload: Option<PathBuf>,
+    #[command(flatten)]
+    pub settings: Settings,
+    /// Run a command so many seconds after the measured time began; may be given again.
+    #[arg(
+        long = "fault",
+        value_name = "SECONDS:COMMAND",
+        help_heading = "Workload"
+    )]
+    pub faults: Vec<Fault>,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Where reports go.
+#[derive(Args, Clone, Debug)]
+pub struct Output {
+    /// Write everything as JSON to this file, - for standard output instead of the table.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<String>,
+    /// The beginning of the names of the report's files (.html, .hlog, .hgrm); `none` for no files.
+    #[arg(long, value_name = "NAME")]
+    pub report: Option<String>,
+    /// No line every second.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl Output {
+    /// Prints the table and writes the files.
+    pub fn tell(&self, report: &Report, name: &str) -> Result<(), String> {
+        let to_stdout = self.json.as_deref() == Some("-");
+        if to_stdout {
+            let text = serde_json::to_string(report).map_err(|error| error.to_string())?;
+            println!("{text}");
+        } else {
+            print!("{}", table(&report.runs));
+        }
+        let base = match self.report.as_deref() {
+            Some("none") => None,
+            Some(base) => Some(PathBuf::from(base)),
+            None => Some(PathBuf::from(format!("{name}-report"))),
+        };
+        let json = self.json.as_ref().filter(|_| !to_stdout);
+        let paths = Paths {
+            json: json.map(PathBuf::from),
+            base,
+        };
+        let written = write(report, &paths)?;
+        let names: Vec<String> = written
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect();
+        if !names.is_empty() && !self.quiet {
+            eprintln!("written: {}", names.join(", "));
+        }
+        Ok(())
+    }
+}
+
+/// Runs what was typed.
+pub fn run(args: RunArgs) -> ExitCode {
+    let mut report = new_report();
+    let workload = match resolve(args.workload, args.settings, args.faults) {
+        Ok(workload) => workload,
+        Err(problem) => return complain(&problem),
+    };
+    let mut live = Live::new(&workload.name, args.output.quiet);
+    let done = run_workload(&workload, &mut report, &mut live);
+    drop(live);
+    if let Err(problem) = done {
+        if report.runs.is_empty() {
+            return complain(&problem);
+        }
+        // A sweep that cannot go on keeps its steps.
+        let last = report.runs.last_mut().expect("there is one");
+        last.ended = Ended::Early(problem.clone());
+        last.marks.push(Mark::EndedEarly { reason: problem });
+    }
+    match args.output.tell(&report, &workload.name) {
+        Ok(()) => exit_code(&report.runs),
+        Err(problem) => complain(&problem),
+    }
+}
+
+/// The workload of a file and of flags.
+pub fn resolve(
+    path: Option<PathBuf>,
+    settings: Settings,
+    mut faults: Vec<Fault>,
+) -> Result<Workload, String> {
+    let file = match &path {
+        Some(path) => workload::read(path)?,
+        None => WorkloadFile {
+            name: "bench".into(),
+            ..WorkloadFile::default()
+        },
+    };
+    faults.extend(file.faults);
+    settings.over(file.settings).resolve(&file.name, faults)
+}
+
+/// Measures the ceiling, then runs the workload, step by step if it sweeps.
+fn run_workload(
+    workload: &Workload,
+    report: &mut Report,
+    watch: &mut dyn Watch,
+) -> Result<(), String> {
+    let ceiling = ceiling_of(workload, watch)?;
+    let Rate::Sweep(from, to) = workload.rate else {
+        let mut result = load::run(workload, watch)?;
+        set_ceiling(&mut result, ceiling);
+        report.runs.push(result);
+        return Ok(());
+    };
+    let mut rate = from;
+    while rate <= to {
+        watch.stage(&format!("{rate:.0} requests/s"));
+        let step = Workload {
+            rate: Rate::Constant(rate),
+            label: format!("{rate:.0}/s"),
+            ..workload.clone()
+        };
+        let mut result = load::run(&step, watch)?;
+        set_ceiling(&mut result, ceiling);
+        let step = sweep_step(workload, rate, &result, report.runs.len());
+        let go_on = step.held && result.ended == Ended::Complete;
+        report.sweep.push(step);
+        report.runs.push(result);
+        if !go_on {
+            break;
+        }
+        rate *= workload.sweep_factor;
+    }
+    Ok(())
+}
+
+fn sweep_step(workload: &Workload, rate: f64, result: &Run, run: usize) -> SweepStep {
+    let answered = result.summary().requests_per_second;
+    let (p50_us, p99_us) = result
+        .percentiles(Stage::Produce)
+        .map_or((0, 0), |found| (found.p50, found.p99));
+    let bound_us = workload.sweep_p99_ms * 1000.0;
+    SweepStep {
+        rate,
+        answered,
+        p50_us,
+        p99_us,
+        held: p99_us as f64 <= bound_us && answered >= rate * SWEEP_TAKEN_MIN,
+        run,
+    }
+}
+
+/// The generator's ceiling for a workload, in requests per second; nothing where it is not wanted or not needed.
+pub fn ceiling_of(workload: &Workload, watch: &mut dyn Watch) -> Result<Option<f64>, String> {
+    if !workload.ceiling || !workload.produces() {
+        return Ok(None);
+    }
+    watch.stage("the generator's own ceiling");
+    let result = ceiling::measure(workload)
+        .map_err(|problem| format!("the generator's ceiling cannot be measured: {problem}"))?;
+    Ok(Some(result.summary().requests_per_second))
+}

@@ -1,0 +1,92 @@
+//! `selftest`: what this generator can do at most, on this machine.
+
+use super::run::Output;
+use super::{complain, new_report};
+use crate::ceiling;
+use crate::report::{number, time};
+use crate::result::Stage;
+use crate::workload::Settings;
+use clap::Args;
+use std::process::ExitCode;
+
+/// What can be typed behind `selftest`.
+#[derive(Args, Clone, Debug)]
+pub struct SelftestArgs {
+    #[command(flatten)]
+    pub settings: Settings,
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// The shapes that are measured: name, batch bytes, in flight, and what has to be reached for each thread.
+const SHAPES: [(&str, u32, u32, Floor); 2] = [
+    ("64 KiB batches", 65_536, 16, Floor::GigabytesPerSecond(3.0)),
+    (
+        "1 KiB requests",
+        1_200,
+        64,
+        Floor::RequestsPerSecond(300_000.0),
+    ),
+];
+
+#[derive(Clone, Copy)]
+enum Floor {
+    GigabytesPerSecond(f64),
+    RequestsPerSecond(f64),
+}
+
+/// Measures each shape.
+pub fn selftest(args: SelftestArgs) -> ExitCode {
+    let mut report = new_report();
+    let mut reached = true;
+    for (name, batch_bytes, in_flight, floor) in SHAPES {
+        let mut settings = args.settings.clone();
+        settings.closed = Some(true);
+        settings.batch_bytes.get_or_insert(batch_bytes);
+        settings.in_flight.get_or_insert(in_flight);
+        let measured = settings
+            .resolve(name, Vec::new())
+            .and_then(|workload| ceiling::measure(&workload));
+        let mut run = match measured {
+            Ok(run) => run,
+            Err(problem) => return complain(&problem),
+        };
+        run.label = name.to_owned();
+        let summary = run.summary();
+        let threads = run.generator.threads as f64;
+        let gigabytes = summary.mib_per_second * (1 << 20) as f64 / 1e9;
+        let (share, wanted) = match floor {
+            Floor::GigabytesPerSecond(floor) => {
+                (gigabytes / threads / floor, format!("{floor} GB/s"))
+            }
+            Floor::RequestsPerSecond(floor) => (
+                summary.requests_per_second / threads / floor,
+                format!("{}/s", number(floor, 0)),
+            ),
+        };
+        reached &= share >= 1.0;
+        println!(
+            "{name}: {gigabytes:.2} GB/s, {} requests/s with {threads} thread(s) of {:.2} processors, p50 {}; {:.0} % of the \
+             floor of {wanted} for each thread",
+            number(summary.requests_per_second, 0),
+            summary.generator_cores,
+            run.percentiles(Stage::Produce)
+                .map_or("-".into(), |found| time(found.p50)),
+            share * 100.0,
+        );
+        report.runs.push(run);
+    }
+    let mut output = args.output;
+    output.report.get_or_insert("none".into());
+    if output.json.is_some()
+        && let Err(problem) = output.tell(&report, "selftest")
+    {
+        return complain(&problem);
+    }
+    if !reached {
+        eprintln!(
+            "millstream-bench: the floor is not reached: a report marks its rates accordingly"
+        );
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,421 @@
+//! What has to be asked before a run: which APIs a broker has, the topics and their leaders, where partitions begin and end.
+//! One question at a time, over plain sockets.
+//!
+//! Always: an answer that is missing, refused or nonsense is a sentence that names the broker and the question.
+
+use bytes::Bytes;
+use millstream_net::wire::api::{
+    ApiVersionsRequest, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
+    InitProducerIdRequest, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse,
+};
+use millstream_net::wire::{
+    ApiKey, Call, ErrorCode, Request, Str, decode_response, encode_request,
+};
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+/// How long a new topic may take until it has leaders.
+const READY: Duration = Duration::from_secs(60);
+/// BOUND: no answer to these questions is longer.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// `timestamp` of ListOffsets for the first and the next offset.
+pub const EARLIEST: i64 = -2;
+pub const LATEST: i64 = -1;
+
+/// What to do about topics that are not there.
+#[derive(Clone, Copy, Debug)]
+pub enum Missing<'a> {
+    /// Make them, with these settings.
+    Made {
+        replication: i16,
+        configs: &'a [String],
+    },
+    /// Say so.
+    Refused,
+}
+
+/// A connection that asks one thing at a time.
+struct Asker {
+    address: SocketAddr,
+    stream: TcpStream,
+}
+
+impl Asker {
+    fn connect(address: SocketAddr, timeout: Duration) -> io::Result<Asker> {
+        let stream = TcpStream::connect_timeout(&address, timeout)?;
+        stream.set_nodelay(true)?;
+        let patience = timeout.max(Duration::from_secs(60));
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        Ok(Asker { address, stream })
+    }
+
+    fn ask<C: Call>(&mut self, version: i16, call: C) -> Result<C::Response, String> {
+        let name = C::KEY.api().name;
+        let address = self.address;
+        let request: Request = call.into();
+        let client = Str::from("millstream-bench");
+        let frame = encode_request(version, 1, Some(&client), &request).concat();
+        let answer = self
+            .exchange(&frame)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => format!(
+                    "the broker at {address} closes the connection at the question {name}: does it want TLS or a password? \
+                     This generator speaks neither"
+                ),
+                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                    format!("the broker at {address} does not answer {name}")
+                }
+                _ => format!("the broker at {address}, asked {name}: {error}"),
+            })?;
+        let nonsense = || {
+            format!(
+                "the answer of the broker at {address} to {name} cannot be read: is it a Kafka broker?"
+            )
+        };
+        let (_, response) =
+            decode_response(C::KEY, version, &Bytes::from(answer)).map_err(|_| nonsense())?;
+        C::response(response).ok_or_else(nonsense)
+    }
+
+    fn exchange(&mut self, frame: &[u8]) -> io::Result<Vec<u8>> {
+        self.stream.write_all(frame)?;
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length)?;
+        let length = u32::from_be_bytes(length) as usize;
+        if !(4..=ANSWER_BYTES_MAX).contains(&length) {
+            return Err(io::Error::other(format!(
+                "it sends a frame of {length} bytes, which is none of Kafka's protocol"
+            )));
+        }
+        let mut answer = Vec::new();
+        let read = (&mut self.stream)
+            .take(length as u64)
+            .read_to_end(&mut answer)?;
+        if read < length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(answer)
+    }
+}
+
+/// The brokers as this generator sees them.
+pub struct Cluster {
+    asker: Asker,
+    timeout: Duration,
+    versions: BTreeMap<i16, (i16, i16)>,
+    nodes: BTreeMap<i32, SocketAddr>,
+    pub cluster_id: Option<String>,
+}
+
+impl Cluster {
+    /// Connects to the first broker of the list that can be reached, and asks what it can do.
+    pub fn connect(brokers: &[String], timeout: Duration) -> Result<Cluster, String> {
+        let mut problems = Vec::new();
+        for broker in brokers {
+            match reach(broker, timeout) {
+                Ok(asker) => return Cluster::greet(asker, timeout),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        Err(problems.join("; "))
+    }
+
+    fn greet(mut asker: Asker, timeout: Duration) -> Result<Cluster, String> {
+        let response = asker.ask(0, ApiVersionsRequest::default())?;
+        let versions = response
+            .api_keys
+            .iter()
+            .map(|range| (range.api_key, (range.min_version, range.max_version)));
+        let mut cluster = Cluster {
+            versions: versions.collect(),
+            asker,
+            timeout,
+            nodes: BTreeMap::new(),
+            cluster_id: None,
+        };
+        let nobody = MetadataRequest {
+            topics: Some(Vec::new()),
+            allow_auto_topic_creation: false,
+            ..MetadataRequest::default()
+        };
+        let response = cluster.ask(4, nobody)?;
+        cluster.cluster_id = response.cluster_id.as_ref().map(|id| id.to_string());
+        for node in &response.brokers {
+            let at = format!("{}:{}", &*node.host, node.port);
+            let asker = reach(&at, timeout).map_err(|problem| {
+                format!(
+                    "node {}, of which {} tells: {problem}",
+                    node.node_id, cluster.asker.address
+                )
+            })?;
+            cluster.nodes.insert(node.node_id, asker.address);
+        }
+        let controller = cluster.nodes.get(&response.controller_id);
+        if let Some(address) = controller.filter(|address| **address != cluster.asker.address) {
+            cluster.asker = Asker::connect(*address, timeout)
+                .map_err(|error| format!("no broker at {address}: {error}"))?;
+        }
+        Ok(cluster)
+    }
+
+    /// How many brokers it has.
+    pub fn nodes(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// The highest version up to `max` that the broker has of an API, which `purpose` needs.
+    pub fn version(&self, key: ApiKey, max: i16, purpose: &str) -> Result<i16, String> {
+        self.version_of(key.code(), key.api().name, max, purpose)
+    }
+
+    /// The same for an API by its key and name.
+    pub fn version_of(
+        &self,
+        code: i16,
+        name: &str,
+        max: i16,
+        purpose: &str,
+    ) -> Result<i16, String> {
+        let address = self.asker.address;
+        match self.versions.get(&code) {
+            None => Err(format!(
+                "{purpose} needs the API {name} (key {code}), which the broker at {address} does not offer"
+            )),
+            Some((lowest, _)) if *lowest > max => Err(format!(
+                "{purpose} needs the API {name} in version {max} or below; the broker at {address} begins at {lowest}"
+            )),
+            Some((_, highest)) => Ok(max.min(*highest)),
+        }
+    }
+
+    /// Asks, in the highest version up to `max`.
+    fn ask<C: Call>(&mut self, max: i16, call: C) -> Result<C::Response, String> {
+        let version = self.version(C::KEY, max, "a run")?;
+        self.asker.ask(version, call)
+    }
+
+    /// The leaders of all partitions, by topic and partition, as soon as there are all.
+    pub fn leaders(
+        &mut self,
+        topics: &[String],
+        partitions: u32,
+        missing: Missing<'_>,
+    ) -> Result<Vec<Vec<SocketAddr>>, String> {
+        if let Missing::Made {
+            replication,
+            configs,
+        } = missing
+        {
+            self.create(topics, partitions, replication, configs)?;
+        }
+        let began = Instant::now();
+        loop {
+            let response = self.metadata(topics)?;
+            let unknown = response
+                .topics
+                .iter()
+                .find(|topic| topic.error_code == ErrorCode::UnknownTopicOrPartition);
+            if let (Missing::Refused, Some(topic)) = (missing, unknown) {
+                return Err(format!(
+                    "there is no topic {} at {}",
+                    topic.name.as_deref().unwrap_or_default(),
+                    self.asker.address
+                ));
+            }
+            if let Some(leaders) = self.leaders_in(topics, partitions, &response)? {
+                return Ok(leaders);
+            }
+            if began.elapsed() > READY {
+                return Err(format!(
+                    "not every partition of {} has a leader after {READY:?}",
+                    topics.join(", ")
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn create(
+        &mut self,
+        topics: &[String],
+        partitions: u32,
+        replication: i16,
+        configs: &[String],
+    ) -> Result<(), String> {
+        let configs = configs.iter().map(|pair| {
+            let (name, value) = pair
+                .split_once('=')
+                .ok_or(format!("`topic-config`: `{pair}` has no `=`"))?;
+            Ok(CreatableTopicConfig {
+                name: Str::from(name),
+                value: Some(Str::from(value)),
+            })
+        });
+        let configs: Vec<_> = configs.collect::<Result<_, String>>()?;
+        let wanted = topics.iter().map(|topic| CreatableTopic {
+            name: Str::from(topic.as_str()),
+            num_partitions: partitions as i32,
+            replication_factor: replication,
+            configs: configs.clone(),
+            ..CreatableTopic::default()
+        });
+        let request = CreateTopicsRequest {
+            topics: wanted.collect(),
+            timeout_ms: 30_000,
+            ..CreateTopicsRequest::default()
+        };
+        let response = self.ask(4, request)?;
+        for result in &response.topics {
+            let made = [ErrorCode::None, ErrorCode::TopicAlreadyExists];
+            if !made.contains(&result.error_code) {
+                let why = result.error_message.as_ref();
+                return Err(format!(
+                    "the broker refuses the topic {}: {} {}",
+                    &*result.name,
+                    result.error_code.name(),
+                    why.map_or("", |why| why)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn metadata(&mut self, topics: &[String]) -> Result<MetadataResponse, String> {
+        let asked = topics.iter().map(|topic| MetadataRequestTopic {
+            name: Some(Str::from(topic.as_str())),
+            ..MetadataRequestTopic::default()
+        });
+        let request = MetadataRequest {
+            topics: Some(asked.collect()),
+            allow_auto_topic_creation: false,
+            ..MetadataRequest::default()
+        };
+        self.ask(5, request)
+    }
+
+    /// The address of every leader; nothing while some are missing.
+    fn leaders_in(
+        &self,
+        topics: &[String],
+        partitions: u32,
+        response: &MetadataResponse,
+    ) -> Result<Option<Vec<Vec<SocketAddr>>>, String> {
+        let mut all = Vec::new();
+        for name in topics {
+            let found = response
+                .topics
+                .iter()
+                .find(|topic| topic.name.as_deref() == Some(name.as_str()));
+            let found = found.filter(|topic| topic.error_code == ErrorCode::None);
+            let Some(topic) = found.filter(|topic| !topic.partitions.is_empty()) else {
+                return Ok(None);
+            };
+            if topic.partitions.len() < partitions as usize {
+                return Err(format!(
+                    "{name} is there and has {} partitions, not {partitions}: name another topic or fewer partitions",
+                    topic.partitions.len()
+                ));
+            }
+            let mut leaders = vec![None; partitions as usize];
+            for partition in &topic.partitions {
+                let slot = leaders.get_mut(partition.partition_index as usize);
+                if let Some(slot) = slot {
+                    *slot = self.nodes.get(&partition.leader_id).copied();
+                }
+            }
+            match leaders.into_iter().collect::<Option<Vec<_>>>() {
+                None => return Ok(None),
+                Some(leaders) => all.push(leaders),
+            }
+        }
+        Ok(Some(all))
+    }
+
+    /// The offsets of every partition: `timestamp` is [`EARLIEST`] or [`LATEST`].
+    pub fn offsets(
+        &mut self,
+        topics: &[String],
+        leaders: &[Vec<SocketAddr>],
+        timestamp: i64,
+    ) -> Result<Vec<Vec<i64>>, String> {
+        let version = self.version(ApiKey::ListOffsets, 2, "a run")?;
+        let mut offsets: Vec<Vec<i64>> = leaders.iter().map(|each| vec![0; each.len()]).collect();
+        let mut addresses: Vec<SocketAddr> = leaders.iter().flatten().copied().collect();
+        addresses.sort();
+        addresses.dedup();
+        for address in addresses {
+            let mut asker = Asker::connect(address, self.timeout)
+                .map_err(|error| format!("no broker at {address}: {error}"))?;
+            let asked = topics.iter().zip(leaders).map(|(topic, leaders)| {
+                let mine = (0..).zip(leaders).filter(|(_, leader)| **leader == address);
+                ListOffsetsTopic {
+                    name: Str::from(topic.as_str()),
+                    partitions: mine
+                        .map(|(partition_index, _)| ListOffsetsPartition {
+                            partition_index,
+                            timestamp,
+                            ..ListOffsetsPartition::default()
+                        })
+                        .collect(),
+                }
+            });
+            let request = ListOffsetsRequest {
+                topics: asked.collect(),
+                ..ListOffsetsRequest::default()
+            };
+            let response = asker.ask(version, request)?;
+            for topic in &response.topics {
+                let index = topics.iter().position(|name| **name == *topic.name);
+                for partition in &topic.partitions {
+                    if partition.error_code != ErrorCode::None {
+                        return Err(format!(
+                            "the broker at {address} has no offset of {}-{}: {}",
+                            &*topic.name,
+                            partition.partition_index,
+                            partition.error_code.name()
+                        ));
+                    }
+                    let at = partition.partition_index as usize;
+                    let slot = index.and_then(|index| offsets[index].get_mut(at));
+                    *slot.ok_or("the broker answers for a partition that was not asked for")? =
+                        partition.offset;
+                }
+            }
+        }
+        Ok(offsets)
+    }
+
+    /// A new producer id and its epoch.
+    pub fn producer_id(&mut self) -> Result<(i64, i16), String> {
+        let purpose = "an idempotent producer";
+        let version = self.version(ApiKey::InitProducerId, 1, purpose)?;
+        let request = InitProducerIdRequest {
+            transaction_timeout_ms: 60_000,
+            ..InitProducerIdRequest::default()
+        };
+        let response = self.asker.ask(version, request)?;
+        match response.error_code {
+            ErrorCode::None => Ok((response.producer_id, response.producer_epoch)),
+            code => Err(format!("the broker gives no producer id: {}", code.name())),
+        }
+    }
+}
+
+/// Connects to the first address of a name that takes it.
+fn reach(broker: &str, timeout: Duration) -> Result<Asker, String> {
+    let addresses = broker
+        .to_socket_addrs()
+        .map_err(|error| format!("`{broker}` is no address of a broker (HOST:PORT): {error}"))?;
+    let mut problem = format!("`{broker}` has no address");
+    for address in addresses {
+        match Asker::connect(address, timeout) {
+            Ok(asker) => return Ok(asker),
+            Err(error) => problem = format!("no broker at {broker}: {error}"),
+        }
+    }
+    Err(problem)
+}

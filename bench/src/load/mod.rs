@@ -1,0 +1,24 @@
+//! Making load: requests that are built before the clock runs, sent by threads that share nothing, checked record by record.
+//!
+//! Always: (1) in an open loop latency counts from the moment a request was due; (2) every record has a sequence number, and
+//! what is lost, doubled or out of order is counted exactly.
+
+mod answer;
+mod clock;
+mod core;
+mod crew;
+mod ledger;
+mod link;
+mod part;
+mod plan;
+mod producer;
+mod random;
+mod reader;
+mod run;
+mod schedule;
+mod stamp;
+mod stored;
+mod template;
+
+pub use crew::Watch;
+pub use run::{run, set_ceiling};

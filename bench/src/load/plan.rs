@@ -1,0 +1,220 @@
+//! Which connection carries what: streams and readers dealt to connections, connections to threads.
+//!
+//! Always: (1) a connection goes to the broker that leads all of its partitions; (2) every partition has a stream, and none has
+//! two on one connection.
+
+use super::core::{ReaderPlan, StreamPlan};
+use super::ledger::{Sent, Span};
+use super::reader::Place;
+use super::template::{key_name, key_weights};
+use crate::workload::{Position, Workload};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// The leaders of all partitions, by topic and partition.
+pub type Leaders = [Vec<SocketAddr>];
+
+/// A connection and the streams on it.
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub address: SocketAddr,
+    pub streams: Vec<StreamPlan>,
+}
+
+/// The producing connections of a workload; streams are numbered in order.
+pub fn lanes(workload: &Workload, leaders: &Leaders) -> Vec<Lane> {
+    let weights = partition_weights(workload);
+    let mut lanes = Vec::new();
+    let mut next_id = 0;
+    for (address, places) in by_leader(leaders) {
+        let connections = workload.connections as usize;
+        let sharing = |index: usize| (connections - index % places.len()).div_ceil(places.len());
+        for connection in 0..connections {
+            let mine: Vec<usize> = if places.len() >= connections {
+                (connection..places.len()).step_by(connections).collect()
+            } else {
+                vec![connection % places.len()]
+            };
+            let streams = mine.into_iter().map(|index| {
+                let (topic, partition) = places[index];
+                let owners = if places.len() >= connections {
+                    1
+                } else {
+                    sharing(index)
+                };
+                next_id += 1;
+                StreamPlan {
+                    id: next_id - 1,
+                    topic,
+                    partition,
+                    weight: weights[partition as usize] / owners as f64,
+                    sent: Sent::default(),
+                }
+            });
+            lanes.push(Lane {
+                address,
+                streams: streams.collect(),
+            });
+        }
+    }
+    lanes
+}
+
+/// Where readers begin.
+pub struct Offsets<'a> {
+    pub earliest: &'a [Vec<i64>],
+    pub latest: &'a [Vec<i64>],
+}
+
+/// The reading connections of a workload, and what each reader has to see.
+pub fn readers(
+    workload: &Workload,
+    leaders: &Leaders,
+    offsets: &Offsets<'_>,
+) -> (Vec<ReaderPlan>, Vec<Span>) {
+    let (mut plans, mut spans) = (Vec::new(), Vec::new());
+    let consumers = workload.consumers as usize;
+    if consumers > 0 {
+        for _ in 0..workload.fan_out {
+            let (from, span) = match workload.position {
+                Position::Latest => (offsets.latest, Span::SinceItBegan),
+                Position::Earliest => (offsets.earliest, Span::All),
+            };
+            for consumer in 0..consumers {
+                let mine = |index: usize| index % consumers == consumer;
+                let timed = workload.position == Position::Latest;
+                plans.extend(reader(
+                    leaders,
+                    from,
+                    offsets.latest,
+                    spans.len(),
+                    mine,
+                    timed,
+                ));
+            }
+            spans.push(span);
+        }
+    }
+    for _ in 0..workload.catch_up {
+        let new = reader(
+            leaders,
+            offsets.earliest,
+            offsets.latest,
+            spans.len(),
+            |_| true,
+            false,
+        );
+        plans.extend(new.into_iter().map(|plan| ReaderPlan {
+            replay: workload.replay,
+            ..plan
+        }));
+        spans.push(if workload.replay {
+            Span::Whatever
+        } else {
+            Span::All
+        });
+    }
+    (plans, spans)
+}
+
+/// A reader of everything from these offsets on, one connection to each broker.
+pub fn read_back(leaders: &Leaders, from: &[Vec<i64>]) -> Vec<ReaderPlan> {
+    reader(leaders, from, from, 0, |_| true, false)
+}
+
+fn reader(
+    leaders: &Leaders,
+    from: &[Vec<i64>],
+    latest: &[Vec<i64>],
+    reader: usize,
+    mine: impl Fn(usize) -> bool,
+    timed: bool,
+) -> Vec<ReaderPlan> {
+    let plans = by_leader(leaders).into_iter().map(|(address, places)| {
+        let places = places.into_iter().enumerate();
+        let places = places.filter(|(index, _)| mine(*index)).map(|(_, place)| {
+            let (topic, partition) = place;
+            let start = from[topic as usize][partition as usize];
+            Place {
+                topic,
+                partition,
+                start,
+                next: start,
+                known_end: latest[topic as usize][partition as usize],
+                target: i64::MAX,
+            }
+        });
+        ReaderPlan {
+            address,
+            reader,
+            places: places.collect(),
+            replay: false,
+            timed,
+        }
+    });
+    plans.filter(|plan| !plan.places.is_empty()).collect()
+}
+
+/// The partitions of each broker, topic by topic.
+fn by_leader(leaders: &Leaders) -> BTreeMap<SocketAddr, Vec<(u32, i32)>> {
+    let mut places: BTreeMap<SocketAddr, Vec<(u32, i32)>> = BTreeMap::new();
+    for (topic, partitions) in (0..).zip(leaders) {
+        for (partition, address) in (0..).zip(partitions) {
+            places.entry(*address).or_default().push((topic, partition));
+        }
+    }
+    places
+}
+
+/// How often each partition is chosen: the keys that Kafka's clients would send there.
+fn partition_weights(workload: &Workload) -> Vec<f64> {
+    let keys = key_weights(workload);
+    if keys.is_empty() {
+        return vec![1.0; workload.partitions as usize];
+    }
+    let mut weights = vec![0.0; workload.partitions as usize];
+    for (rank, weight) in keys.iter().enumerate() {
+        let hash = murmur2(&key_name(rank)) & 0x7fff_ffff;
+        weights[(hash % workload.partitions) as usize] += weight;
+    }
+    weights
+}
+
+/// The hash by which Kafka's clients choose partitions (MurmurHash 2, 32 bits, seed 0x9747b28c).
+fn murmur2(bytes: &[u8]) -> u32 {
+    const FACTOR: u32 = 0x5bd1_e995;
+    let mut hash = 0x9747_b28c ^ bytes.len() as u32;
+    let chunks = bytes.chunks_exact(4);
+    let tail = chunks.remainder();
+    for chunk in chunks {
+        let mut word = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
+        word = word.wrapping_mul(FACTOR);
+        word = (word ^ (word >> 24)).wrapping_mul(FACTOR);
+        hash = hash.wrapping_mul(FACTOR) ^ word;
+    }
+    for (place, byte) in tail.iter().enumerate() {
+        hash ^= u32::from(*byte) << (8 * place);
+    }
+    if !tail.is_empty() {
+        hash = hash.wrapping_mul(FACTOR);
+    }
+    hash = (hash ^ (hash >> 13)).wrapping_mul(FACTOR);
+    hash ^ (hash >> 15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::murmur2;
+
+    #[test]
+    fn keys_hash_as_kafkas_clients_do() {
+        // From the tests of Apache Kafka's own client.
+        for (key, hash) in [
+            ("21", -973_932_308i32),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+        ] {
+            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
+        }
+    }
+}

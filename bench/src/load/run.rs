@@ -1,0 +1,472 @@
+//! A run from beginning to end: topics, preload, the measured load, reading back, and the result.
+//!
+//! Always: whatever was measured before something went wrong is in the result, which says so.
+
+use super::core::{Outcome, Shared};
+use super::crew::{Done, Job, Watch, work};
+use super::ledger::{Received, Sent, Span, reconcile};
+use super::plan::{Lane, Offsets, lanes, read_back, readers};
+use super::reader::FETCH_VERSION;
+use super::schedule::Pace;
+use super::template::Template;
+use crate::cluster::{Cluster, EARLIEST, LATEST, Missing};
+use crate::probe::Subject;
+use crate::result::{Broker, Ended, ErrorCount, Integrity, LoopKind, Mark, Phase, Run, Stage};
+use crate::workload::{Rate, Workload};
+use millstream_net::wire::{ApiKey, Str};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The last version of Produce whose fields have fixed widths.
+const PRODUCE_VERSION: i16 = 8;
+/// Above this part of the ceiling a rate is a lower bound.
+const CEILING_RATE: f64 = 0.7;
+/// Above this part latencies are the generator's too.
+const CEILING_LATENCY: f64 = 0.9;
+/// The part of requests that may be late by the generator's fault.
+const LATE_SHARE_MAX: f64 = 0.01;
+
+/// Runs a workload. An error is one that came before anything was measured.
+pub fn run(workload: &Workload, watch: &mut dyn Watch) -> Result<Run, String> {
+    let mut session = Session::prepare(workload)?;
+    let mut result = session.result();
+    session.preload(watch)?;
+    let (due, late) = session.measure(&mut result, watch)?;
+    session.read_back(&mut result, watch);
+    session.conclude(&mut result, due, late);
+    Ok(result)
+}
+
+/// A run under way.
+struct Session<'a> {
+    workload: &'a Workload,
+    cluster: Cluster,
+    subject: Option<Subject>,
+    topics: Vec<String>,
+    leaders: Vec<Vec<SocketAddr>>,
+    /// Where the partitions ended before the run.
+    before: Vec<Vec<i64>>,
+    templates: Arc<Vec<Template>>,
+    tag: u32,
+    lanes: Vec<Lane>,
+    identities: Vec<(i64, i16)>,
+    received: Vec<Received>,
+}
+
+impl Session<'_> {
+    fn prepare(workload: &Workload) -> Result<Session<'_>, String> {
+        let timeout = Duration::from_secs_f64(workload.timeout);
+        let subject = Subject::of(workload.pid, &workload.cgroup)?;
+        let mut cluster = Cluster::connect(&workload.brokers.0, timeout)?;
+        let version = check_apis(workload, &cluster)?;
+        let topics = workload.topic_names();
+        let missing = if workload.produces() {
+            Missing::Made {
+                replication: workload.replication,
+                configs: &workload.topic_config.0,
+            }
+        } else {
+            Missing::Refused
+        };
+        let leaders = cluster.leaders(&topics, workload.partitions, missing)?;
+        let before = cluster.offsets(&topics, &leaders, LATEST)?;
+        let tag = new_tag();
+        let (mut templates, mut all) = (Vec::new(), Vec::new());
+        if workload.produces() {
+            templates = Template::all(workload, version, tag)?;
+            all = lanes(workload, &leaders);
+        }
+        let identities = if workload.idempotent {
+            let ids = all.iter().map(|_| cluster.producer_id());
+            ids.collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        };
+        Ok(Session {
+            workload,
+            cluster,
+            subject,
+            topics,
+            leaders,
+            before,
+            templates: Arc::new(templates),
+            tag,
+            lanes: all,
+            identities,
+            received: Vec::new(),
+        })
+    }
+
+    fn result(&self) -> Run {
+        let workload = self.workload;
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+        let label = match workload.label.as_str() {
+            "" => workload.brokers.to_string(),
+            label => label.to_owned(),
+        };
+        Run {
+            label,
+            workload: workload.name.clone(),
+            settings: workload.settings(),
+            loop_kind: if workload.closed {
+                LoopKind::Closed
+            } else {
+                LoopKind::Open
+            },
+            started_unix_ms: wall.map_or(0, |since| since.as_millis() as u64),
+            broker: Broker {
+                addresses: workload.brokers.0.clone(),
+                cluster_id: self.cluster.cluster_id.clone(),
+                nodes: self.cluster.nodes(),
+                process: self.subject.as_ref().map(Subject::name),
+            },
+            ..Run::default()
+        }
+    }
+
+    fn job(&mut self, warmup_s: u64, measured_s: u64, timed: bool) -> Job {
+        let topics = self.topics.iter();
+        let shared = Shared::new(
+            self.workload.clone(),
+            Arc::clone(&self.templates),
+            topics.map(|topic| Str::from(topic.as_str())).collect(),
+            self.tag,
+            warmup_s + measured_s,
+            timed,
+        );
+        Job {
+            shared,
+            warmup_s,
+            measured_s,
+            lanes: Vec::new(),
+            identities: self.identities.clone(),
+            pace: None,
+            readers: Vec::new(),
+            received: Vec::new(),
+            subject: None,
+            faults: Vec::new(),
+        }
+    }
+
+    /// Produces as fast as it goes until the bytes are there.
+    fn preload(&mut self, watch: &mut dyn Watch) -> Result<(), String> {
+        let bytes = self.workload.preload_bytes;
+        if bytes == 0 || !self.workload.produces() {
+            return Ok(());
+        }
+        watch.stage(&format!("preload of {} MiB", bytes >> 20));
+        let mut job = self.job(0, 10_000_000, false);
+        job.shared.bytes_max = (bytes / u64::from(self.workload.threads)).max(1);
+        job.lanes = std::mem::take(&mut self.lanes);
+        let done = work(job, &mut Silent(watch), &mut || Ok(Vec::new()))?;
+        self.take_back(done.outcomes);
+        for stream in self.lanes.iter_mut().flat_map(|lane| &mut lane.streams) {
+            stream.sent.began_at = stream.sent.batches;
+        }
+        match done.failure {
+            Some(failure) => Err(format!("the preload failed: {failure}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The measured load. How many requests were due, and how many of them late by the generator's fault.
+    fn measure(&mut self, result: &mut Run, watch: &mut dyn Watch) -> Result<(u64, u64), String> {
+        let workload = self.workload;
+        let earliest = self
+            .cluster
+            .offsets(&self.topics, &self.leaders, EARLIEST)?;
+        let latest = self.cluster.offsets(&self.topics, &self.leaders, LATEST)?;
+        let offsets = Offsets {
+            earliest: &earliest,
+            latest: &latest,
+        };
+        let (plans, spans) = readers(workload, &self.leaders, &offsets);
+        let streams = self.streams();
+        let warmup_s = workload.warmup.ceil() as u64;
+        let measured_s = workload.duration.ceil() as u64;
+        let mut job = self.job(warmup_s, measured_s, true);
+        job.pace = pace(workload, warmup_s as f64, measured_s as f64);
+        job.lanes = std::mem::take(&mut self.lanes);
+        job.readers = plans;
+        job.received = spans
+            .iter()
+            .map(|span| Received::new(*span, streams))
+            .collect();
+        job.subject = self.subject.clone();
+        job.faults = workload.faults.clone();
+        let produces = workload.produces();
+        let (cluster, topics, leaders) = (&mut self.cluster, &self.topics, &self.leaders);
+        let mut ends = || {
+            if produces {
+                return cluster.offsets(topics, leaders, LATEST);
+            }
+            // Nothing is produced: readers stop where they are.
+            Ok(leaders.iter().map(|each| vec![0; each.len()]).collect())
+        };
+        let done = work(job, watch, &mut ends)?;
+        let counts = (done.due, done.late);
+        self.received = self.take_back_all(done, result);
+        Ok(counts)
+    }
+
+    /// Moves what a load did into the result; what its readers received.
+    fn take_back_all(&mut self, done: Done, result: &mut Run) -> Vec<Received> {
+        let received = self.take_back(done.outcomes);
+        for second in &done.seconds {
+            if second.phase != Phase::Warmup {
+                for (stage, latency) in &second.stages {
+                    result.stages.entry(*stage).or_default().add(latency);
+                }
+            }
+        }
+        result.generator.due = done.due;
+        result.generator.backlog_at_end = done.backlog;
+        result.generator.threads = self.workload.threads as usize;
+        result.generator.cpu_seconds = done.generator_cpu_seconds;
+        result.seconds = done.seconds;
+        result.broker_before = done.broker_before;
+        let errors = done.failures.into_iter();
+        result.errors = errors
+            .map(|((api, code, name), count)| ErrorCount {
+                api: api.to_owned(),
+                code,
+                name: name.to_owned(),
+                count,
+            })
+            .collect();
+        if let Some(reason) = done.failure {
+            result.ended = Ended::Early(reason);
+        }
+        received
+    }
+
+    /// Puts what was sent back to the streams; what each reader received.
+    fn take_back(&mut self, outcomes: Vec<Outcome>) -> Vec<Received> {
+        let mut lanes: Vec<Lane> = Vec::new();
+        let mut received: Vec<Received> = Vec::new();
+        let mut unread = Vec::new();
+        for outcome in outcomes {
+            lanes.extend(outcome.lanes);
+            unread.extend(outcome.unread);
+            for (index, theirs) in outcome.received.into_iter().enumerate() {
+                match received.get_mut(index) {
+                    Some(mine) => mine.merge(theirs),
+                    None => received.push(theirs),
+                }
+            }
+        }
+        // Threads have them dealt out; the order of the plan is that of the stream numbers.
+        lanes.sort_by_key(|lane| lane.streams.first().map(|stream| stream.id));
+        if !lanes.is_empty() {
+            self.lanes = lanes;
+        }
+        for (reader, topic, partition) in unread {
+            for stream in self.lanes.iter().flat_map(|lane| &lane.streams) {
+                if (stream.topic, stream.partition) == (topic, partition) {
+                    received[reader].not_read_to_the_end(stream.id);
+                }
+            }
+        }
+        received
+    }
+
+    fn streams(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.streams.len()).sum()
+    }
+
+    /// Reads what nobody consumed, to check it.
+    fn read_back(&mut self, result: &mut Run, watch: &mut dyn Watch) {
+        let checked = self
+            .received
+            .iter()
+            .any(|reader| reader.span != Span::Whatever);
+        let gone = result.ended != Ended::Complete;
+        if checked || gone || !self.workload.verify || !self.workload.produces() {
+            return;
+        }
+        watch.stage("reading back");
+        if let Err(problem) = self.read_back_all(watch) {
+            watch.stage(&format!("reading back failed: {problem}"));
+        }
+    }
+
+    fn read_back_all(&mut self, watch: &mut dyn Watch) -> Result<(), String> {
+        let ends = self.cluster.offsets(&self.topics, &self.leaders, LATEST)?;
+        let streams = self.streams();
+        let mut job = self.job(0, self.workload.verify_seconds.ceil() as u64, false);
+        job.identities = Vec::new();
+        job.readers = read_back(&self.leaders, &self.before);
+        job.received = vec![Received::new(Span::All, streams)];
+        job.shared.read_back_to(ends);
+        let done = work(job, &mut Silent(watch), &mut || Ok(Vec::new()))?;
+        let received = self.take_back(done.outcomes);
+        self.received.extend(received);
+        match done.failure {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    /// Integrity and marks.
+    fn conclude(&mut self, result: &mut Run, due: u64, late: u64) {
+        let sent: Vec<Sent> = self
+            .lanes
+            .drain(..)
+            .flat_map(|lane| lane.streams)
+            .map(|stream| stream.sent)
+            .collect();
+        let count = self.templates.len() as u64;
+        result.integrity = reconcile(&sent, &self.received, |batch| {
+            u64::from(self.templates[(batch % count) as usize].records)
+        });
+        let shares = self
+            .leaders
+            .iter()
+            .flatten()
+            .any(|leader| leader.ip().is_loopback());
+        result.marks = marks(result, due, late);
+        if shares {
+            result.marks.push(Mark::SharedMachine);
+        }
+    }
+}
+
+/// What makes the numbers of a run less than they seem.
+fn marks(result: &Run, due: u64, late: u64) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    if let Ended::Early(reason) = &result.ended {
+        marks.push(Mark::EndedEarly {
+            reason: reason.clone(),
+        });
+    }
+    let Integrity {
+        lost,
+        duplicated,
+        out_of_order,
+        corrupt,
+        unchecked,
+        ..
+    } = result.integrity;
+    let damaged = lost + duplicated + out_of_order + corrupt;
+    if damaged > 0 {
+        marks.push(Mark::Damaged { records: damaged });
+    }
+    if late as f64 > due as f64 * LATE_SHARE_MAX {
+        marks.push(Mark::GeneratorLate { late, due });
+    }
+    let failures: u64 = result.errors.iter().map(|error| error.count).sum();
+    if failures > 0 {
+        marks.push(Mark::Failures { count: failures });
+    }
+    let backlog = result.generator.backlog_at_end;
+    if backlog as f64 > due as f64 * LATE_SHARE_MAX {
+        marks.push(Mark::BrokerBehind { backlog });
+    }
+    if unchecked > 0 {
+        marks.push(Mark::Unchecked { records: unchecked });
+    }
+    if result.loop_kind == LoopKind::Closed && result.stages.contains_key(&Stage::Produce) {
+        marks.push(Mark::ClosedLoop);
+    }
+    marks
+}
+
+/// Sets the ceiling of a run, and the marks that follow from it.
+pub fn set_ceiling(result: &mut Run, requests_per_second: Option<f64>) {
+    let Some(ceiling) = requests_per_second.filter(|ceiling| *ceiling > 0.0) else {
+        if result.stages.contains_key(&Stage::Produce) {
+            result.marks.push(Mark::CeilingUnknown);
+        }
+        return;
+    };
+    let share = result.summary().requests_per_second / ceiling;
+    result.generator.ceiling_requests_per_second = Some(ceiling);
+    result.generator.ceiling_share = Some(share);
+    if share > CEILING_RATE {
+        result.marks.push(Mark::RateIsLowerBound {
+            ceiling_share: share,
+        });
+    }
+    if share > CEILING_LATENCY {
+        result.marks.push(Mark::LatenciesAreLowerQuality {
+            ceiling_share: share,
+        });
+    }
+}
+
+/// Refuses what the broker has no API for; the version of Produce.
+fn check_apis(workload: &Workload, cluster: &Cluster) -> Result<i16, String> {
+    if workload.transaction_batches > 0 {
+        let purpose = "a transactional workload";
+        cluster.version(ApiKey::InitProducerId, 1, purpose)?;
+        cluster.version_of(24, "AddPartitionsToTxn", 2, purpose)?;
+        cluster.version_of(26, "EndTxn", 2, purpose)?;
+        return Err(
+            "this version does not run transactions: leave out `transaction-batches`".into(),
+        );
+    }
+    if !workload.group.is_empty() {
+        let purpose = "a workload with a consumer group";
+        for key in [
+            ApiKey::FindCoordinator,
+            ApiKey::JoinGroup,
+            ApiKey::SyncGroup,
+            ApiKey::Heartbeat,
+            ApiKey::OffsetCommit,
+        ] {
+            cluster.version(key, 2, purpose)?;
+        }
+        return Err("this version does not run consumer groups: leave out `group`".into());
+    }
+    let reads = workload.consumers > 0 || workload.catch_up > 0 || workload.verify;
+    if reads {
+        cluster.version(ApiKey::Fetch, FETCH_VERSION, "reading")?;
+    }
+    if !workload.produces() {
+        return Ok(PRODUCE_VERSION);
+    }
+    if workload.idempotent {
+        cluster.version(ApiKey::InitProducerId, 1, "an idempotent producer")?;
+    }
+    cluster.version(ApiKey::Produce, PRODUCE_VERSION, "producing")
+}
+
+fn pace(workload: &Workload, begins_s: f64, lasts_s: f64) -> Option<Pace> {
+    match workload.rate {
+        Rate::Unpaced => None,
+        Rate::Constant(rate) => Some(Pace::Constant(rate)),
+        Rate::Poisson(rate) => Some(Pace::Poisson(rate)),
+        // A sweep is run step by step, each with a constant rate.
+        Rate::Sweep(from, _) => Some(Pace::Constant(from)),
+        Rate::Ramp(from, to) => Some(Pace::Ramp {
+            from,
+            to,
+            begins_s,
+            lasts_s,
+        }),
+    }
+}
+
+/// What tells records of this run from those of others.
+fn new_tag() -> u32 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH);
+    let nanoseconds = wall.map_or(0, |since| since.as_nanos() as u64);
+    let mixed = super::random::Random::new(nanoseconds ^ u64::from(std::process::id())).next_u64();
+    mixed as u32
+}
+
+/// Passes interruptions and stages on, and no seconds.
+struct Silent<'a>(&'a mut dyn Watch);
+
+impl Watch for Silent<'_> {
+    fn second(&mut self, _: &crate::result::Second) {}
+
+    fn stage(&mut self, text: &str) {
+        self.0.stage(text);
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.0.is_interrupted()
+    }
+}

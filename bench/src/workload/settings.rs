@@ -1,0 +1,284 @@
+//! The settings, each stated once: name, type, default, meaning.
+
+use super::kinds::{Acks, Codec, Fault, Isolation, Keys, List, Position, Rate};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+macro_rules! settings {
+    (
+        values { $( $(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr; )+ }
+        switches { $( $(#[doc = $switch_doc:literal])+ $switch:ident = $switch_default:literal; )+ }
+    ) => {
+        /// What was said: on the command line, or in a file.
+        #[derive(Args, Clone, Debug, Default, PartialEq, Deserialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub struct Settings {
+            $(
+                $(#[doc = $doc])+
+                #[arg(long, value_name = stringify!($type), allow_hyphen_values = true, help_heading = "Workload")]
+                pub $name: Option<$type>,
+            )+
+            $(
+                $(#[doc = $switch_doc])+
+                #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+                    value_name = "true|false", help_heading = "Workload")]
+                pub $switch: Option<bool>,
+            )+
+        }
+
+        /// Every setting with its value.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(rename_all = "kebab-case")]
+        pub struct Workload {
+            /// Its name: that of the file.
+            #[serde(skip)]
+            pub name: String,
+            /// Commands to run at their times.
+            #[serde(skip)]
+            pub faults: Vec<Fault>,
+            $( $(#[doc = $doc])+ pub $name: $type, )+
+            $( $(#[doc = $switch_doc])+ pub $switch: bool, )+
+        }
+
+        impl Settings {
+            /// The keys of a file.
+            pub fn keys() -> Vec<String> {
+                let names = [$( stringify!($name), )+ $( stringify!($switch), )+];
+                names.iter().map(|name| name.replace('_', "-")).collect()
+            }
+
+            /// These, and where they say nothing `below`.
+            pub fn over(self, below: Settings) -> Settings {
+                Settings {
+                    $( $name: self.$name.or(below.$name), )+
+                    $( $switch: self.$switch.or(below.$switch), )+
+                }
+            }
+
+            /// With defaults for what is not said.
+            pub fn resolve(self, name: &str, faults: Vec<Fault>) -> Result<Workload, String> {
+                let workload = Workload {
+                    name: name.to_owned(),
+                    faults,
+                    $( $name: self.$name.unwrap_or($default), )+
+                    $( $switch: self.$switch.unwrap_or($switch_default), )+
+                };
+                workload.check()?;
+                Ok(workload)
+            }
+        }
+    };
+}
+
+settings! {
+    values {
+        /// The brokers to begin with, HOST:PORT, separated by commas.
+        brokers: List = List(vec!["127.0.0.1:9092".into()]);
+        /// The topic; with `topics` above 1 the beginning of their names. It is made if it is not there.
+        topic: String = "bench".into();
+        /// How many topics.
+        topics: u32 = 1;
+        /// Partitions of each topic.
+        partitions: u32 = 8;
+        /// Replicas of each partition, for a topic that is made.
+        replication: i16 = 1;
+        /// KEY=VALUE settings of a topic that is made, separated by commas.
+        topic_config: List = List(Vec::new());
+        /// Producing connections to each broker; 0 produces nothing.
+        connections: u32 = 8;
+        /// Requests in flight on each connection.
+        in_flight: u32 = 16;
+        /// 0, 1 or all (-1).
+        acks: Acks = Acks(-1);
+        /// Bytes of a batch before compression, which holds as many records as fit.
+        batch_bytes: u32 = 65_536;
+        /// Bytes of a record's value; the median where sizes spread.
+        record_bytes: u32 = 1_024;
+        /// The sigma of lognormal record sizes; 0 makes all the same.
+        record_spread: f64 = 0.0;
+        /// Take values from the lines of this file, again and again.
+        payload_file: String = String::new();
+        /// How well values compress: 4 means to a quarter, 1 not at all.
+        compressible: f64 = 1.0;
+        /// none, gzip, snappy, lz4 or zstd.
+        compression: Codec = Codec::None;
+        /// none, uniform or zipf: how partitions are chosen, and keys for the records.
+        keys: Keys = Keys::None;
+        /// How many keys there are.
+        key_count: u64 = 10_000;
+        /// The exponent of `keys = "zipf"`.
+        zipf_exponent: f64 = 0.99;
+        /// Batches of one transaction; 0 for none.
+        transaction_batches: u32 = 0;
+        /// Produce requests per second of all connections: N, poisson:N, ramp:N..M (over the duration), or sweep:N..M (step
+        /// by step until p99 breaks `sweep-p99-ms`).
+        rate: Rate = Rate::Unpaced;
+        /// The bound of a sweep for the p99 of produce, in milliseconds.
+        sweep_p99_ms: f64 = 10.0;
+        /// The factor from one rate of a sweep to the next.
+        sweep_factor: f64 = 1.5;
+        /// Seconds before anything counts.
+        warmup: f64 = 3.0;
+        /// Seconds that count; of each step in a sweep.
+        duration: f64 = 10.0;
+        /// Bytes to produce before the run begins.
+        preload_bytes: u64 = 0;
+        /// Consumers that share the partitions among them.
+        consumers: u32 = 0;
+        /// How many times every partition is read, each time by `consumers` consumers.
+        fan_out: u32 = 1;
+        /// Where consumers begin: latest or earliest.
+        position: Position = Position::Latest;
+        /// Readers of all partitions that begin at the earliest offset, beside the consumers.
+        catch_up: u32 = 0;
+        /// Consume as members of this group instead of assigning partitions.
+        group: String = String::new();
+        /// uncommitted or committed: what consumers see of transactions.
+        isolation: Isolation = Isolation::Uncommitted;
+        /// Bytes that one fetch asks for from each partition.
+        fetch_bytes: i32 = 1 << 20;
+        /// Bytes that one fetch asks for.
+        fetch_max_bytes: i32 = 50 << 20;
+        /// Bytes that must be there for an answer before `fetch-wait-ms`.
+        fetch_min_bytes: i32 = 1;
+        /// Milliseconds a fetch waits for data.
+        fetch_wait_ms: i32 = 500;
+        /// Threads of the generator, one ring each.
+        threads: u32 = 1;
+        /// Processors to pin the threads to, separated by commas.
+        cpus: List = List(Vec::new());
+        /// Seconds after which an answer counts as missing, and a broker that cannot be reached as gone.
+        timeout: f64 = 10.0;
+        /// Seconds that reading back what was acknowledged may take.
+        verify_seconds: f64 = 60.0;
+        /// The broker's process on this machine: its processor time, memory and disk writes are told.
+        pid: u32 = 0;
+        /// The broker's control group instead, as a path below /sys/fs/cgroup.
+        cgroup: String = String::new();
+        /// The broker's name in reports; its address if empty.
+        label: String = String::new();
+    }
+    switches {
+        /// Closed loop: send as soon as an answer came, and hide stalls.
+        closed = false;
+        /// Produce as an idempotent producer, one for each connection.
+        idempotent = false;
+        /// Begin again where a catch-up reader comes to the end.
+        replay = false;
+        /// Read back after the run what nobody consumed, to check it.
+        verify = true;
+        /// Measure the generator's own ceiling for this workload first.
+        ceiling = true;
+        /// Never sleep: a processor for each thread, and no wake-up in the latencies.
+        spin = false;
+    }
+}
+
+/// BOUND: streams (partitions of a run) that are numbered and checked one by one.
+const STREAMS_MAX: u64 = 1 << 20;
+const BATCH_BYTES_MAX: u32 = 64 << 20;
+
+impl Workload {
+    /// The settings as reports show them.
+    pub fn settings(&self) -> BTreeMap<String, serde_json::Value> {
+        match serde_json::to_value(self) {
+            Ok(serde_json::Value::Object(map)) => map.into_iter().collect(),
+            _ => BTreeMap::new(),
+        }
+    }
+
+    /// Whether it produces anything.
+    pub fn produces(&self) -> bool {
+        self.connections > 0
+    }
+
+    /// The names of its topics, all of the same length.
+    pub fn topic_names(&self) -> Vec<String> {
+        if self.topics == 1 {
+            return vec![self.topic.clone()];
+        }
+        let digits = (self.topics - 1).to_string().len();
+        (0..self.topics)
+            .map(|index| format!("{}-{index:0digits$}", self.topic))
+            .collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let refuse = |bad: bool, text: &str| if bad { Err(text.to_owned()) } else { Ok(()) };
+        refuse(
+            self.brokers.0.is_empty(),
+            "`brokers` is empty: name one as HOST:PORT",
+        )?;
+        refuse(
+            self.topics == 0 || self.partitions == 0 || self.in_flight == 0 || self.threads == 0,
+            "`topics`, `partitions`, `in-flight` and `threads` are at least 1",
+        )?;
+        let streams = u64::from(self.topics) * u64::from(self.partitions.max(self.connections));
+        refuse(
+            streams > STREAMS_MAX,
+            "more than 1,048,576 partitions and connections",
+        )?;
+        refuse(
+            self.in_flight > 65_536 || self.connections > 65_536 || self.threads > 1_024,
+            "`in-flight` and `connections` are at most 65536, `threads` 1024",
+        )?;
+        refuse(
+            self.produces() && self.rate == Rate::Unpaced && !self.closed,
+            "an open loop needs a rate: give `rate`, or `closed` to send as fast as answers come",
+        )?;
+        refuse(
+            self.closed && self.rate != Rate::Unpaced,
+            "`closed` and `rate` exclude each other: in a closed loop the answers set the rate",
+        )?;
+        refuse(
+            !self.produces() && self.consumers == 0 && self.catch_up == 0,
+            "nothing to do: `connections`, `consumers` and `catch-up` are 0",
+        )?;
+        refuse(
+            self.record_bytes < 8,
+            "`record-bytes` is at least 8, the size of a sequence number",
+        )?;
+        refuse(
+            self.batch_bytes > BATCH_BYTES_MAX || self.record_bytes > BATCH_BYTES_MAX,
+            "`batch-bytes` and `record-bytes` are at most 67108864",
+        )?;
+        refuse(
+            !(0.0..=4.0).contains(&self.record_spread),
+            "`record-spread` is between 0 and 4",
+        )?;
+        refuse(
+            !(1.0..=1000.0).contains(&self.compressible),
+            "`compressible` is between 1 and 1000",
+        )?;
+        let is_time = |value: f64| (0.0..=1e7).contains(&value);
+        refuse(
+            !is_time(self.warmup) || !is_time(self.duration) || !is_time(self.timeout),
+            "`warmup`, `duration` and `timeout` are seconds, at least 0",
+        )?;
+        refuse(
+            self.duration < 0.1 || self.timeout < 0.1,
+            "`duration` and `timeout` are at least 0.1",
+        )?;
+        refuse(
+            self.keys != Keys::None && !(1..=10_000_000).contains(&self.key_count),
+            "`key-count` is between 1 and 10000000",
+        )?;
+        refuse(
+            self.sweep_factor <= 1.01,
+            "`sweep-factor` is above 1.01, or a sweep never ends",
+        )?;
+        refuse(
+            self.idempotent && (self.acks.0 != -1 || self.in_flight > 5),
+            "an idempotent producer needs `acks` all and `in-flight` of at most 5",
+        )?;
+        refuse(
+            self.cpus.0.iter().any(|cpu| cpu.parse::<usize>().is_err()),
+            "`cpus` are numbers separated by commas",
+        )?;
+        refuse(
+            self.pid != 0 && !self.cgroup.is_empty(),
+            "`pid` and `cgroup` exclude each other",
+        )
+    }
+}

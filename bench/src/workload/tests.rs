@@ -1,0 +1,74 @@
+use super::file::parse;
+use super::*;
+
+#[test]
+fn a_file_and_the_command_line_give_a_workload() {
+    let text = "partitions = 3\nrate = 500\nacks = \"all\"\nbrokers = [\"a:1\", \"b:2\"]\n[[faults]]\nat = 2.0\nrun = \"true\"\n";
+    let file = parse("small", text).unwrap();
+    let typed = Settings {
+        partitions: Some(5),
+        ..Settings::default()
+    };
+    let workload = typed
+        .over(file.settings)
+        .resolve(&file.name, file.faults)
+        .unwrap();
+    assert_eq!(workload.partitions, 5);
+    assert_eq!(workload.rate, Rate::Constant(500.0));
+    assert_eq!(workload.brokers.0, ["a:1", "b:2"]);
+    assert_eq!(workload.faults[0].run, "true");
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_line_and_key() {
+    for (text, expected) in [
+        (
+            "\npartition = 3",
+            ":2: there is no key `partition`; the nearest is `partitions`",
+        ),
+        ("partitions = \"many\"", ":1: `partitions`: invalid type"),
+        ("rate = \"fast\"", ":1: `rate`: `fast` is not a rate"),
+        ("rate = -5", ":1: `rate`: `-5` is not a rate"),
+        ("a = 1\nb = ", ":2: "),
+        (
+            "compression = \"brotli\"",
+            ":1: `compression`: `brotli` is none of none, gzip",
+        ),
+        ("[faults]\nat = 1", ":1: `faults` is a list"),
+    ] {
+        let problem = parse("x", text).unwrap_err();
+        assert!(problem.starts_with(expected), "{text:?}: {problem}");
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for (text, expected) in [
+        ("", "an open loop needs a rate"),
+        ("closed = true\nrate = 5", "`closed` and `rate` exclude"),
+        ("connections = 0", "nothing to do"),
+        ("rate = 5\nrecord-bytes = 4", "`record-bytes` is at least 8"),
+        (
+            "rate = 5\nidempotent = true",
+            "an idempotent producer needs",
+        ),
+        ("rate = 5\npartitions = 0", "`topics`, `partitions`"),
+        ("rate = 5\nduration = -1.0", "`warmup`, `duration`"),
+    ] {
+        let file = parse("x", text).unwrap();
+        let problem = file.settings.resolve("x", Vec::new()).unwrap_err();
+        assert!(problem.starts_with(expected), "{text:?}: {problem}");
+    }
+}
+
+#[test]
+fn the_workloads_that_come_with_the_generator_are_lawful() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/workloads");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let file = read(&entry.unwrap().path()).unwrap();
+        file.settings.resolve(&file.name, file.faults).unwrap();
+        count += 1;
+    }
+    assert!(count >= 12, "{count}");
+}
