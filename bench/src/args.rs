@@ -1,7 +1,7 @@
 //! What can be typed.
 
 use clap::{Args, Parser, Subcommand};
-use millstream_bench::cli::{RunArgs, SelftestArgs};
+use millstream_bench::cli::{CompareArgs, RunArgs, SelftestArgs};
 
 #[derive(Parser, Debug)]
 #[command(
@@ -18,6 +18,8 @@ pub struct Bench {
 pub enum Command {
     /// Run a workload and report on it.
     Run(Box<RunArgs>),
+    /// Run a workload on two brokers in alternating rounds and compare them.
+    Compare(Box<CompareArgs>),
     /// Measure what this generator can do at most.
     Selftest(Box<SelftestArgs>),
     /// Append batches as fast as they are answered, or at a fixed rate.

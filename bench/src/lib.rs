@@ -1,6 +1,7 @@
 //! What the generator is made of. Modules import only to the left: result < workload < probe, cluster < load < sink < ceiling <
-//! report < cli.
+//! report < bootstrap < cli.
 
+mod bootstrap;
 pub mod ceiling;
 pub mod cli;
 mod cluster;

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let outcome = match Bench::parse().command {
         Command::Run(args) => return cli::run(*args),
+        Command::Compare(args) => return cli::compare(*args),
         Command::Selftest(args) => return cli::selftest(*args),
         Command::Produce(args) => produce::run(&args),
         Command::Fetch(args) => fetch::run(&args),

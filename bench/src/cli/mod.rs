@@ -3,9 +3,11 @@
 //! Always: exit code 0 means a whole and undamaged run, 1 that it ended early, lost records or could not begin, 2 that the
 //! generator itself was late, so that the numbers are not valid.
 
+mod compare;
 mod run;
 mod selftest;
 
+pub use compare::{CompareArgs, compare};
 pub use run::{RunArgs, run};
 pub use selftest::{SelftestArgs, selftest};
 

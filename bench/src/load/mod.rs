@@ -19,6 +19,9 @@ mod schedule;
 mod stamp;
 mod stored;
 mod template;
+#[cfg(test)]
+mod tests;
 
 pub use crew::Watch;
+pub use random::Random;
 pub use run::{run, set_ceiling};

@@ -194,6 +194,9 @@ impl Session<'_> {
             .map(|span| Received::new(*span, streams))
             .collect();
         job.subject = self.subject.clone();
+        if workload.once {
+            job.shared.read_back_to(latest);
+        }
         job.faults = workload.faults.clone();
         let produces = workload.produces();
         let (cluster, topics, leaders) = (&mut self.cluster, &self.topics, &self.leaders);
@@ -329,6 +332,7 @@ impl Session<'_> {
         if shares {
             result.marks.push(Mark::SharedMachine);
         }
+        result.figures = result.all_figures();
     }
 }
 

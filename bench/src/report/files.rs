@@ -2,6 +2,7 @@
 //!
 //! Always: a file that cannot be written is an error that names it; the others are written all the same.
 
+use super::html::page;
 use crate::result::{Latency, Report, Run};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
@@ -36,6 +37,7 @@ pub fn write(report: &Report, paths: &Paths) -> Result<Vec<PathBuf>, String> {
         put(path.clone(), text);
     }
     if let Some(base) = &paths.base {
+        put(named(base, None, "html"), Ok(page(report).into_bytes()));
         let many = report.runs.len() > 1;
         for (index, run) in report.runs.iter().enumerate() {
             let of = |rest: &str| named(base, many.then_some(index + 1), rest);

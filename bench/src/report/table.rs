@@ -2,8 +2,20 @@
 
 use crate::result::{Ended, Integrity, Run, Severity, Stage};
 
-/// Every figure of the runs, side by side.
+/// The figures of the runs, side by side, and what is said of each.
 pub fn table(runs: &[Run]) -> String {
+    let mut text = layout(&rows(runs));
+    for run in runs {
+        text += &format!("\n{}: {}\n", run.label, integrity(&run.integrity));
+        for line in sentences(run) {
+            text += &format!("  {line}\n");
+        }
+    }
+    text
+}
+
+/// Every figure of the runs: a row has its name and one cell for each run.
+pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = vec![row("", runs, |run| run.label.clone())];
     rows.push(row("workload", runs, |run| run.workload.clone()));
     rows.push(row("loop", runs, |run| {
@@ -43,7 +55,11 @@ pub fn table(runs: &[Run]) -> String {
     });
     for stage in Stage::ALL {
         let percentiles: Vec<_> = runs.iter().map(|run| run.percentiles(stage)).collect();
-        figure(&format!("{} latency", stage.name()), &|at| {
+        let heading = match stage {
+            Stage::Lateness => "generator's own lateness".to_owned(),
+            stage => format!("{} latency", stage.name()),
+        };
+        figure(&heading, &|at| {
             percentiles[at].map(|found| format!("{} counted", found.count))
         });
         for (name, of) in [
@@ -105,11 +121,7 @@ pub fn table(runs: &[Run]) -> String {
             number(ceiling, 0)
         ))
     });
-    let mut text = layout(&rows);
-    for run in runs {
-        text += &words(run);
-    }
-    text
+    rows
 }
 
 fn row(name: &str, runs: &[Run], value: impl Fn(&Run) -> String) -> Vec<String> {
@@ -118,30 +130,25 @@ fn row(name: &str, runs: &[Run], value: impl Fn(&Run) -> String) -> Vec<String> 
         .collect()
 }
 
-/// What is said of a run in sentences.
-fn words(run: &Run) -> String {
-    let mut text = format!("\n{}: {}\n", run.label, integrity(&run.integrity));
-    for error in &run.errors {
-        text += &match error.code {
-            0 => format!("  {}: {} ({})\n", error.api, error.name, error.count),
-            code => format!(
-                "  {}: {} [{code}] ({})\n",
-                error.api, error.name, error.count
-            ),
-        };
-    }
-    for mark in &run.marks {
+/// What is said of a run in sentences: errors and marks.
+pub fn sentences(run: &Run) -> Vec<String> {
+    let errors = run.errors.iter().map(|error| match error.code {
+        0 => format!("{}: {} ({})", error.api, error.name, error.count),
+        code => format!("{}: {} [{code}] ({})", error.api, error.name, error.count),
+    });
+    let marks = run.marks.iter().map(|mark| {
         let word = match mark.severity() {
             Severity::Note => "note",
             Severity::Warning => "warning",
             Severity::Invalid => "INVALID",
         };
-        text += &format!("  {word}: {mark}\n");
-    }
+        format!("{word}: {mark}")
+    });
+    let mut sentences: Vec<String> = errors.chain(marks).collect();
     if run.ended != Ended::Complete {
-        text += "  what was measured until then is above\n";
+        sentences.push("what was measured until then is above".into());
     }
-    text
+    sentences
 }
 
 /// One sentence on the sequence numbers.
@@ -196,7 +203,8 @@ pub fn number(value: f64, digits: usize) -> String {
     grouped + rest
 }
 
-fn layout(rows: &[Vec<String>]) -> String {
+/// Cells in columns as wide as they have to be.
+pub fn layout(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

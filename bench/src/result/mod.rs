@@ -15,7 +15,7 @@ mod tests;
 pub use latency::{LATENCY_MAX_US, Latency};
 pub use marks::{Mark, Severity};
 pub use series::{Flow, Phase, ProcessSums, Second};
-pub use summary::{BrokerCost, Percentiles, Summary};
+pub use summary::{BrokerCost, Figures, Percentiles, Summary};
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -87,6 +87,9 @@ pub struct Run {
     /// What makes the numbers less than they seem.
     pub marks: Vec<Mark>,
     pub ended: Ended,
+    /// What tables show, made from the above for those who read the JSON.
+    #[serde(default)]
+    pub figures: Figures,
 }
 
 /// Whether load follows a clock or the answers.

@@ -1,10 +1,18 @@
 //! The figures of a run, made from its seconds and histograms.
 
-use super::{Flow, Phase, Run, Second, Severity, Stage};
+use super::{Flow, Phase, ProcessSums, Run, Second, Severity, Stage};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 const GIB: f64 = (1u64 << 30) as f64;
 const MIB: f64 = (1u64 << 20) as f64;
+
+/// What tables show of a run, ready to be read.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Figures {
+    pub summary: Summary,
+    pub percentiles: BTreeMap<Stage, Percentiles>,
+}
 
 /// What tables show of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -18,6 +26,8 @@ pub struct Summary {
     pub consumed_records_per_second: f64,
     /// The best five seconds in a row, produced and consumed together.
     pub best_5s_mib_per_second: f64,
+    /// The broker's processor seconds per GiB in these, where they are known.
+    pub best_5s_cpu_seconds_per_gib: Option<f64>,
     pub generator_cores: f64,
     pub broker: Option<BrokerCost>,
 }
@@ -79,6 +89,17 @@ impl Run {
         })
     }
 
+    /// Its figures and quantiles together.
+    pub fn all_figures(&self) -> Figures {
+        let percentiles = Stage::ALL.iter().copied();
+        Figures {
+            summary: self.summary(),
+            percentiles: percentiles
+                .filter_map(|stage| Some((stage, self.percentiles(stage)?)))
+                .collect(),
+        }
+    }
+
     /// The figures.
     pub fn summary(&self) -> Summary {
         let (mut produced, mut consumed) = (Flow::default(), Flow::default());
@@ -91,6 +112,7 @@ impl Run {
         if seconds == 0.0 {
             return Summary::default();
         }
+        let (best_5s_mib_per_second, best_5s_cpu_seconds_per_gib) = self.best_5s();
         Summary {
             seconds,
             requests_per_second: produced.requests as f64 / seconds,
@@ -98,27 +120,50 @@ impl Run {
             mib_per_second: produced.bytes as f64 / MIB / seconds,
             consumed_mib_per_second: consumed.bytes as f64 / MIB / seconds,
             consumed_records_per_second: consumed.records as f64 / seconds,
-            best_5s_mib_per_second: self.best_5s(),
+            best_5s_mib_per_second,
+            best_5s_cpu_seconds_per_gib,
             generator_cores: self.generator.cpu_seconds / seconds,
             broker: self.broker_cost(produced, consumed, seconds),
         }
     }
 
-    fn best_5s(&self) -> f64 {
-        let measured: Vec<&Second> = self.measured().collect();
-        let rate = |stretch: &[&Second]| {
+    /// The best rate of five measured seconds in a row, or of all where there are fewer, and what it cost.
+    fn best_5s(&self) -> (f64, Option<f64>) {
+        let measured = |second: &Second| second.phase == Phase::Measured;
+        let first = self.seconds.iter().position(measured).unwrap_or(0);
+        let count = self.measured().count();
+        let length = count.min(5);
+        let mut best = (0.0, None);
+        if length == 0 {
+            return best;
+        }
+        for start in first..=first + count - length {
+            let stretch = &self.seconds[start..start + length];
             let bytes: u64 = stretch
                 .iter()
                 .map(|second| second.produced.bytes + second.consumed.bytes)
                 .sum();
             let seconds: f64 = stretch.iter().map(|second| second.seconds).sum();
-            bytes as f64 / MIB / seconds
-        };
-        let best = measured.windows(5).map(rate).fold(0.0, f64::max);
-        if best == 0.0 && !measured.is_empty() {
-            return rate(&measured);
+            let rate = bytes as f64 / MIB / seconds;
+            if rate > best.0 {
+                let before = self.broker_sums_before(start);
+                let cpu = before
+                    .zip(stretch[length - 1].broker)
+                    .map(|(before, after)| {
+                        (after.cpu_seconds - before.cpu_seconds) / (bytes as f64 / GIB)
+                    });
+                best = (rate, cpu);
+            }
         }
         best
+    }
+
+    /// The broker's sums when a second began.
+    fn broker_sums_before(&self, index: usize) -> Option<ProcessSums> {
+        match index.checked_sub(1) {
+            Some(before) => self.seconds[before].broker,
+            None => self.broker_before,
+        }
     }
 
     /// From the sums at the end of the second before the first measured one to those of the last.
@@ -127,11 +172,8 @@ impl Run {
             .seconds
             .iter()
             .position(|second| second.phase == Phase::Measured)?;
-        let before = match first.checked_sub(1) {
-            Some(index) => self.seconds[index].broker?,
-            None => self.broker_before?,
-        };
-        let after = self.seconds.last()?.broker?;
+        let before = self.broker_sums_before(first)?;
+        let after = self.measured().last()?.broker?;
         let cpu = after.cpu_seconds - before.cpu_seconds;
         let disk = after
             .disk_written_bytes

@@ -166,6 +166,8 @@ settings! {
         idempotent = false;
         /// Begin again where a catch-up reader comes to the end.
         replay = false;
+        /// Without producers: end when catch-up readers come to the end.
+        once = false;
         /// Read back after the run what nobody consumed, to check it.
         verify = true;
         /// Measure the generator's own ceiling for this workload first.
@@ -234,6 +236,10 @@ impl Workload {
         refuse(
             !self.produces() && self.consumers == 0 && self.catch_up == 0,
             "nothing to do: `connections`, `consumers` and `catch-up` are 0",
+        )?;
+        refuse(
+            self.once && (self.produces() || self.catch_up == 0 || self.replay),
+            "`once` is for `catch-up` readers without `replay`, with `connections` 0",
         )?;
         refuse(
             self.record_bytes < 8,

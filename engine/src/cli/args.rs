@@ -14,7 +14,8 @@ use std::path::PathBuf;
         millstream consume words                wait for records\n  \
         echo hello | millstream produce words   send one\n\n\
         Any Kafka client works too: kcat -b localhost:9092 -L\n\
-        Something wrong? millstream doctor"
+        Something wrong? millstream doctor\n\
+        How fast? millstream-bench run --help (the load generator, a program of its own)"
 )]
 pub struct Millstream {
     #[command(subcommand)]

@@ -1,0 +1,85 @@
+//! How sure the ratio of two figures is: a bootstrap over the rounds.
+//!
+//! Always: (1) rounds are drawn in pairs, since both brokers of a round met the same machine; (2) equal input gives equal
+//! output; (3) fewer than three rounds never make a difference.
+
+use crate::load::Random;
+use crate::report::median;
+use crate::result::{Ratio, Verdict};
+
+const DRAWS: usize = 4_000;
+/// Rounds below this are too few for any claim.
+pub const ROUNDS_MIN: usize = 3;
+
+/// The ratio a/b of a figure that was measured in each round, with its 95 % interval.
+pub fn ratio(name: &str, unit: &str, higher_is_better: bool, a: Vec<f64>, b: Vec<f64>) -> Ratio {
+    let rounds = a.len().min(b.len());
+    let ratio = median(&a) / median(&b);
+    let mut random = Random::new(rounds as u64);
+    let mut ratios: Vec<f64> = (0..DRAWS)
+        .map(|_| {
+            let drawn: Vec<usize> = (0..rounds)
+                .map(|_| (random.fraction() * rounds as f64) as usize)
+                .collect();
+            let of =
+                |values: &[f64]| median(&drawn.iter().map(|at| values[*at]).collect::<Vec<_>>());
+            of(&a) / of(&b)
+        })
+        .filter(|ratio| ratio.is_finite())
+        .collect();
+    ratios.sort_by(f64::total_cmp);
+    let at = |part: f64| {
+        let index = (part * (ratios.len().max(1) - 1) as f64).round() as usize;
+        ratios.get(index).copied().unwrap_or(f64::NAN)
+    };
+    let (low, high) = (at(0.025), at(0.975));
+    let verdict = if rounds < ROUNDS_MIN || !(low > 1.0 || high < 1.0) {
+        Verdict::WithinNoise
+    } else if (low > 1.0) == higher_is_better {
+        Verdict::ABetter
+    } else {
+        Verdict::BBetter
+    };
+    Ratio {
+        name: name.to_owned(),
+        unit: unit.to_owned(),
+        higher_is_better,
+        a,
+        b,
+        ratio,
+        low,
+        high,
+        verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_within_noise_is_no_difference() {
+        let a = vec![100.0, 80.0, 120.0, 95.0, 105.0];
+        let b = vec![90.0, 110.0, 100.0, 104.0, 97.0];
+        let found = ratio("rate", "/s", true, a, b);
+        assert_eq!(found.verdict, Verdict::WithinNoise);
+        assert!(found.low < 1.0 && found.high > 1.0, "{found:?}");
+    }
+
+    #[test]
+    fn a_clear_difference_goes_to_the_better_one() {
+        let fast = vec![300.0, 310.0, 305.0];
+        let slow = vec![100.0, 101.0, 99.0];
+        let rate = ratio("rate", "/s", true, fast.clone(), slow.clone());
+        assert_eq!(rate.verdict, Verdict::ABetter);
+        assert!((2.9..3.2).contains(&rate.ratio));
+        let latency = ratio("p99", "us", false, fast, slow);
+        assert_eq!(latency.verdict, Verdict::BBetter);
+    }
+
+    #[test]
+    fn two_rounds_make_no_difference() {
+        let found = ratio("rate", "/s", true, vec![300.0, 301.0], vec![1.0, 1.0]);
+        assert_eq!(found.verdict, Verdict::WithinNoise);
+    }
+}

@@ -1,0 +1,313 @@
+use super::ledger::{Received, Sent, Span, reconcile};
+use super::producer::{Flight, Producer};
+use super::random::Random;
+use super::schedule::{Pace, Schedule};
+use super::stamp::Stamp;
+use super::template::{Numbers, Template};
+use crate::workload::{Codec, Settings, Workload};
+use bytes::Bytes;
+use millstream_net::wire::{Request, decode_request};
+use millstream_storage::batch::{OpenBatch, check};
+
+const TAG: u32 = 0x1234_5678;
+
+fn workload(change: impl FnOnce(&mut Settings)) -> Workload {
+    let mut settings = Settings {
+        closed: Some(true),
+        topic: Some("words".into()),
+        ..Settings::default()
+    };
+    change(&mut settings);
+    settings.resolve("test", Vec::new()).unwrap()
+}
+
+fn numbers(batch: u64) -> Numbers<'static> {
+    Numbers {
+        correlation_id: 77,
+        topic: "words",
+        partition: 5,
+        stamp: Stamp {
+            tag: TAG,
+            stream: 3,
+            batch,
+            due_ns: 987_654_321 + batch,
+            records: 0,
+        },
+        wall_ms: 1_700_000_000_000,
+        producer: Some((42, 1, 7)),
+    }
+}
+
+/// The request of a template with these numbers.
+fn request(template: &Template, numbers: &Numbers<'_>) -> Request {
+    let mut frame = vec![0; template.head_bytes()];
+    template.write_head(&mut frame, numbers);
+    frame.extend(template.tail());
+    let stated = u32::from_be_bytes(frame[..4].try_into().unwrap()) as usize;
+    assert_eq!(stated + 4, frame.len());
+    let (header, request) = decode_request(&Bytes::from(frame).slice(4..)).unwrap();
+    assert_eq!(header.correlation_id, numbers.correlation_id);
+    request
+}
+
+#[test]
+fn a_numbered_request_is_whole_in_every_codec() {
+    for codec in [
+        Codec::None,
+        Codec::Gzip,
+        Codec::Snappy,
+        Codec::Lz4,
+        Codec::Zstd,
+    ] {
+        for batch_bytes in [200, 4_096, 300_000] {
+            let workload = workload(|settings| {
+                settings.compression = Some(codec);
+                settings.compressible = Some(4.0);
+                settings.batch_bytes = Some(batch_bytes);
+                settings.record_bytes = Some(100);
+            });
+            let template = &Template::all(&workload, 8, TAG).unwrap()[0];
+            for batch in [0, 1, 1 << 40] {
+                let mut numbers = numbers(batch);
+                numbers.stamp.records = template.records;
+                let Request::Produce(request) = request(template, &numbers) else {
+                    panic!("another request");
+                };
+                let partition = &request.topics[0].partitions[0];
+                assert_eq!(&*request.topics[0].name, "words");
+                assert_eq!(partition.index, 5);
+                let bytes = partition.records.clone().unwrap();
+                let head = check(&bytes).unwrap();
+                assert_eq!(head.bytes, template.batch_bytes);
+                assert_eq!((head.producer_id.0, head.base_sequence), (42, 7));
+                let open = OpenBatch::new(&bytes, 1 << 22)
+                    .unwrap_or_else(|error| panic!("{codec} {batch_bytes}: {error:?}"));
+                let values: Vec<_> = open
+                    .records()
+                    .map(|record| record.unwrap().value.unwrap())
+                    .collect();
+                assert_eq!(values.len() as u32, template.records);
+                assert_eq!(Stamp::read(TAG, values[0]), Some(numbers.stamp));
+                assert_eq!(Stamp::read(TAG + 1, values[0]), None);
+            }
+            if codec != Codec::None && batch_bytes == 300_000 {
+                let share = template.batch_bytes as f64 / 300_000.0;
+                assert!((0.15..0.55).contains(&share), "{codec}: {share}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_spread_as_lognormal() {
+    let workload = workload(|settings| {
+        settings.record_bytes = Some(1_000);
+        settings.record_spread = Some(0.5);
+        settings.batch_bytes = Some(64 << 10);
+    });
+    let templates = Template::all(&workload, 8, TAG).unwrap();
+    let records: u32 = templates.iter().map(|template| template.records).sum();
+    let bytes: usize = templates.iter().map(|template| template.batch_bytes).sum();
+    let mean = bytes as f64 / f64::from(records);
+    // The mean of the distribution is exp(sigma^2 / 2) of its median.
+    assert!((1_050.0..1_250.0).contains(&mean), "{mean}");
+}
+
+#[test]
+fn what_is_gathered_are_the_bytes_of_the_requests_in_order() {
+    let workload = workload(|settings| settings.batch_bytes = Some(3_000));
+    let templates = Template::all(&workload, 8, TAG).unwrap();
+    let template = &templates[0];
+    let mut producer = Producer::new(3, &templates);
+    let mut sent = Vec::new();
+    for round in 0..20u64 {
+        while producer.has_room() {
+            let flight = Flight {
+                due_ns: round,
+                stream: 0,
+                batch: round,
+            };
+            producer.queue(template, flight, numbers(round));
+        }
+        let mut pieces = Vec::new();
+        producer.gather(|_| template, |piece| pieces.extend_from_slice(piece));
+        // The socket takes a part that ends somewhere.
+        let taken = pieces.len() * (round as usize % 7 + 1) / 7;
+        sent.extend_from_slice(&pieces[..taken]);
+        producer.sent(taken, |_| template);
+        while producer.unacknowledged().is_some() {}
+    }
+    let whole = template.head_bytes() + template.tail().len();
+    for (index, frame) in sent.chunks_exact(whole).enumerate() {
+        let correlation = i32::from_be_bytes(frame[8..12].try_into().unwrap());
+        assert_eq!(correlation, index as i32);
+        assert_eq!(&frame[template.head_bytes()..], template.tail());
+    }
+    assert!(sent.len() > 10 * whole);
+}
+
+#[test]
+fn an_answer_out_of_turn_is_nonsense() {
+    let workload = workload(|_| {});
+    let templates = Template::all(&workload, 8, TAG).unwrap();
+    let mut producer = Producer::new(2, &templates);
+    let answer = |correlation: i32| {
+        let mut frame = correlation.to_be_bytes().to_vec();
+        frame.extend([0, 0, 0, 1, 0, 5]);
+        frame.extend(b"words");
+        frame.extend([0, 0, 0, 1, 0, 0, 0, 5, 0, 6]);
+        frame
+    };
+    assert!(
+        producer
+            .answer(&answer(0))
+            .unwrap_err()
+            .contains("nothing was asked")
+    );
+    let flight = Flight::default();
+    producer.queue(&templates[0], flight, numbers(0));
+    producer.sent(
+        templates[0].head_bytes() + templates[0].tail().len(),
+        |_| &templates[0],
+    );
+    assert!(
+        producer
+            .answer(&answer(1))
+            .unwrap_err()
+            .contains("request 1 where 0")
+    );
+    assert!(
+        producer
+            .answer(&answer(0)[..12])
+            .unwrap_err()
+            .contains("cannot be read")
+    );
+    assert_eq!(producer.answer(&answer(0)).unwrap().code, 6);
+}
+
+#[test]
+fn schedules_of_all_threads_make_the_stated_rate() {
+    let until = 10_000_000_000;
+    for (pace, expected) in [
+        (Pace::Constant(1_000.0), 10_000.0),
+        (Pace::Poisson(1_000.0), 10_000.0),
+        (
+            Pace::Ramp {
+                from: 100.0,
+                to: 1_100.0,
+                begins_s: 2.0,
+                lasts_s: 4.0,
+            },
+            200.0 + 2_400.0 + 4_400.0,
+        ),
+    ] {
+        let mut count = 0;
+        for (index, share) in [(0, 0.5), (1, 0.3), (2, 0.2)] {
+            let mut schedule = Schedule::new(pace, share, f64::from(index) / 3.0, index as u64);
+            let mut last = 0;
+            while schedule.next_ns() < until {
+                assert!(schedule.next_ns() >= last);
+                last = schedule.next_ns();
+                schedule.advance();
+                count += 1;
+            }
+        }
+        let off = (f64::from(count) - expected).abs() / expected;
+        let allowed = if matches!(pace, Pace::Poisson(_)) {
+            0.04
+        } else {
+            0.002
+        };
+        assert!(off < allowed, "{pace:?}: {count}, not {expected}");
+    }
+}
+
+#[test]
+fn gaps_of_a_poisson_schedule_are_exponential() {
+    let mut schedule = Schedule::new(Pace::Poisson(1_000.0), 1.0, 0.0, 1);
+    let (mut last, mut long) = (0, 0);
+    for _ in 0..100_000 {
+        let gap = schedule.next_ns() - last;
+        long += u32::from(gap > 2_000_000);
+        last = schedule.next_ns();
+        schedule.advance();
+    }
+    // exp(-2) of all gaps are longer than twice the mean.
+    assert!((12_800..14_300).contains(&long), "{long}");
+}
+
+#[test]
+fn what_is_lost_doubled_or_late_is_counted_exactly() {
+    // What a reader saw of batches 0 to 9, of three records each; 8 and 9 have no answer.
+    for (seen, lost, doubled, late) in [
+        (vec![0, 1, 2, 3, 4, 5, 6, 7], 0, 0, 0),
+        (vec![0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 0, 0, 0),
+        (vec![0, 1, 3, 4, 5, 7], 6, 0, 0),
+        (vec![0, 1, 1, 2, 3, 4, 5, 6, 7, 0], 0, 6, 0),
+        (vec![0, 2, 1, 3, 4, 7, 5, 6], 0, 0, 9),
+        (vec![], 24, 0, 0),
+    ] {
+        let mut sent = Sent {
+            batches: 10,
+            ..Sent::default()
+        };
+        for batch in 0..8 {
+            sent.acknowledged.insert(batch);
+        }
+        let mut reader = Received::new(Span::All, 1);
+        for batch in &seen {
+            reader.take(&Stamp {
+                tag: TAG,
+                stream: 0,
+                batch: *batch,
+                due_ns: 0,
+                records: 3,
+            });
+        }
+        let found = reconcile(&[sent], &[reader], |_| 3);
+        assert_eq!(
+            (found.sent, found.acknowledged, found.unresolved),
+            (30, 24, 6)
+        );
+        assert_eq!(
+            (found.lost, found.duplicated, found.out_of_order),
+            (lost, doubled, late),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
+fn what_nobody_read_to_the_end_is_unchecked_and_not_lost() {
+    let mut sent = Sent {
+        batches: 4,
+        ..Sent::default()
+    };
+    for batch in 0..4 {
+        sent.acknowledged.insert(batch);
+    }
+    let mut reader = Received::new(Span::All, 1);
+    reader.not_read_to_the_end(0);
+    let found = reconcile(&[sent.clone()], &[reader], |_| 1);
+    assert_eq!((found.lost, found.unchecked), (0, 4));
+    sent.began_at = 3;
+    let fresh = Received::new(Span::SinceItBegan, 1);
+    let found = reconcile(&[sent], &[fresh], |_| 1);
+    assert_eq!((found.lost, found.unchecked), (1, 3));
+}
+
+#[test]
+fn random_numbers_are_what_they_are_called() {
+    let mut random = Random::new(7);
+    let normal: Vec<f64> = (0..100_000).map(|_| random.normal()).collect();
+    let mean = normal.iter().sum::<f64>() / 1e5;
+    let variance = normal
+        .iter()
+        .map(|value| (value - mean).powi(2))
+        .sum::<f64>()
+        / 1e5;
+    assert!(
+        mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02,
+        "{mean} {variance}"
+    );
+}

@@ -1,0 +1,54 @@
+//! The table of a comparison.
+
+use super::table::number;
+use crate::result::{Comparison, Verdict};
+
+/// As text.
+pub fn compared(comparison: &Comparison) -> String {
+    super::table::layout(&rows(comparison))
+}
+
+/// A row for each figure: both medians, their ratio, its interval and what may be said.
+pub fn rows(comparison: &Comparison) -> Vec<Vec<String>> {
+    let head = [
+        "".to_owned(),
+        comparison.a.clone(),
+        comparison.b.clone(),
+        "ratio".into(),
+        "95 % interval".into(),
+        "verdict".into(),
+    ];
+    let mut rows = vec![head.to_vec()];
+    for figure in &comparison.figures {
+        let digits = |value: f64| if value < 10.0 { 2 } else { 0 };
+        let shown = |values: &[f64]| {
+            let middle = median(values);
+            format!("{} {}", number(middle, digits(middle)), figure.unit)
+        };
+        let verdict = match figure.verdict {
+            Verdict::WithinNoise => "no difference beyond noise".to_owned(),
+            Verdict::ABetter => format!("{} is better", comparison.a),
+            Verdict::BBetter => format!("{} is better", comparison.b),
+        };
+        rows.push(vec![
+            figure.name.clone(),
+            shown(&figure.a),
+            shown(&figure.b),
+            format!("{:.2}", figure.ratio),
+            format!("{:.2} to {:.2}", figure.low, figure.high),
+            verdict,
+        ]);
+    }
+    rows
+}
+
+/// The middle of some values, 0 of none.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.len(), sorted.len() / 2) {
+        (0, _) => 0.0,
+        (count, middle) if count % 2 == 0 => (sorted[middle - 1] + sorted[middle]) / 2.0,
+        (_, middle) => sorted[middle],
+    }
+}

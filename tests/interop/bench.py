@@ -1,0 +1,387 @@
+"""The load generator with real brokers: its report files read by another HdrHistogram and looked at in Chromium, a proxy that
+loses, doubles and swaps requests, refusals, and ProducerPerformance of Apache Kafka on the same load (where its tools are: set
+KAFKA_LIBS to a folder with Kafka's jars)."""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+from broker import Broker, binary, free_port, work_dir
+
+BENCH = os.environ.get("MILLSTREAM_BENCH", str(pathlib.Path(binary()).with_name("millstream-bench")))
+SMALL = ["--partitions", "2", "--connections", "2", "--batch-bytes", "1200", "--warmup", "1", "--ceiling=false"]
+
+
+def bench(*arguments, timeout=120):
+    return subprocess.run([BENCH, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def run(address, *arguments, code=(0, 2)):
+    """A run; its report. Code 2 says that this machine made the generator late: the counts are right all the same."""
+    line = ["run", "--brokers", address, "--json", "-", "--report", "none", "--quiet", *SMALL, *arguments]
+    done = bench(*line)
+    assert done.returncode in code, f"{line}: {done.returncode}: {done.stderr}"
+    return json.loads(done.stdout)
+
+
+def check_files(broker, work):
+    base = work / "report"
+    line = [
+        "run", "--brokers", broker.address, "--json", work / "report.json", "--report", base, "--rate", 500, "--consumers", 1,
+        "--duration", 5, "--pid", broker.process.pid, *SMALL,
+    ]
+    done = bench(*line)
+    assert done.returncode in (0, 2), done.stderr
+    report = json.loads((work / "report.json").read_text())
+    run = report["runs"][0]
+    integrity = run["integrity"]
+    assert integrity["sent"] == integrity["acknowledged"] == integrity["received"] == 3000, integrity
+    assert integrity["lost"] + integrity["duplicated"] + integrity["out_of_order"] + integrity["corrupt"] == 0, integrity
+    assert f"{integrity['sent']} records sent" in done.stdout, done.stdout
+    check_hlog(base.with_suffix(".hlog"), run)
+    check_hgrm(work / "report.produce.hgrm", run)
+    print("    .hlog and .hgrm read back by hdrhistogram; every record counted")
+    check_page(base.with_suffix(".html"), work)
+
+
+def check_hlog(path, run):
+    """Every interval's histogram is what the JSON has, by another implementation."""
+    from hdrh.histogram import HdrHistogram
+    from hdrh.log import HistogramLogReader
+
+    total = HdrHistogram(1, 60_000_000, 3)
+    reader = HistogramLogReader(str(path), total)
+    counts = {}
+    while True:
+        interval = reader.get_next_interval_histogram()
+        if interval is None:
+            break
+        tag = interval.get_tag()
+        counts[tag] = counts.get(tag, 0) + interval.get_total_count()
+    for tag in ("produce", "end-to-end", "fetch"):
+        expected = sum(histogram(second["stages"][tag]).get_total_count() for second in run["seconds"] if tag in second["stages"])
+        assert expected and counts[tag] == expected, (tag, counts, expected)
+
+
+def histogram(text):
+    from hdrh.histogram import HdrHistogram
+
+    return HdrHistogram.decode(text)
+
+
+def check_hgrm(path, run):
+    """Each line's value is that percentile of the histogram."""
+    total = histogram(run["stages"]["produce"])
+    lines = [line.split() for line in path.read_text().splitlines()]
+    rows = [line for line in lines if line and re.match(r"^[\d.]+$", line[0])]
+    assert len(rows) > 20, rows
+    for row in rows:
+        value_us = float(row[0]) * 1000
+        expected = total.get_value_at_percentile(float(row[1]) * 100)
+        assert abs(value_us - expected) <= max(2, expected * 0.002), (row, expected)
+    assert int(rows[-1][2]) == total.get_total_count(), rows[-1]
+
+
+def check_page(page, work):
+    """A screenshot in headless Chromium without network: charts are there and have colours, light and dark."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not chromium:
+        raise AssertionError("chromium is missing. Install it and run again:  sudo apt-get install chromium")
+    sizes = {}
+    for scheme, flags in (("light", []), ("dark", ["--force-dark-mode", "--blink-settings=preferredColorScheme=0"])):
+        picture = work / f"{scheme}.png"
+        subprocess.run(
+            [
+                chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--host-resolver-rules=MAP * ~NOTFOUND",
+                f"--user-data-dir={work / ('chromium-' + scheme)}", "--window-size=1100,2600", f"--screenshot={picture}", *flags,
+                page.as_uri(),
+            ],
+            check=True, capture_output=True, timeout=120,
+        )
+        colours = pixels(picture)
+        assert len(colours) > 50, f"{scheme}: {len(colours)} colours"
+        sizes[scheme] = max(colours, key=colours.get)
+    assert sum(sizes["light"][:3]) > 600 and sum(sizes["dark"][:3]) < 200, f"backgrounds: {sizes}"
+    kept = os.environ.get("BENCH_SCREENSHOTS")
+    if kept:
+        for scheme in sizes:
+            shutil.copy(work / f"{scheme}.png", kept)
+    print("    the page is drawn by Chromium without network, light and dark")
+
+
+def pixels(picture):
+    """How often each colour is in a PNG of 8 bits per channel."""
+    import zlib
+
+    data = picture.read_bytes()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at, packed = 8, b""
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at:at + 8])
+        body = data[at + 8:at + 8 + length]
+        if kind == b"IHDR":
+            width, height, depth, colour = struct.unpack(">IIBB", body[:10])
+            assert depth == 8 and colour in (2, 6), (depth, colour)
+            channels = 3 if colour == 2 else 4
+        if kind == b"IDAT":
+            packed += body
+        at += 12 + length
+    raw, row_bytes = zlib.decompress(packed), width * channels
+    colours, above = {}, bytearray(row_bytes)
+    for row in range(height):
+        begin = row * (row_bytes + 1)
+        line = unfiltered(raw[begin], bytearray(raw[begin + 1:begin + 1 + row_bytes]), above, channels)
+        for x in range(0, row_bytes, channels * 7):
+            pixel = bytes(line[x:x + channels])
+            colours[pixel] = colours.get(pixel, 0) + 1
+        above = line
+    return colours
+
+
+def unfiltered(kind, line, above, step):
+    """A row of a PNG without its filter."""
+    for at in range(len(line) if kind else 0):
+        left = line[at - step] if at >= step else 0
+        up = above[at]
+        corner = above[at - step] if at >= step else 0
+        if kind == 1:
+            guess = left
+        elif kind == 2:
+            guess = up
+        elif kind == 3:
+            guess = (left + up) // 2
+        else:
+            near = left + up - corner
+            distances = [(abs(near - left), 0, left), (abs(near - up), 1, up), (abs(near - corner), 2, corner)]
+            guess = min(distances)[2]
+        line[at] = (line[at] + guess) & 255
+    return line
+
+
+class Proxy:
+    """Stands before a broker; what it does to the Produce requests that it is told to spoil is known."""
+
+    def __init__(self, target, what, every):
+        self.target, self.what, self.every = target, what, every
+        self.count, self.spoiled = 0, 0
+        self.lock = threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client):
+        """One question at a time: the generator has one request in flight here."""
+        host, port = self.target.split(":")
+        server = socket.create_connection((host, int(port)))
+        for end in (client, server):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        held = None
+        try:
+            while True:
+                frame = read_frame(client)
+                if frame is None:
+                    return
+                if frame[:2] != b"\0\0":
+                    server.sendall(framed(frame))
+                    client.sendall(framed(read_frame(server)))
+                    continue
+                with self.lock:
+                    self.count += 1
+                    spoil = self.count % self.every == 0
+                    self.spoiled += spoil
+                if spoil and self.what == "lose":
+                    client.sendall(framed(acknowledged(frame)))
+                    continue
+                if spoil and self.what == "swap":
+                    held = frame
+                    client.sendall(framed(acknowledged(frame)))
+                    continue
+                server.sendall(framed(frame))
+                answer = read_frame(server)
+                if spoil and self.what == "double":
+                    server.sendall(framed(frame))
+                    read_frame(server)
+                if held:
+                    server.sendall(framed(held))
+                    read_frame(server)
+                    held = None
+                client.sendall(framed(answer))
+        except OSError:
+            return
+        finally:
+            client.close()
+            server.close()
+
+
+def read_exactly(stream, count):
+    data = b""
+    while len(data) < count:
+        more = stream.recv(count - len(data))
+        if not more:
+            return None
+        data += more
+    return data
+
+
+def read_frame(stream):
+    prefix = read_exactly(stream, 4)
+    return prefix and read_exactly(stream, struct.unpack(">I", prefix)[0])
+
+
+def framed(frame):
+    return struct.pack(">I", len(frame)) + frame
+
+
+def acknowledged(request):
+    """What a broker answers to a Produce request (version 8) of one partition."""
+    client = struct.unpack(">h", request[8:10])[0]
+    at = 10 + client + 2 + 2 + 4 + 4
+    length = struct.unpack(">h", request[at:at + 2])[0]
+    topic = request[at:at + 2 + length]
+    partition = request[at + 2 + length + 4:at + 2 + length + 8]
+    one = struct.pack(">i", 1)
+    return request[4:8] + one + topic + one + partition + struct.pack(">hqqqihi", 0, 0, -1, 0, 0, -1, 0)
+
+
+def check_proxy(kind, field):
+    """What the proxy spoils is what the generator counts, to the record."""
+    port = free_port()
+    with Broker(f"bench-{kind}") as broker:
+        proxy = Proxy(broker.address, kind, 47)
+        broker.kill()
+        command = [
+            binary(), "serve", "--data", str(broker.data), "--listen", broker.address, "--advertise", proxy.address, "--shards", "1",
+        ]
+        with open(broker.log, "ab") as log:
+            before = broker.log.stat().st_size
+            broker.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        broker.wait(60, before)
+        report = run(
+            proxy.address, "--rate", 400, "--duration", 4, "--partitions", 1, "--connections", 1, "--in-flight", 1, "--topic", kind,
+            code=(1,),
+        )
+        integrity = report["runs"][0]["integrity"]
+        records = integrity["sent"] // proxy.count
+        for name in ("lost", "duplicated", "out_of_order"):
+            expected = proxy.spoiled * records if name == field else 0
+            assert integrity[name] == expected, f"{kind}: {name}: {integrity}, spoiled {proxy.spoiled} of {proxy.count}"
+        proxy.listener.close()
+        print(f"    a proxy that does `{kind}` to {proxy.spoiled} of {proxy.count} requests: counted exactly")
+
+
+def check_refusals(broker, work):
+    def refused(words, *arguments):
+        done = bench("run", "--brokers", broker.address, "--ceiling=false", "--report", "none", *arguments)
+        assert done.returncode == 1, f"{arguments}: {done.returncode}"
+        for word in words:
+            assert word in done.stderr, f"{arguments}: `{word}` is not in: {done.stderr}"
+
+    workload = work / "wrong.toml"
+    workload.write_text("rate = 5\npartition = 3\n")
+    refused([str(workload) + ":2:", "the nearest is `partitions`"], workload)
+    refused(["no broker at 127.0.0.1:1"], "--brokers", "127.0.0.1:1", "--rate", 5)
+    refused(["there is no topic nothing"], "--connections", 0, "--consumers", 1, "--topic", "nothing")
+    refused(["an open loop needs a rate"])
+    refused(["there is no process"], "--rate", 5, "--pid", 4_000_000)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        def hang_up():
+            while True:
+                try:
+                    mute.accept()[0].close()
+                except OSError:
+                    return
+        threading.Thread(target=hang_up, daemon=True).start()
+        refused(["closes the connection", "password"], "--brokers", "127.0.0.1:%d" % mute.getsockname()[1], "--rate", 5)
+    print("    what cannot be run is refused in a sentence")
+
+
+def check_kill(work):
+    """A broker that dies in the middle: what was measured is saved and marked, and the exit code says so."""
+    with Broker("bench-kill") as broker:
+        line = [
+            "run", "--brokers", broker.address, "--json", work / "kill.json", "--report", "none", "--rate", 500, "--duration", 6,
+            "--timeout", 2, "--fault", f"2:kill -9 {broker.process.pid}", *SMALL,
+        ]
+        done = bench(*line)
+        assert done.returncode == 1, done.stderr
+        assert "INVALID: ended early" in done.stdout and "is gone" in done.stdout, done.stdout
+        run = json.loads((work / "kill.json").read_text())["runs"][0]
+        assert run["integrity"]["acknowledged"] > 800, run["integrity"]
+        assert "early" in run["ended"], run["ended"]
+    print("    a broker that is killed by a fault ends the run, which is saved and marked")
+
+
+def check_restart():
+    """A broker that is killed and comes back: the run goes on, and nothing acknowledged is lost."""
+    with Broker("bench-restart") as broker:
+        again = f"kill -9 {broker.process.pid}; sleep 0.5; exec {binary()} serve --data {broker.data} --listen {broker.address} --shards 1"
+        report = run(
+            broker.address, "--rate", 500, "--duration", 6, "--timeout", 20, "--fault", f"2:{again} >{broker.log}.2 2>&1 & echo $! >{broker.log}.pid",
+        )
+        run_ = report["runs"][0]
+        assert sum(second["reconnects"] for second in run_["seconds"]) >= 2, run_["seconds"]
+        assert run_["integrity"]["lost"] == 0 and run_["integrity"]["unchecked"] == 0, run_["integrity"]
+        subprocess.run(["sh", "-c", f"kill -9 $(cat {broker.log}.pid)"], check=False)
+    print("    a broker that is killed and comes back loses nothing that it acknowledged")
+
+
+def check_producer_performance(broker):
+    """The total of Kafka's own load tool at the same rate."""
+    libs = os.environ.get("KAFKA_LIBS")
+    if not libs:
+        print("    ProducerPerformance is not compared: KAFKA_LIBS names no folder with Kafka's jars")
+        return
+    rate, seconds = 8000, 6
+    subprocess.run([binary(), "topic", "create", "performance", "--partitions", "2", "--server", broker.address], check=False, capture_output=True)
+    done = subprocess.run(
+        [
+            "java", "-cp", f"{libs}/*", "org.apache.kafka.tools.ProducerPerformance", "--topic", "performance", "--num-records",
+            str(rate * seconds), "--record-size", "1024", "--throughput", str(rate), "--producer-props",
+            f"bootstrap.servers={broker.address}", "acks=all", "batch.size=16384", "linger.ms=5",
+        ],
+        capture_output=True, text=True, timeout=120, check=True,
+    )
+    theirs = float(re.search(r"([\d.]+) records/sec", done.stdout.splitlines()[-1]).group(1))
+    # As many records of the same size per second, in batches of the same size.
+    probe = run(broker.address, "--rate", 100, "--batch-bytes", 16384, "--record-bytes", 1024, "--duration", 1, "--warmup", 0)
+    records = probe["runs"][0]["integrity"]["sent"] / 100
+    report = run(
+        broker.address, "--topic", "performance", "--batch-bytes", 16384, "--record-bytes", 1024, "--rate", rate / records, "--duration", seconds,
+    )
+    measured = [second for second in report["runs"][0]["seconds"] if second["phase"] == "measured"]
+    ours = sum(second["produced"]["records"] for second in measured) / sum(second["seconds"] for second in measured)
+    assert abs(ours / theirs - 1) < 0.1, f"ours {ours}, ProducerPerformance {theirs}"
+    print(f"    ProducerPerformance: {theirs:.0f} records/s, millstream-bench {ours:.0f}")
+
+
+def main():
+    work = work_dir("bench")
+    with Broker("bench") as broker:
+        check_files(broker, work)
+        check_refusals(broker, work)
+        check_producer_performance(broker)
+    for kind, field in (("lose", "lost"), ("double", "duplicated"), ("swap", "out_of_order")):
+        check_proxy(kind, field)
+    check_kill(work)
+    check_restart()
+    shutil.rmtree(work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
