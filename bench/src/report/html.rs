@@ -58,14 +58,14 @@ pub fn page(report: &Report) -> String {
         let heading = format!("{} against {}", comparison.a, comparison.b);
         body += &section(&heading, &cells(&compared_rows(comparison), ""));
     }
-    if report.sweep.is_empty() && report.runs.len() <= 6 {
-        body += &section("Figures", &cells(&rows(&report.runs), ""));
-    }
     if !report.sweep.is_empty() {
         body += &section("Rates", &cells(&sweep_rows(report), ""));
     }
     for figure in figures(report) {
         body += &figure.html();
+    }
+    if report.sweep.is_empty() && report.runs.len() <= 6 {
+        body += &section("Figures", &cells(&rows(&report.runs), ""));
     }
     body += &section("How it was made", &cells(&facts(report), "facts"));
     format!(
