@@ -5,7 +5,7 @@ use super::{complain, new_report};
 use crate::ceiling;
 use crate::report::{number, time};
 use crate::result::Stage;
-use crate::workload::Settings;
+use crate::workload::{List, Settings};
 use clap::Args;
 use std::process::ExitCode;
 
@@ -35,6 +35,15 @@ enum Floor {
     RequestsPerSecond(f64),
 }
 
+/// Processors for the generator alone, so that the sink gets the others; none where there are too few.
+fn own_processors(threads: u32) -> List {
+    let all = std::thread::available_parallelism().map_or(1, usize::from);
+    if threads as usize >= all {
+        return List(Vec::new());
+    }
+    List((0..threads).map(|cpu| cpu.to_string()).collect())
+}
+
 /// Measures each shape.
 pub fn selftest(args: SelftestArgs) -> ExitCode {
     let mut report = new_report();
@@ -44,6 +53,8 @@ pub fn selftest(args: SelftestArgs) -> ExitCode {
         settings.closed = Some(true);
         settings.batch_bytes.get_or_insert(batch_bytes);
         settings.in_flight.get_or_insert(in_flight);
+        let threads = settings.threads.unwrap_or(1);
+        settings.cpus.get_or_insert_with(|| own_processors(threads));
         let measured = settings
             .resolve(name, Vec::new())
             .and_then(|workload| ceiling::measure(&workload));
