@@ -1,5 +1,5 @@
 //! What a batch costs on its way into a segment: validation, stamping, the copy into a chunk, indexing. Plain timing, best of
-//! several rounds: `cargo bench -p millstream-storage`.
+//! several rounds: `cargo bench -p millstream-storage`. Fails where validation, stamping or a look-up allocates.
 
 use millstream_storage::batch::{
     BatchBuilder, BatchHeader, BatchRules, Compression, Keys, Stamp, Timestamps, Zstd, stamp,
@@ -8,11 +8,42 @@ use millstream_storage::batch::{
 use millstream_storage::cache::{Budgets, Cache};
 use millstream_storage::ids::{LeaderEpoch, LogNumber, Offset, WallMs};
 use millstream_storage::log::Layout;
+use std::alloc::{GlobalAlloc, Layout as Memory, System};
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 const ROUNDS: usize = 30;
 const NOW: i64 = 1_700_000_000_000;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: passes everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Memory) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: the caller's layout, as it is.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Memory) {
+        // SAFETY: memory of `alloc`, with its layout.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Fails if a call allocates.
+fn assert_no_allocation(name: &str, mut call: impl FnMut()) {
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..100).for_each(|_| call());
+    let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert_eq!(count, 0, "{name} allocates on the hot path");
+}
 
 /// Nanoseconds of one call: the best round of many calls each.
 fn best_ns(calls: usize, mut call: impl FnMut()) -> f64 {
@@ -57,6 +88,9 @@ fn validation() {
     for (records, value_bytes) in [(1, 200), (1, 1024), (64, 1024), (1000, 10), (4000, 250)] {
         let bytes = batch(records, value_bytes, Compression::None);
         let calls = (8 << 20) / bytes.len() + 1;
+        assert_no_allocation("validation", || {
+            validate(black_box(&bytes), &rules()).expect("a good batch");
+        });
         let whole = best_ns(calls, || {
             validate(black_box(&bytes), &rules()).expect("a good batch");
         });
@@ -75,6 +109,14 @@ fn stamping() {
     for value_bytes in [1024, 64 << 10] {
         let mut bytes = batch(1, value_bytes, Compression::None);
         let mut time = NOW;
+        assert_no_allocation("stamping", || {
+            let mark = Stamp {
+                base_offset: Offset(7),
+                leader_epoch: LeaderEpoch(1),
+                log_append_time: Some(WallMs(NOW)),
+            };
+            stamp(black_box(&mut bytes), &mark);
+        });
         let patched = best_ns(10_000, || {
             time += 1;
             let mark = Stamp {
@@ -124,6 +166,9 @@ fn looking_up() {
         };
         layout.append(&head, WallMs(0));
     }
+    assert_no_allocation("a look-up", || {
+        black_box(layout.locate(Offset(700_000)));
+    });
     let mut offset = 1;
     let per_lookup = best_ns(100_000, || {
         offset = (offset * 48_271) % 1_000_000;
