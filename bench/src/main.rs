@@ -1,32 +1,46 @@
-//! A load generator for any broker that speaks Kafka's protocol: pre-built frames over plain sockets, one thread.
+//! A load generator for any broker that speaks Kafka's protocol.
 //!
-//! Always: (1) nothing is allocated, compressed or checksummed while the clock runs, so that the broker is what is
-//! measured; (2) at a fixed rate latency counts from the moment a request was due, whether or not it could be sent.
-//! Leaves to others: what real clients see (`tests/interop`).
+//! Leaves to others: everything but the choice of the command (`millstream_bench::cli`); what real clients see
+//! (`tests/interop`).
 
-mod args;
-mod simple;
-
-use args::{Bench, Command};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use millstream_bench::cli;
-use simple::{fetch, process, produce};
 use std::process::ExitCode;
 
+#[derive(Parser, Debug)]
+#[command(
+    name = "millstream-bench",
+    version,
+    about = "Honest load for any broker that speaks Kafka's protocol"
+)]
+struct Bench {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run a workload and report on it.
+    Run(Box<cli::RunArgs>),
+    /// Run a workload on two brokers in alternating rounds and compare them.
+    Compare(Box<cli::CompareArgs>),
+    /// Measure what this generator can do at most.
+    Selftest(Box<cli::SelftestArgs>),
+    /// Append as fast as it is answered, or at a fixed rate: a quick look.
+    Produce(cli::ProduceArgs),
+    /// Read a topic, once or again and again: a quick look.
+    Fetch(cli::FetchArgs),
+    /// What a process costs while nobody asks it for anything.
+    Watch(cli::WatchArgs),
+}
+
 fn main() -> ExitCode {
-    let outcome = match Bench::parse().command {
-        Command::Run(args) => return cli::run(*args),
-        Command::Compare(args) => return cli::compare(*args),
-        Command::Selftest(args) => return cli::selftest(*args),
-        Command::Produce(args) => produce::run(&args),
-        Command::Fetch(args) => fetch::run(&args),
-        Command::Watch(args) => process::watch(&args),
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!("millstream-bench: {problem}");
-            ExitCode::FAILURE
-        }
+    match Bench::parse().command {
+        Command::Run(args) => cli::run(*args),
+        Command::Compare(args) => cli::compare(*args),
+        Command::Selftest(args) => cli::selftest(*args),
+        Command::Produce(args) => cli::produce(args),
+        Command::Fetch(args) => cli::fetch(args),
+        Command::Watch(args) => cli::watch(args),
     }
 }

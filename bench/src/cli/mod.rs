@@ -6,10 +6,12 @@
 mod compare;
 mod run;
 mod selftest;
+mod short;
 
 pub use compare::{CompareArgs, compare};
 pub use run::{RunArgs, run};
 pub use selftest::{SelftestArgs, selftest};
+pub use short::{FetchArgs, ProduceArgs, WatchArgs, fetch, produce, watch};
 
 use crate::probe;
 use crate::result::{FORMAT, Mark, Report, Run};
