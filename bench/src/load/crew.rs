@@ -13,6 +13,7 @@ use crate::probe::{self, Subject};
 use crate::result::{Latency, Phase, ProcessSums, Second, Stage};
 use crate::workload::Fault;
 use std::collections::BTreeMap;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Barrier};
@@ -78,7 +79,7 @@ pub fn work(
     crew.shared.start();
     barrier.wait();
     let own_before = probe::own();
-    let mut faults: Vec<std::process::Child> = Vec::new();
+    let mut faults: Vec<Child> = Vec::new();
     let mut told = false;
     while crew.threads.iter().any(|thread| !thread.is_finished()) {
         match crew.parts.recv_timeout(TURN) {
@@ -299,7 +300,7 @@ impl Crew {
         done.seconds.push(second);
     }
 
-    fn run_faults(&mut self, running: &mut Vec<std::process::Child>, watch: &mut dyn Watch) {
+    fn run_faults(&mut self, running: &mut Vec<Child>, watch: &mut dyn Watch) {
         let now = self.shared.clock().now_ns();
         let begins_s = self.warmup_s as f64;
         let due = |fault: &Fault| now >= ns(begins_s + fault.at);
@@ -309,9 +310,12 @@ impl Crew {
         for fault in now {
             let fault: Fault = fault;
             watch.stage(&format!("fault at {} s: {}", fault.at, fault.run));
-            let started = std::process::Command::new("sh")
+            let started = Command::new("sh")
                 .arg("-c")
                 .arg(&fault.run)
+                .stdin(Stdio::null())
+                // Standard output is the report's.
+                .stdout(Stdio::null())
                 .spawn();
             match started {
                 Ok(child) => running.push(child),
