@@ -25,6 +25,14 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 pub const EARLIEST: i64 = -2;
 pub const LATEST: i64 = -1;
 
+/// What a leader says that does not know yet that it leads.
+const PASSING: [ErrorCode; 4] = [
+    ErrorCode::NotLeaderOrFollower,
+    ErrorCode::LeaderNotAvailable,
+    ErrorCode::UnknownTopicOrPartition,
+    ErrorCode::FencedLeaderEpoch,
+];
+
 /// What to do about topics that are not there.
 #[derive(Clone, Copy, Debug)]
 pub enum Missing<'a> {
@@ -335,13 +343,31 @@ impl Cluster {
         Ok(Some(all))
     }
 
-    /// The offsets of every partition: `timestamp` is [`EARLIEST`] or [`LATEST`].
+    /// The offsets of every partition: `timestamp` is [`EARLIEST`] or [`LATEST`]. Leaders that do not know yet that they lead
+    /// are asked again.
     pub fn offsets(
         &mut self,
         topics: &[String],
         leaders: &[Vec<SocketAddr>],
         timestamp: i64,
     ) -> Result<Vec<Vec<i64>>, String> {
+        let began = Instant::now();
+        loop {
+            match self.offsets_now(topics, leaders, timestamp)? {
+                Ok(offsets) => return Ok(offsets),
+                Err(_) if began.elapsed() < READY => std::thread::sleep(Duration::from_millis(50)),
+                Err(problem) => return Err(problem),
+            }
+        }
+    }
+
+    /// The same, once; the inner error is one that passes.
+    fn offsets_now(
+        &mut self,
+        topics: &[String],
+        leaders: &[Vec<SocketAddr>],
+        timestamp: i64,
+    ) -> Result<Result<Vec<Vec<i64>>, String>, String> {
         let version = self.version(ApiKey::ListOffsets, 2, "a run")?;
         let mut offsets: Vec<Vec<i64>> = leaders.iter().map(|each| vec![0; each.len()]).collect();
         let mut addresses: Vec<SocketAddr> = leaders.iter().flatten().copied().collect();
@@ -350,34 +376,27 @@ impl Cluster {
         for address in addresses {
             let mut asker = Asker::connect(address, self.timeout)
                 .map_err(|error| format!("no broker at {address}: {error}"))?;
-            let asked = topics.iter().zip(leaders).map(|(topic, leaders)| {
-                let mine = (0..).zip(leaders).filter(|(_, leader)| **leader == address);
-                ListOffsetsTopic {
-                    name: Str::from(topic.as_str()),
-                    partitions: mine
-                        .map(|(partition_index, _)| ListOffsetsPartition {
-                            partition_index,
-                            timestamp,
-                            ..ListOffsetsPartition::default()
-                        })
-                        .collect(),
-                }
-            });
             let request = ListOffsetsRequest {
-                topics: asked.collect(),
+                topics: offsets_of(topics, leaders, address, timestamp),
                 ..ListOffsetsRequest::default()
             };
             let response = asker.ask(version, request)?;
             for topic in &response.topics {
                 let index = topics.iter().position(|name| **name == *topic.name);
                 for partition in &topic.partitions {
-                    if partition.error_code != ErrorCode::None {
-                        return Err(format!(
+                    let code = partition.error_code;
+                    if code != ErrorCode::None {
+                        let problem = format!(
                             "the broker at {address} has no offset of {}-{}: {}",
                             &*topic.name,
                             partition.partition_index,
-                            partition.error_code.name()
-                        ));
+                            code.name()
+                        );
+                        return if PASSING.contains(&code) {
+                            Ok(Err(problem))
+                        } else {
+                            Err(problem)
+                        };
                     }
                     let at = partition.partition_index as usize;
                     let slot = index.and_then(|index| offsets[index].get_mut(at));
@@ -386,7 +405,7 @@ impl Cluster {
                 }
             }
         }
-        Ok(offsets)
+        Ok(Ok(offsets))
     }
 
     /// A new producer id and its epoch.
@@ -418,4 +437,27 @@ fn reach(broker: &str, timeout: Duration) -> Result<Asker, String> {
         }
     }
     Err(problem)
+}
+
+/// The questions for the partitions that this broker leads.
+fn offsets_of(
+    topics: &[String],
+    leaders: &[Vec<SocketAddr>],
+    address: SocketAddr,
+    timestamp: i64,
+) -> Vec<ListOffsetsTopic> {
+    let asked = topics.iter().zip(leaders).map(|(topic, leaders)| {
+        let mine = (0..).zip(leaders).filter(|(_, leader)| **leader == address);
+        ListOffsetsTopic {
+            name: Str::from(topic.as_str()),
+            partitions: mine
+                .map(|(partition_index, _)| ListOffsetsPartition {
+                    partition_index,
+                    timestamp,
+                    ..ListOffsetsPartition::default()
+                })
+                .collect(),
+        }
+    });
+    asked.collect()
 }

@@ -1,9 +1,9 @@
 //! `compare`: the same workload on two brokers, in alternating rounds of one run.
 
-use super::run::{Output, ceiling_of, resolve};
+use super::run::{Output, measure_ceiling, resolve};
 use super::{complain, exit_code, new_report};
 use crate::bootstrap::{ROUNDS_MIN, ratio};
-use crate::load::{self, Watch, set_ceiling};
+use crate::load::{self, Watch};
 use crate::report::{Live, compared};
 use crate::result::{Comparison, Ended, Ratio, Report, Run, Stage};
 use crate::workload::{List, Rate, Settings, Workload};
@@ -70,6 +70,7 @@ pub fn compare(args: CompareArgs) -> ExitCode {
     ];
     let mut live = Live::new(&base.name, args.output.quiet);
     let done = rounds(&sides, args.rounds, &mut report, &mut live);
+    measure_ceiling(&base, &mut report.runs, &mut live);
     drop(live);
     if let Err(problem) = &done {
         eprintln!("millstream-bench: {problem}");
@@ -102,13 +103,11 @@ fn rounds(
     report: &mut Report,
     watch: &mut dyn Watch,
 ) -> Result<(), String> {
-    let ceiling = ceiling_of(&sides[0], watch)?;
     for round in 0..rounds {
         for turn in 0..2 {
             let side = &sides[(round + turn) % 2];
             watch.stage(&format!("round {} of {rounds}: {}", round + 1, side.label));
-            let mut result = load::run(side, watch)?;
-            set_ceiling(&mut result, ceiling);
+            let result = load::run(side, watch)?;
             let ended = result.ended.clone();
             report.runs.push(result);
             if let Ended::Early(reason) = ended {

@@ -86,6 +86,7 @@ pub fn run(args: RunArgs) -> ExitCode {
     };
     let mut live = Live::new(&workload.name, args.output.quiet);
     let done = run_workload(&workload, &mut report, &mut live);
+    measure_ceiling(&workload, &mut report.runs, &mut live);
     drop(live);
     if let Err(problem) = done {
         if report.runs.is_empty() {
@@ -119,17 +120,14 @@ pub fn resolve(
     settings.over(file.settings).resolve(&file.name, faults)
 }
 
-/// Measures the ceiling, then runs the workload, step by step if it sweeps.
+/// Runs the workload, step by step if it sweeps.
 fn run_workload(
     workload: &Workload,
     report: &mut Report,
     watch: &mut dyn Watch,
 ) -> Result<(), String> {
-    let ceiling = ceiling_of(workload, watch)?;
     let Rate::Sweep(from, to) = workload.rate else {
-        let mut result = load::run(workload, watch)?;
-        set_ceiling(&mut result, ceiling);
-        report.runs.push(result);
+        report.runs.push(load::run(workload, watch)?);
         return Ok(());
     };
     let mut rate = from;
@@ -140,8 +138,7 @@ fn run_workload(
             label: format!("{rate:.0}/s"),
             ..workload.clone()
         };
-        let mut result = load::run(&step, watch)?;
-        set_ceiling(&mut result, ceiling);
+        let result = load::run(&step, watch)?;
         let step = sweep_step(workload, rate, &result, report.runs.len());
         let go_on = step.held && result.ended == Ended::Complete;
         report.sweep.push(step);
@@ -170,13 +167,20 @@ fn sweep_step(workload: &Workload, rate: f64, result: &Run, run: usize) -> Sweep
     }
 }
 
-/// The generator's ceiling for a workload, in requests per second; nothing where it is not wanted or not needed.
-pub fn ceiling_of(workload: &Workload, watch: &mut dyn Watch) -> Result<Option<f64>, String> {
-    if !workload.ceiling || !workload.produces() {
-        return Ok(None);
+/// Measures the generator's ceiling, after the runs so that what cannot be run is said at once, and sets what follows from it.
+pub fn measure_ceiling(workload: &Workload, runs: &mut [Run], watch: &mut dyn Watch) {
+    if runs.is_empty() || !workload.produces() {
+        return;
     }
-    watch.stage("the generator's own ceiling");
-    let result = ceiling::measure(workload)
-        .map_err(|problem| format!("the generator's ceiling cannot be measured: {problem}"))?;
-    Ok(Some(result.summary().requests_per_second))
+    let mut ceiling = None;
+    if workload.ceiling && !watch.is_interrupted() {
+        watch.stage("the generator's own ceiling");
+        match ceiling::measure(workload) {
+            Ok(run) => ceiling = Some(run.summary().requests_per_second),
+            Err(problem) => watch.stage(&format!("it cannot be measured: {problem}")),
+        }
+    }
+    for run in runs {
+        set_ceiling(run, ceiling);
+    }
 }
