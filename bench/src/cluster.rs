@@ -25,8 +25,10 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 pub const EARLIEST: i64 = -2;
 pub const LATEST: i64 = -1;
 
-/// What a leader says that does not know yet that it leads.
-const PASSING: [ErrorCode; 4] = [
+/// What a broker says that does not know yet what it leads.
+const PASSING: [ErrorCode; 6] = [
+    ErrorCode::CoordinatorLoadInProgress,
+    ErrorCode::CoordinatorNotAvailable,
     ErrorCode::NotLeaderOrFollower,
     ErrorCode::LeaderNotAvailable,
     ErrorCode::UnknownTopicOrPartition,
@@ -416,10 +418,16 @@ impl Cluster {
             transaction_timeout_ms: 60_000,
             ..InitProducerIdRequest::default()
         };
-        let response = self.asker.ask(version, request)?;
-        match response.error_code {
-            ErrorCode::None => Ok((response.producer_id, response.producer_epoch)),
-            code => Err(format!("the broker gives no producer id: {}", code.name())),
+        let began = Instant::now();
+        loop {
+            let response = self.asker.ask(version, request.clone())?;
+            match response.error_code {
+                ErrorCode::None => return Ok((response.producer_id, response.producer_epoch)),
+                code if PASSING.contains(&code) && began.elapsed() < READY => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                code => return Err(format!("the broker gives no producer id: {}", code.name())),
+            }
         }
     }
 }
