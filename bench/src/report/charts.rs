@@ -62,11 +62,17 @@ fn latency_axis(min_us: f64, max_us: f64) -> Axis {
 
 /// The latency at each percentile; the axis is logarithmic in what is left to 100 %.
 fn percentiles(runs: &[Run]) -> Option<Figure> {
-    let mut series: Vec<(String, &Latency)> = Vec::new();
+    // Rounds of the same broker are one line.
+    let mut series: Vec<(String, Latency)> = Vec::new();
     for run in runs {
         for stage in STAGES {
-            if let Some(latency) = run.stages.get(&stage).filter(|found| found.count() > 0) {
-                series.push((name_of(run, runs, stage.name()), latency));
+            let Some(latency) = run.stages.get(&stage).filter(|found| found.count() > 0) else {
+                continue;
+            };
+            let name = name_of(run, runs, stage.name());
+            match series.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, all)) => all.add(latency),
+                None => series.push((name, latency.clone())),
             }
         }
     }
@@ -201,10 +207,14 @@ fn over_time(heading: &str, unit: &str, series: Vec<(String, Points)>) -> Option
     let x = Axis::new(Scale::Linear, (0.0, ends), "seconds", plain);
     let y = Axis::new(Scale::Linear, (0.0, max * 1.08), unit, plain);
     let mut chart = Chart::new(heading, x, y);
-    let mut legend = Vec::new();
-    for (index, (name, points)) in series.iter().enumerate() {
+    let mut legend: Vec<(usize, String)> = Vec::new();
+    for (name, points) in &series {
+        let known = legend.iter().position(|(_, known)| known == name);
+        let index = known.unwrap_or(legend.len());
+        if known.is_none() {
+            legend.push((index, name.clone()));
+        }
         chart.line(index, name, points);
-        legend.push((index, name.clone()));
     }
     Some(Figure {
         heading: heading.to_owned(),

@@ -51,9 +51,15 @@ pub fn page(report: &Report) -> String {
         escape(&labels(&report.runs)),
         escape(&report.environment.host),
     );
+    // Rounds of the same broker say the same things.
+    let mut said: Vec<String> = Vec::new();
     for run in &report.runs {
-        body += &verdict(run);
+        let verdict = verdict(run);
+        if !said.contains(&verdict) {
+            said.push(verdict);
+        }
     }
+    body += &said.concat();
     if let Some(comparison) = &report.comparison {
         let heading = format!("{} against {}", comparison.a, comparison.b);
         body += &section(&heading, &cells(&compared_rows(comparison), ""));
