@@ -1,23 +1,17 @@
 //! Metadata: brokers, topics and leaders, as of the image (rules M1-M6).
 
 use super::brokers::View;
+use super::settings::Settings;
 use super::topic_names::{topic_id, uuid};
 use super::topics::is_valid_name;
 use crate::machine::image::{Image, PartitionRecord, Topic};
+use millstream_net::conn::ListenerIndex;
 use millstream_net::wire::api::{
     MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
 };
-use millstream_net::wire::{ErrorCode, Str, Uuid};
-use millstream_storage::ids::NodeId;
-
-/// An answer, and the topics it wants created.
-#[derive(Debug)]
-pub struct Answered {
-    /// The answer.
-    pub response: MetadataResponse,
-    /// Names that nobody has yet and that may be created (rule M2).
-    pub create: Vec<String>,
-}
+use millstream_net::wire::{ApiKey, Elements, Encoded, ErrorCode, Str, Uuid};
+use millstream_storage::ids::{MetadataIndex, NodeId};
+use std::sync::Arc;
 
 /// What a client without limits may do with the cluster and with a topic, as bits: there is no authorizer (rule M6).
 pub mod operations {
@@ -27,42 +21,160 @@ pub mod operations {
     pub const TOPIC: i32 = 0b1101_1111_1000;
 }
 
-/// Answers a request.
-pub fn answer(version: i16, request: &MetadataRequest, view: View<'_>) -> Answered {
-    let image = view.image;
-    let brokers: Vec<_> = view.brokers().collect();
-    let mut create = Vec::new();
-    let mut topics: Vec<_> = match &request.topics {
-        Some(topics) if !(topics.is_empty() && version == 0) => topics
-            .iter()
-            .map(|asked| match &asked.name {
-                _ if is_ahead(version, asked) => invalid(asked),
-                _ if asked.topic_id != Uuid::ZERO => identified(asked.topic_id, image),
-                Some(name) => named(name, request, view, &mut create),
-                None => unknown(None, ErrorCode::UnknownTopicId),
-            })
-            .collect(),
-        _ => image
-            .topics_by_name()
-            .map(|topic| describe(image, topic))
-            .collect(),
-    };
-    if request.include_topic_authorized_operations {
-        for topic in topics.iter_mut().filter(|topic| topic.name.is_some()) {
-            topic.topic_authorized_operations = operations::TOPIC;
+/// What a request asks for.
+#[derive(Debug)]
+enum Asked {
+    /// All topics from this name on.
+    All { from: Arc<str> },
+    /// These, from the one of this index on.
+    Topics {
+        topics: Vec<MetadataRequestTopic>,
+        next: usize,
+    },
+}
+
+/// An answer as it comes together, piece by piece: with all topics of a cluster it is long. It tells of the image of its
+/// beginning.
+pub struct Listing {
+    version: i16,
+    image: Arc<Image>,
+    asked: Asked,
+    may_create: bool,
+    with_topic_operations: bool,
+    with_cluster_operations: bool,
+    encoded: Encoded,
+    create: Vec<String>,
+}
+
+/// What answers of the same topics have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Common {
+    version: i16,
+    index: MetadataIndex,
+    with_topic_operations: bool,
+}
+
+impl Listing {
+    /// An answer in which nothing is yet.
+    pub fn new(version: i16, request: MetadataRequest, image: &Arc<Image>) -> Listing {
+        let asked = match request.topics {
+            Some(topics) if !(topics.is_empty() && version == 0) => {
+                Asked::Topics { topics, next: 0 }
+            }
+            _ => Asked::All { from: "".into() },
+        };
+        Listing {
+            version,
+            image: image.clone(),
+            asked,
+            may_create: request.allow_auto_topic_creation,
+            with_topic_operations: request.include_topic_authorized_operations,
+            with_cluster_operations: request.include_cluster_authorized_operations,
+            encoded: Encoded::default(),
+            create: Vec::new(),
         }
     }
-    let mut response = MetadataResponse {
-        controller_id: brokers.first().map_or(-1, |_| view.settings.node.0),
-        brokers,
-        cluster_id: image.cluster_id().map(Str::from),
-        topics,
-        ..MetadataResponse::default()
-    };
-    if request.include_cluster_authorized_operations {
-        response.cluster_authorized_operations = operations::CLUSTER;
+
+    /// What its topics have in common with those of other answers, if it is about all topics.
+    pub fn common(&self) -> Option<Common> {
+        let is_all = matches!(self.asked, Asked::All { .. });
+        is_all.then_some(Common {
+            version: self.version,
+            index: self.image.index(),
+            with_topic_operations: self.with_topic_operations,
+        })
     }
-    Answered { response, create }
+
+    /// Adds topics with some more than `partitions` partitions. Whether it has them all now.
+    pub fn go_on(&mut self, settings: &Settings, partitions: usize) -> bool {
+        let mut piece: Vec<MetadataTopic> = Vec::new();
+        let mut left = partitions as isize;
+        let image = &self.image;
+        let is_whole = match &mut self.asked {
+            Asked::All { from } => {
+                let first = from.clone();
+                let mut topics = image.topics_from(&first);
+                loop {
+                    let Some(topic) = topics.next() else {
+                        break true;
+                    };
+                    if left <= 0 {
+                        *from = topic.name.clone();
+                        break false;
+                    }
+                    piece.push(describe(image, topic));
+                    left -= 1 + topic.partitions.len() as isize;
+                }
+            }
+            Asked::Topics { topics, next } => loop {
+                let Some(asked) = topics.get(*next) else {
+                    break true;
+                };
+                *next += 1;
+                let topic = match &asked.name {
+                    _ if is_ahead(self.version, asked) => invalid(asked),
+                    _ if asked.topic_id != Uuid::ZERO => identified(asked.topic_id, image),
+                    Some(name) => {
+                        let auto_create = self.may_create && settings.auto_create_topics;
+                        named(name, auto_create, image, &mut self.create)
+                    }
+                    None => unknown(None, ErrorCode::UnknownTopicId),
+                };
+                left -= 1 + topic.partitions.len() as isize;
+                piece.push(topic);
+                if left <= 0 {
+                    break *next == topics.len();
+                }
+            },
+        };
+        if self.with_topic_operations {
+            for topic in piece.iter_mut().filter(|topic| topic.name.is_some()) {
+                topic.topic_authorized_operations = operations::TOPIC;
+            }
+        }
+        let dialect = ApiKey::Metadata.api().dialect(self.version);
+        self.encoded.push(&piece, dialect);
+        is_whole
+    }
+
+    /// The topics in it, for answers that have them in common.
+    pub fn encoded(&self) -> &Encoded {
+        &self.encoded
+    }
+
+    /// The names that nobody has yet and that may be created (rule M2).
+    pub fn take_create(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.create)
+    }
+
+    /// The answer, with these topics, for a client that came in on a listener.
+    pub fn answer(
+        &self,
+        encoded: Encoded,
+        settings: &Settings,
+        listener: Option<ListenerIndex>,
+    ) -> MetadataResponse {
+        let view = View {
+            image: &self.image,
+            settings,
+            listener,
+        };
+        let brokers: Vec<_> = view.brokers().collect();
+        let mut response = MetadataResponse {
+            controller_id: brokers.first().map_or(-1, |_| settings.node.0),
+            brokers,
+            cluster_id: self.image.cluster_id().map(Str::from),
+            topics: Elements {
+                list: Vec::new(),
+                encoded,
+            },
+            ..MetadataResponse::default()
+        };
+        if self.with_cluster_operations {
+            response.cluster_authorized_operations = operations::CLUSTER;
+        }
+        response
+    }
 }
 
 /// Versions 10 and 11 have the field of the id, and only names in it.
@@ -88,20 +200,14 @@ fn identified(id: Uuid, image: &Image) -> MetadataTopic {
     }
 }
 
-fn named(
-    name: &Str,
-    request: &MetadataRequest,
-    view: View<'_>,
-    create: &mut Vec<String>,
-) -> MetadataTopic {
-    let image = view.image;
+fn named(name: &Str, auto_create: bool, image: &Image, create: &mut Vec<String>) -> MetadataTopic {
     if let Some(topic) = image.topic_named(name) {
         return describe(image, topic);
     }
     if !is_valid_name(name) {
         return unknown(Some(name.clone()), ErrorCode::InvalidTopicException);
     }
-    if !view.settings.auto_create_topics || !request.allow_auto_topic_creation {
+    if !auto_create {
         return unknown(Some(name.clone()), ErrorCode::UnknownTopicOrPartition);
     }
     if image.topic_like(name).is_some() {

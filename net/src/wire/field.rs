@@ -189,7 +189,7 @@ fn read_length(reader: &mut Reader<'_>, dialect: Dialect) -> Result<Option<usize
     }
 }
 
-fn write_length<S: Sink>(sink: &mut S, dialect: Dialect, length: Option<usize>) {
+pub(super) fn write_length<S: Sink>(sink: &mut S, dialect: Dialect, length: Option<usize>) {
     if dialect.flexible {
         sink.compact_length(length);
     } else {

@@ -12,6 +12,7 @@
 mod message;
 
 pub mod api;
+mod elements;
 mod error_code;
 mod field;
 mod frame;
@@ -23,6 +24,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use elements::{Elements, Encoded};
 pub use error_code::{ErrorCode, Remedy};
 pub use field::{Field, Nullable, Records, Uuid};
 pub use frame::{

@@ -203,6 +203,11 @@ impl Node {
 
     /// A client connects to a shard, on the first listener.
     pub fn connect(&mut self, shard: ShardIndex) -> Conn {
+        self.connect_on(shard, ListenerIndex(0))
+    }
+
+    /// A client connects to a shard, on a listener.
+    pub fn connect_on(&mut self, shard: ShardIndex, listener: ListenerIndex) -> Conn {
         let id = ConnId {
             slot: self.next_slot,
             generation: 1,
@@ -212,7 +217,7 @@ impl Node {
         self.sockets.insert(conn, Socket::default());
         let event = ShardEvent::Opened {
             conn: id,
-            listener: ListenerIndex(0),
+            listener,
             peer: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
         };
         self.step(shard, event);
@@ -518,6 +523,15 @@ fn slot_of(disk: &mut DiskOp) -> Option<&mut FileSlot> {
     }
 }
 
+fn endpoint(listener: &str, host: &str, port: u16) -> Endpoint {
+    Endpoint {
+        listener: listener.to_owned(),
+        host: host.to_owned(),
+        port,
+        protocol: 0,
+    }
+}
+
 fn registration(node: NodeId, start: u64) -> Registration {
     Registration {
         node,
@@ -525,12 +539,10 @@ fn registration(node: NodeId, start: u64) -> Registration {
             id: DirectoryId(1),
             start,
         }],
-        endpoints: vec![Endpoint {
-            listener: "PLAINTEXT".to_owned(),
-            host: "node-1".to_owned(),
-            port: 9092,
-            protocol: 0,
-        }],
+        endpoints: vec![
+            endpoint("PLAINTEXT", "node-1", 9092),
+            endpoint("LAN", "node-1.lan", 9093),
+        ],
         rack: None,
         suspects: Vec::new(),
         former: Vec::new(),

@@ -1,7 +1,11 @@
 //! Metadata: rules M1-M6 and C10.
 
-use millstream_net::wire::api::{DeleteTopicsRequest, MetadataRequest};
+use millstream_net::conn::ListenerIndex;
+use millstream_net::wire::api::{
+    ApiVersionsRequest, DeleteTopicsRequest, FetchRequest, MetadataRequest,
+};
 use millstream_net::wire::{ErrorCode, Uuid};
+use millstream_storage::ids::ShardIndex;
 use millstream_tests::sim::broker::Broker;
 use millstream_tests::sim::node::NodeConfig;
 use millstream_tests::wire;
@@ -233,4 +237,110 @@ fn c10_brokers_are_told_with_the_address_of_the_listener() {
         .map(|one| (one.node_id, one.host.to_string(), one.port))
         .collect();
     assert_eq!(found, [(1, "node-1".to_owned(), 9092)]);
+}
+
+/// A node with 30 topics of 100 partitions each.
+fn broker_of_many() -> Broker {
+    let mut broker = Broker::default();
+    for index in 0..30 {
+        broker.create(&format!("t-{index:02}"), 100, &[]);
+    }
+    broker
+}
+
+fn all_topics() -> MetadataRequest {
+    MetadataRequest {
+        topics: None,
+        ..MetadataRequest::default()
+    }
+}
+
+#[test]
+fn m1_a_long_list_is_whole_in_every_version_and_asked_for_any_way() {
+    let mut broker = broker_of_many();
+    let expected: Vec<_> = (0..30).map(|index| format!("t-{index:02}")).collect();
+    let by_name: Vec<&str> = expected.iter().map(String::as_str).collect();
+    for version in 0..=13 {
+        let all = match version {
+            0 => wire::metadata(&[]),
+            _ => all_topics(),
+        };
+        for request in [all.clone(), wire::metadata(&by_name), all] {
+            let response = broker.call(version, &request);
+            let names = response.topics.iter();
+            let names: Vec<_> = names
+                .map(|topic| topic.name.clone().unwrap_or_default().to_string())
+                .collect();
+            assert_eq!(names, expected, "{version}");
+            for topic in &response.topics {
+                assert_eq!(topic.error_code, ErrorCode::None);
+                let indexes = topic.partitions.iter().map(|one| one.partition_index);
+                assert!(indexes.eq(0..100));
+            }
+        }
+    }
+}
+
+#[test]
+fn m1_a_long_list_tells_of_every_topic_that_was_there_before_it_was_asked_for() {
+    let mut broker = broker_of_many();
+    for round in 0..3 {
+        let name = format!("u-{round}");
+        broker.create(&name, 1, &[]);
+        assert!(names(&mut broker, 9, &all_topics()).contains(&name));
+        let delete = DeleteTopicsRequest {
+            topic_names: vec![name.as_str().into()],
+            timeout_ms: 1000,
+            ..DeleteTopicsRequest::default()
+        };
+        broker.call(4, &delete);
+        assert!(!names(&mut broker, 9, &all_topics()).contains(&name));
+    }
+}
+
+#[test]
+fn a_long_list_holds_up_nobody_else_and_many_who_ask_for_it_share_it() {
+    let mut broker = broker_of_many();
+    let (asking, other) = (broker.connect(0), broker.connect(0));
+    for id in 0..200 {
+        let frame = wire::frame(9, id, &all_topics());
+        broker.node.request(asking, frame);
+    }
+    let frame = wire::frame(0, 7, &ApiVersionsRequest::default());
+    broker.node.request(other, frame);
+    broker.node.turn(ShardIndex(0));
+    broker.expect::<ApiVersionsRequest>(other, 0, 7);
+    for id in 0..200 {
+        let response = broker.expect::<MetadataRequest>(asking, 9, id);
+        assert_eq!(response.topics.len(), 30);
+    }
+    assert_eq!(broker.node.core(ShardIndex(0)).in_flight(), 0);
+}
+
+#[test]
+fn c10_who_comes_in_on_another_listener_is_told_that_address() {
+    let mut config = NodeConfig::default();
+    config.settings.listeners = vec!["PLAINTEXT".to_owned(), "LAN".to_owned()];
+    let mut broker = Broker::new(config);
+    broker.create("t", 1, &[]);
+    let address = |broker: &mut Broker, conn| {
+        let id = broker.send(conn, 12, &wire::metadata(&["t"]));
+        let response = broker.expect::<MetadataRequest>(conn, 12, id);
+        let found = response.brokers.iter();
+        let found: Vec<_> = found.map(|one| (one.host.to_string(), one.port)).collect();
+        found
+    };
+    let lan = broker.node.connect_on(ShardIndex(1), ListenerIndex(1));
+    let local = broker.connect(1);
+    assert_eq!(address(&mut broker, local), [("node-1".to_owned(), 9092)]);
+    assert_eq!(address(&mut broker, lan), [("node-1.lan".to_owned(), 9093)]);
+    // The hints of rule F11 too.
+    let broker = &mut broker.restart();
+    let lan = broker.node.connect_on(ShardIndex(1), ListenerIndex(1));
+    let mut request = broker.with_ids(wire::fetch("t", 0, 0));
+    request.topics[0].partitions[0].current_leader_epoch = 0;
+    let id = broker.send(lan, 18, &request);
+    let response = broker.expect::<FetchRequest>(lan, 18, id);
+    let node = &response.node_endpoints[0];
+    assert_eq!((&*node.host, node.port), ("node-1.lan", 9093));
 }

@@ -13,6 +13,7 @@ mod errands;
 mod fetch;
 mod find;
 mod hosts;
+mod listings;
 mod meta;
 mod outbox;
 mod produce;
@@ -43,6 +44,7 @@ use crate::shard::mail::{Hop, Mail, Published, RequestId};
 use control::Control;
 use find::Findings;
 use hosts::Hosts;
+use listings::Listings;
 use meta::{Awaiting, Held};
 use millstream_net::conn::{ConnEffect, ConnId, Connections, ListenerIndex, RequestSlot};
 use millstream_net::wire::api::FetchRequest;
@@ -96,6 +98,7 @@ pub struct Core {
     origins: Slots<Origin>,
     stalled: Stalled,
     hosts: Hosts,
+    listings: Listings,
     store: Store,
     store_effects: Vec<StoreEffect>,
     readings: Readings,
@@ -144,6 +147,7 @@ impl ShardCore for Core {
         self.begin_all_fetches(now);
         self.open_again(now);
         self.retry_stalled(now);
+        self.turn_listings(now);
         self.tell_watches(now);
         self.turn_control(now);
         self.turn_store(now);
@@ -159,7 +163,16 @@ impl ShardCore for Core {
         let stalled = self.stalled.deadline();
         let store = self.store.deadline();
         let stopping = self.stopping.deadline();
-        let deadlines = [self.timers.next(), store, conns, control, stalled, stopping];
+        let listings = self.listings.deadline();
+        let deadlines = [
+            self.timers.next(),
+            store,
+            conns,
+            control,
+            stalled,
+            stopping,
+            listings,
+        ];
         deadlines.into_iter().flatten().min()
     }
 }

@@ -80,6 +80,7 @@ impl Core {
             origins: Default::default(),
             stalled: Default::default(),
             hosts,
+            listings: Default::default(),
             store: Store::new(seed.store, seed.recovered, now),
             store_effects: Vec::new(),
             readings: Default::default(),

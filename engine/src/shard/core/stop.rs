@@ -80,7 +80,9 @@ impl Core {
 
     /// Takes the next step of the end, if it is due.
     pub(super) fn step_stop(&mut self, now: Now, effects: &mut Vec<ShardEffect>) {
-        if self.stopping.phase == Phase::Draining && self.requests.count() == 0 {
+        if self.stopping.phase == Phase::Draining
+            && self.requests.count() + self.listings.count() == 0
+        {
             self.stopping.phase = Phase::Drained;
             for shard in 0..self.shard_count {
                 self.send(now, ShardIndex(shard), Mail::Drained);
@@ -105,7 +107,7 @@ impl Core {
     pub fn in_flight(&self) -> usize {
         let waiting = self.origins.count() + self.stalled.count() + self.awaiting.held.len();
         let later: usize = self.later.values().map(|later| later.len()).sum();
-        let reading = self.readings.count() + self.findings.count();
+        let reading = self.readings.count() + self.findings.count() + self.listings.count();
         self.requests.count() + waiting + later + reading
     }
 

@@ -12,7 +12,7 @@ use crate::shard::mail::{Ask, Mail, RequestId};
 use millstream_net::conn::RequestSlot;
 use millstream_net::wire::api::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
-    IncrementalAlterConfigsRequest, InitProducerIdRequest, InitProducerIdResponse, MetadataRequest,
+    IncrementalAlterConfigsRequest, InitProducerIdRequest, InitProducerIdResponse,
 };
 use millstream_net::wire::{ErrorCode, RequestHeader, Response};
 use millstream_storage::ids::{Now, ShardIndex};
@@ -32,24 +32,6 @@ pub(super) struct Topics {
 }
 
 impl Core {
-    /// A Metadata request arrived.
-    pub(super) fn metadata(
-        &mut self,
-        now: Now,
-        slot: RequestSlot,
-        header: RequestHeader,
-        request: MetadataRequest,
-    ) {
-        let view = self.view(slot.conn);
-        let answered = api::metadata::answer(header.api_version, &request, view);
-        if !answered.create.is_empty() {
-            let request = NOBODY;
-            let ask = Box::new(Ask::AutoCreate(answered.create));
-            self.send(now, CONTROLLER, Mail::Ask { request, ask });
-        }
-        self.respond(slot, &header, answered.response);
-    }
-
     /// A CreateTopics request arrived.
     pub(super) fn create_topics(
         &mut self,
@@ -238,9 +220,3 @@ impl Core {
         );
     }
 }
-
-/// The name of no request, for what is not answered.
-const NOBODY: RequestId = RequestId {
-    index: u32::MAX,
-    generation: u32::MAX,
-};

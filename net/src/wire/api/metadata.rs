@@ -1,7 +1,7 @@
 //! Metadata: brokers, topics, partitions and their leaders.
 
 use super::OPERATIONS_NOT_ASKED;
-use crate::wire::{ErrorCode, Str, Uuid};
+use crate::wire::{Elements, ErrorCode, Str, Uuid};
 
 message! {
     /// Asks for topics, and the brokers with them.
@@ -35,7 +35,7 @@ message! {
         /// A broker that takes changes of metadata.
         controller_id: i32 = -1 => 1..;
         /// The topics asked for.
-        topics: Vec<MetadataTopic> => 0..;
+        topics: Elements<MetadataTopic> => 0..;
         /// What the client may do with the cluster, as bits.
         cluster_authorized_operations: i32 = OPERATIONS_NOT_ASKED => 8..=10;
         /// The error of the request as a whole.

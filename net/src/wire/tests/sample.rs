@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::wire::{Dialect, ErrorCode, Records, SHARED_BYTES_MIN, Str, Uuid};
+use crate::wire::{Dialect, Elements, ErrorCode, Field, Records, SHARED_BYTES_MIN, Str, Uuid};
 
 /// A small random generator (splitmix64).
 pub struct Random(pub u64);
@@ -121,6 +121,12 @@ impl<T: Sample> Sample for Vec<T> {
             count
         };
         (0..count).map(|_| T::sample(random, dialect)).collect()
+    }
+}
+
+impl<T: Sample + Field> Sample for Elements<T> {
+    fn sample(random: &mut Random, dialect: Dialect) -> Self {
+        Vec::sample(random, dialect).into()
     }
 }
 
