@@ -13,6 +13,9 @@ const RECORD_ERRORS_MAX: usize = 100;
 /// BOUND: bytes of batches that are rewritten for one request; they are not transport memory.
 const REWRITTEN_BYTES_MAX: usize = 64 << 20;
 
+/// BOUND: bytes that the batches of one request may have when decompressed, all together.
+const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+
 /// What the client is told of a refused batch (rules R1-R6).
 pub fn refused(refusal: batch::BatchRefusal) -> BatchRefused {
     use batch::BatchRefusal as Refusal;
@@ -58,28 +61,82 @@ pub fn refused(refusal: batch::BatchRefusal) -> BatchRefused {
     }
 }
 
-/// The batch as it is to be stored: mostly as it came, else recompressed for the topic (rule R9) or with its true largest
-/// timestamp. `rewritten_bytes` adds up what that takes for one request.
-pub fn stored(
-    head: batch::BatchHead,
-    came: Bytes,
-    codec: Option<batch::Compression>,
-    rules: &batch::BatchRules,
-    rewritten_bytes: &mut usize,
-) -> Result<(batch::BatchHead, Bytes), batch::BatchRefusal> {
-    let left = REWRITTEN_BYTES_MAX.saturating_sub(*rewritten_bytes);
-    let limit = left.min(rules.decompressed_bytes_max);
-    let Some((head, rewritten)) = batch::rewritten(&came, &head, codec, limit)? else {
-        return Ok((head, came));
-    };
-    *rewritten_bytes += rewritten.len();
-    if rewritten.len() > rules.bytes_max || rewritten.len() > left {
-        return Err(batch::BatchRefusal::TooLarge);
+/// A batch of a Produce request, and what it must keep and become.
+#[derive(Clone, Debug)]
+pub struct Unprepared {
+    /// As it came.
+    pub batch: Bytes,
+    /// What it must keep.
+    pub rules: batch::BatchRules,
+    /// What its topic wants it compressed with; `None` for what it came with.
+    pub codec: Option<batch::Compression>,
+}
+
+/// A batch as it is to be stored: mostly as it came, else recompressed for the topic (rule R9) or with its true largest timestamp.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// Its header.
+    pub head: batch::BatchHead,
+    /// The whole.
+    pub batch: Bytes,
+    /// Bytes that were allocated for it.
+    pub rewritten_bytes: usize,
+}
+
+/// What the batches of one request may still cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    rewritten_bytes: usize,
+    decompressed_bytes: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget {
+            rewritten_bytes: REWRITTEN_BYTES_MAX,
+            decompressed_bytes: DECOMPRESSED_BYTES_MAX,
+        }
     }
-    if rewritten.len() > rules.segment_bytes {
-        return Err(batch::BatchRefusal::LargerThanSegment);
+}
+
+impl Unprepared {
+    /// Whether it takes long: then it is not for the shard's own thread.
+    pub fn is_laborious(&self) -> bool {
+        batch::is_laborious(&self.batch, &self.rules, self.codec)
     }
-    Ok((head, rewritten))
+
+    /// Checks the batch and makes of it what is to be stored.
+    pub fn prepare(&self, budget: &mut Budget) -> Result<Prepared, BatchRefused> {
+        self.prepared(budget).map_err(refused)
+    }
+
+    fn prepared(&self, budget: &mut Budget) -> Result<Prepared, batch::BatchRefusal> {
+        let rules = &self.rules;
+        let decompressed = &mut budget.decompressed_bytes;
+        let head = batch::validate_within(&self.batch, rules, decompressed)?;
+        let left = budget.rewritten_bytes;
+        let limit = left.min(rules.decompressed_bytes_max);
+        let rewritten = batch::rewritten(&self.batch, &head, self.codec, limit, decompressed)?;
+        let Some((head, rewritten)) = rewritten else {
+            return Ok(Prepared {
+                head,
+                batch: self.batch.clone(),
+                rewritten_bytes: 0,
+            });
+        };
+        if rewritten.len() > rules.bytes_max || rewritten.len() > left {
+            return Err(batch::BatchRefusal::TooLarge);
+        }
+        if rewritten.len() > rules.segment_bytes {
+            return Err(batch::BatchRefusal::LargerThanSegment);
+        }
+        budget.rewritten_bytes -= rewritten.len();
+        Ok(Prepared {
+            head,
+            rewritten_bytes: rewritten.len(),
+            batch: rewritten,
+        })
+    }
 }
 
 /// The header as a partition sees it. `validate` has refused control batches.

@@ -17,6 +17,7 @@ use crate::machine::quorum::{self, Limits, RecoverError, SingleNode};
 use crate::shard::event::FatalReason;
 use crate::shard::rings::mailboxes;
 use crate::shard::run::{self, ShardThread};
+use crate::shard::workshop;
 use millstream_storage::disk::BlockingDisk;
 use millstream_storage::format::QUORUM;
 use millstream_storage::io::{DataLock, LockRefused, SystemDisk, check_direct_io};
@@ -64,7 +65,9 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
         files_max,
     };
     let cores = seeds::cores(parts)?;
-    let mailboxes = mailboxes(shards).map_err(system("no mail between shards"))?;
+    let mut mailboxes = mailboxes(shards + 1).map_err(system("no mail between shards"))?;
+    let workshop = mailboxes.pop().expect("there is one more than shards");
+    workshop::start(workshop).map_err(system("the workshop's thread cannot be started"))?;
     let wakers: Vec<_> = mailboxes
         .iter()
         .map(|mailbox| mailbox.waker().clone())

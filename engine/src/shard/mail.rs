@@ -4,10 +4,11 @@
 //! in, first out; (3) every question (`Append`, `Fetch`, `Find`, `Errand`, `Ask`) is answered exactly once, to the shard it came from;
 //! (4) a question that was decided by a metadata image names that image, and waits at a shard that has not got it yet.
 
+use crate::api::batches::{Budget, Prepared, Unprepared};
 use crate::api::errand::{ErrandPart, PartDone};
 use crate::api::fetch::{PartRead, ReadPart};
 use crate::api::list_offsets::{FindPart, PartFound};
-use crate::api::produce::{AppendPart, PartAppended};
+use crate::api::produce::{AppendPart, BatchRefused, PartAppended};
 use crate::machine::fetch_sessions::SessionId;
 use crate::machine::image::{Delta, Image};
 use crate::machine::partition::{Acks, Isolation};
@@ -19,6 +20,7 @@ use millstream_net::wire::api::{
     IncrementalAlterConfigsRequest,
 };
 use millstream_storage::ids::{LogNumber, MetadataIndex, ShardIndex};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// The name of a request at the shard of its connection.
@@ -38,6 +40,10 @@ pub enum Hop {
 pub enum Mail {
     /// Append batches.
     Append(Box<AppendMail>),
+    /// Prepare batches of one request, to the workshop.
+    Prepare(Box<PrepareMail>),
+    /// A batch that is prepared, or refused.
+    Prepared(Box<PreparedMail>),
     /// What became of appends; many requests' in one letter.
     Appended(Vec<AppendedMail>),
     /// Read partitions.
@@ -94,6 +100,28 @@ pub enum Mail {
     ProducerIds(std::ops::Range<i64>),
     /// The sender stops and asks nothing any more.
     Drained,
+}
+
+/// Batches of one request that take long to prepare.
+#[derive(Debug)]
+pub struct PrepareMail {
+    /// The request.
+    pub request: RequestId,
+    /// What they may cost together.
+    pub budget: Budget,
+    /// Each with its place in the request.
+    pub batches: VecDeque<(u32, Unprepared)>,
+}
+
+/// What became of one of them.
+#[derive(Debug)]
+pub struct PreparedMail {
+    /// The request.
+    pub request: RequestId,
+    /// The place of the batch in it.
+    pub part: u32,
+    /// What is to be stored.
+    pub result: Result<Prepared, BatchRefused>,
 }
 
 /// Batches to append to partitions of the receiver.

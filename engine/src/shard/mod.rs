@@ -13,3 +13,4 @@ pub mod run;
 pub mod shell;
 #[cfg(test)]
 mod tests;
+pub mod workshop;

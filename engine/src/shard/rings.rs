@@ -63,6 +63,16 @@ impl Waker {
         self.sleeping.store(false, Ordering::Relaxed);
     }
 
+    /// Waits until it is woken; on a thread that has nothing else to wait for.
+    pub(super) fn wait(&self) {
+        let mut count = 0u64;
+        // SAFETY: eight bytes of an integer. Where it fails, the caller looks for letters once more.
+        let _ = unsafe {
+            let room = std::ptr::from_mut(&mut count).cast();
+            libc::read(self.signal.as_raw_fd(), room, 8)
+        };
+    }
+
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.signal.as_fd()
     }

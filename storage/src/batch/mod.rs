@@ -27,5 +27,7 @@ pub use find::{Found, find_timestamp};
 pub use head::{Attributes, BatchHead, HEADER_BYTES, Malformed, RECORDS_AT, check};
 pub use records::{Header, Headers, OpenBatch, Record, Records};
 pub use rewrite::rewritten;
-pub use rules::{BatchRefusal, BatchRules, Keys, Timestamps, Zstd, validate};
+pub use rules::{
+    BatchRefusal, BatchRules, Keys, Timestamps, Zstd, is_laborious, validate, validate_within,
+};
 pub use stamp::{Stamp, stamp};

@@ -2,21 +2,23 @@
 //!
 //! Always: the records and what the header says of them stay as they are; only codec, largest timestamp, length and CRC change.
 
-use super::codec::{Compression, compress, decompress};
+use super::codec::{Compression, compress};
 use super::head::{
     ATTRIBUTES_AT, Attributes, BatchHead, HEADER_BYTES, MAX_TIMESTAMP_AT, RECORDS_AT,
 };
-use super::rules::{BatchRefusal, unreadable};
+use super::rules::{BatchRefusal, decompress_within};
 use super::walk::walk;
 use bytes::Bytes;
 
 /// The batch as it is to be stored, where that differs from what came. `head` is what `validate` gave for `batch`; `codec` is the
-/// one of the topic, `None` where the producer's stays; its records may have at most `limit_bytes` bytes when decompressed.
+/// one of the topic, `None` where the producer's stays; its records may have at most `limit_bytes` bytes when decompressed, and
+/// `left_bytes`, from which they are taken off.
 pub fn rewritten(
     batch: &[u8],
     head: &BatchHead,
     codec: Option<Compression>,
     limit_bytes: usize,
+    left_bytes: &mut usize,
 ) -> Result<Option<(BatchHead, Bytes)>, BatchRefusal> {
     let present = head.attributes.compression();
     let present = present.ok_or(BatchRefusal::Compression)?;
@@ -30,7 +32,7 @@ pub fn rewritten(
     if wanted == present {
         bytes.extend_from_slice(&batch[RECORDS_AT..]);
     } else {
-        let records = decompress(present, &batch[RECORDS_AT..], limit_bytes).map_err(unreadable)?;
+        let records = decompress_within(present, &batch[RECORDS_AT..], limit_bytes, left_bytes)?;
         let walked = walk(&records, head.record_count).map_err(BatchRefusal::Invalid)?;
         head.max_timestamp = head.base_timestamp.saturating_add(walked.delta_max);
         compress(wanted, &records, &mut bytes);

@@ -86,14 +86,37 @@ pub enum BatchRefusal {
     },
 }
 
+/// Whether `validate`, or `rewritten` to `codec`, must decompress or compress the records: that can take long, while all else is
+/// told by the header or by walking over records as they are.
+pub fn is_laborious(batch: &[u8], rules: &BatchRules, codec: Option<Compression>) -> bool {
+    let Ok(head) = BatchHead::parse(batch) else {
+        return false;
+    };
+    match head.attributes.compression() {
+        Some(present) if codec.is_some_and(|wanted| wanted != present) => true,
+        Some(Compression::None) | None => false,
+        Some(_) => rules.keys == Keys::Required || !timestamps_by_header(&head, rules),
+    }
+}
+
 /// Decides whether `batch`, the records field of one partition in a Produce request, may be appended. Gives its header as it is to
 /// be stored: where the records were read for a rule, with their largest timestamp, whatever the producer wrote there.
 pub fn validate(batch: &[u8], rules: &BatchRules) -> Result<BatchHead, BatchRefusal> {
+    let mut left_bytes = usize::MAX;
+    validate_within(batch, rules, &mut left_bytes)
+}
+
+/// The same, where `left_bytes` may still be decompressed: what was, or was tried, is taken off.
+pub fn validate_within(
+    batch: &[u8],
+    rules: &BatchRules,
+    left_bytes: &mut usize,
+) -> Result<BatchHead, BatchRefusal> {
     let mut head = one_batch(batch)?;
     let codec = codec(&head, rules)?;
     envelope(batch, &head, rules)?;
     header(&head)?;
-    if let Some(max_timestamp) = content(batch, &head, codec, rules)? {
+    if let Some(max_timestamp) = content(batch, &head, codec, rules, left_bytes)? {
         head.max_timestamp = max_timestamp;
     }
     if head.bytes > rules.segment_bytes {
@@ -176,6 +199,7 @@ fn content(
     head: &BatchHead,
     codec: Compression,
     rules: &BatchRules,
+    left_bytes: &mut usize,
 ) -> Result<Option<i64>, BatchRefusal> {
     let mut max_timestamp = None;
     let by_header = timestamps_by_header(head, rules);
@@ -183,9 +207,12 @@ fn content(
     if needed {
         let records = match codec {
             Compression::None => Cow::Borrowed(&batch[RECORDS_AT..]),
-            _ => decompress(codec, &batch[RECORDS_AT..], rules.decompressed_bytes_max)
-                .map(Cow::Owned)
-                .map_err(unreadable)?,
+            _ => Cow::Owned(decompress_within(
+                codec,
+                &batch[RECORDS_AT..],
+                rules.decompressed_bytes_max,
+                left_bytes,
+            )?),
         };
         let walked = walk(&records, head.record_count).map_err(BatchRefusal::Invalid)?;
         if rules.keys == Keys::Required && walked.keyless_count > 0 {
@@ -204,8 +231,21 @@ fn content(
     Ok(max_timestamp)
 }
 
+/// Decompresses records, at most `limit_bytes` and what is left, and takes it off that.
+pub(super) fn decompress_within(
+    codec: Compression,
+    bytes: &[u8],
+    limit_bytes: usize,
+    left_bytes: &mut usize,
+) -> Result<Vec<u8>, BatchRefusal> {
+    let limit_bytes = limit_bytes.min(*left_bytes);
+    let records = decompress(codec, bytes, limit_bytes);
+    *left_bytes -= records.as_ref().map_or(limit_bytes, Vec::len);
+    records.map_err(unreadable)
+}
+
 /// What a producer is told whose records cannot be decompressed.
-pub(super) fn unreadable(_: DecompressError) -> BatchRefusal {
+fn unreadable(_: DecompressError) -> BatchRefusal {
     BatchRefusal::Invalid("the records cannot be decompressed")
 }
 

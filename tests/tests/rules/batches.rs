@@ -2,7 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 use millstream_net::wire::ErrorCode;
-use millstream_storage::batch::{BatchHead, BatchHeader, Compression};
+use millstream_net::wire::api::{ProducePartition, ProduceRequest};
+use millstream_storage::batch::{BatchBuilder, BatchHead, BatchHeader, Compression};
+use millstream_storage::ids::ShardIndex;
 use millstream_tests::sim::broker::{Broker, EPOCH_MS, values};
 use millstream_tests::wire;
 
@@ -384,5 +386,119 @@ fn r9_records_that_cannot_be_decompressed_are_refused_where_they_must_be() {
     assert_eq!(
         produce_error(&mut broker, 8, batch.freeze()),
         ErrorCode::InvalidRecord
+    );
+}
+
+/// The workshop comes behind the two shards.
+const WORKSHOP: ShardIndex = ShardIndex(2);
+
+/// Lets everything happen but what the workshop does.
+fn run_without_workshop(broker: &mut Broker) {
+    for _ in 0..20 {
+        for shard in [ShardIndex(0), ShardIndex(1)] {
+            broker.node.turn(shard);
+        }
+        for (from, to) in broker.node.mail_routes() {
+            if to != WORKSHOP {
+                broker.node.deliver(from, to);
+            }
+        }
+        while broker.node.disk_pending() > 0 {
+            broker.node.complete(0);
+        }
+    }
+}
+
+fn zstd_batch(value: &str) -> Bytes {
+    let header = BatchHeader {
+        compression: Compression::Zstd,
+        ..BatchHeader::default()
+    };
+    wire::batch_of(header, EPOCH_MS, &[value])
+}
+
+#[test]
+fn c6_r9_what_is_recompressed_keeps_its_place_and_holds_up_nobody_else() {
+    let mut broker = Broker::default();
+    broker.create("t", 2, &[("compression.type", "zstd")]);
+    for shard in 0..2 {
+        let conn = broker.connect(shard);
+        let first = broker.append("t", 1, &["begin"]) + 1;
+        // The first has to be recompressed; the others are as the topic wants them.
+        let sent = [
+            (0, wire::batch(EPOCH_MS, &["a"])),
+            (0, zstd_batch("b")),
+            (1, zstd_batch("c")),
+            (0, wire::batch(EPOCH_MS, &["d"])),
+        ];
+        for (id, (partition, batch)) in sent.into_iter().enumerate() {
+            let request = wire::produce(-1, "t", partition, batch);
+            let frame = wire::frame(9, id as i32, &request);
+            broker.node.request(conn, frame);
+        }
+        run_without_workshop(&mut broker);
+        let stranger = broker.connect(shard);
+        let request = wire::produce(-1, "t", 0, zstd_batch("x"));
+        broker.node.request(stranger, wire::frame(9, 9, &request));
+        run_without_workshop(&mut broker);
+        let response = broker.expect::<ProduceRequest>(stranger, 9, 9);
+        let passed = response.responses[0].partitions[0].base_offset;
+        let offsets: Vec<_> = (0..4)
+            .map(|id| {
+                let response = broker.expect::<ProduceRequest>(conn, 9, id);
+                let answer = &response.responses[0].partitions[0];
+                assert_eq!(answer.error_code, ErrorCode::None);
+                answer.base_offset
+            })
+            .collect();
+        assert_eq!(offsets, [passed + 1, passed + 2, first, passed + 3]);
+        assert_eq!(broker.node.core(ShardIndex(shard)).in_flight(), 0);
+    }
+}
+
+#[test]
+fn c6_r5_a_batch_that_is_refused_lets_those_behind_it_pass() {
+    let mut broker = broker_with(&[("cleanup.policy", "compact")]);
+    let conn = broker.conn();
+    let mut keyless = BatchBuilder::new(BatchHeader {
+        compression: Compression::Lz4,
+        ..BatchHeader::default()
+    });
+    keyless.push(EPOCH_MS, None, Some(b"v"), &[]);
+    let batches = [keyless.finish(), wire::batch(EPOCH_MS, &["a"])];
+    for (id, batch) in batches.into_iter().enumerate() {
+        let frame = wire::frame(9, id as i32, &wire::produce(-1, "t", 0, batch));
+        broker.node.request(conn, frame);
+    }
+    broker.node.settle();
+    for (id, code, offset) in [(0, ErrorCode::InvalidRecord, -1), (1, ErrorCode::None, 0)] {
+        let response = broker.expect::<ProduceRequest>(conn, 9, id);
+        let answer = &response.responses[0].partitions[0];
+        assert_eq!((answer.error_code, answer.base_offset), (code, offset));
+    }
+}
+
+#[test]
+fn what_the_batches_of_one_request_may_be_when_decompressed_is_bounded() {
+    let mut broker = Broker::default();
+    broker.create("t", 6, &[("cleanup.policy", "compact")]);
+    // Sixty million equal bytes take a few thousand when compressed; five of them are too many for one request.
+    let bomb = zstd_batch(&"x".repeat(60_000_000));
+    let mut request = wire::produce(-1, "t", 0, bomb.clone());
+    for index in 1..6 {
+        request.topics[0].partitions.push(ProducePartition {
+            index,
+            records: Some(bomb.clone()),
+        });
+    }
+    let response = broker.call(9, &request);
+    let codes = response.responses[0].partitions.iter();
+    let codes: Vec<_> = codes.map(|one| one.error_code).collect();
+    let (taken, refused) = (ErrorCode::None, ErrorCode::InvalidRecord);
+    assert_eq!(codes, [taken, taken, taken, taken, refused, refused]);
+    assert_eq!(
+        broker.append("t", 5, &["a"]),
+        0,
+        "the next request has its own"
     );
 }

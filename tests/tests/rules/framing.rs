@@ -259,6 +259,38 @@ fn c5_a_body_that_is_cut_or_lies_about_its_length_closes_the_connection() {
 }
 
 #[test]
+fn the_operator_is_told_once_that_there_are_no_consumer_groups() {
+    let mut broker = Broker::default();
+    for _ in 0..3 {
+        let conn = broker.connect(1);
+        broker.send_bytes(conn, &header(10, 0, 1));
+        assert!(broker.is_closed(conn));
+    }
+    let conn = broker.connect(1);
+    broker.send_bytes(conn, &header(999, 0, 1));
+    let notes = broker.node.notes();
+    assert!(notes.len() == 1 && notes[0].contains("consumer group"));
+}
+
+#[test]
+fn c5_bytes_behind_a_whole_body_are_ignored_as_kafka_does() {
+    let mut broker = Broker::default();
+    broker.create("t", 1, &[]);
+    for version in [7, 9, 13] {
+        let batch = wire::batch(broker.node.now().wall.0, &["a"]);
+        let request = broker.with_ids(wire::produce(-1, "t", 0, batch));
+        let mut frame = BytesMut::from(&wire::frame(version, 5, &request)[..]);
+        frame.put_slice(&[0xff; 9]);
+        let conn = broker.conn();
+        broker.send_bytes(conn, &frame);
+        let response = broker.expect::<ProduceRequest>(conn, version, 5);
+        let answer = &response.responses[0].partitions[0];
+        assert_eq!(answer.error_code, ErrorCode::None);
+        assert!(!broker.is_closed(conn));
+    }
+}
+
+#[test]
 fn c5_c6_answers_before_the_closing_request_still_leave() {
     let mut broker = Broker::default();
     let conn = broker.conn();

@@ -257,6 +257,23 @@ fn f13_without_room_for_a_session_there_is_none_and_all_is_answered() {
 }
 
 #[test]
+fn f13_a_session_keeps_no_name_that_is_longer_than_a_topics() {
+    let mut broker = broker();
+    let long = "x".repeat(250);
+    let mut request = wire::fetch(&long, 0, 0);
+    request.session_epoch = 0;
+    let response = broker.call(12, &request);
+    assert_eq!(
+        (response.error_code, response.session_id),
+        (ErrorCode::None, 0)
+    );
+    let (mut reader, _) = Reader::open(&mut broker, 12);
+    reader.request.topics = request.topics;
+    let response = reader.fetch(&mut broker);
+    assert_eq!(response.error_code, ErrorCode::FetchSessionIdNotFound);
+}
+
+#[test]
 fn f13_a_session_outlives_its_connection() {
     let mut broker = broker();
     let (mut reader, _) = Reader::open(&mut broker, 18);

@@ -13,6 +13,7 @@ mod errands;
 mod fetch;
 mod find;
 mod hosts;
+mod lanes;
 mod listings;
 mod meta;
 mod outbox;
@@ -44,12 +45,13 @@ use crate::shard::mail::{Hop, Mail, Published, RequestId};
 use control::Control;
 use find::Findings;
 use hosts::Hosts;
+use lanes::Lanes;
 use listings::Listings;
 use meta::{Awaiting, Held};
 use millstream_net::conn::{ConnEffect, ConnId, Connections, ListenerIndex, RequestSlot};
 use millstream_net::wire::api::FetchRequest;
 use millstream_net::wire::{
-    ErrorCode, Refused, Request as WireRequest, RequestHeader, Response, decode_request,
+    ApiKey, ErrorCode, Refused, Request as WireRequest, RequestHeader, Response, decode_request,
     encode_response, encode_unsupported_api_versions,
 };
 use millstream_storage::disk::DiskDone;
@@ -82,6 +84,10 @@ pub(crate) enum Due {
     ExpireProducers,
 }
 
+/// What an operator is told once.
+const NO_GROUPS: &str = "a client asked for the coordinator of its consumer group (FindCoordinator) and was disconnected: this version \
+has no groups, consumers have to assign partitions themselves";
+
 /// The core of one shard.
 pub struct Core {
     me: ShardIndex,
@@ -95,6 +101,7 @@ pub struct Core {
     requests: Requests,
     /// Fetches that wait until their connection has taken what it asked for before. BOUND: by the bounds of connections.
     later: BTreeMap<ConnId, VecDeque<(RequestSlot, RequestHeader, FetchRequest)>>,
+    lanes: Lanes,
     origins: Slots<Origin>,
     stalled: Stalled,
     hosts: Hosts,
@@ -115,6 +122,8 @@ pub struct Core {
     /// Shard 0 only.
     control: Option<Box<Control>>,
     stopping: Stopping,
+    /// Whether the operator was told that there are no consumer groups.
+    noted_groups: bool,
     out: Vec<ShardEffect>,
 }
 
@@ -201,9 +210,19 @@ impl Core {
                 self.conns.answer(slot, parts, &mut self.conn_effects);
             }
             // Rule C5: there is no error frame.
-            Err(Refused::Unserved { .. } | Refused::Malformed(_)) => {
+            Err(Refused::Unserved { api_key, .. }) => {
+                self.note_unserved(api_key);
                 self.conns.close_at(slot, &mut self.conn_effects);
             }
+            Err(Refused::Malformed(_)) => self.conns.close_at(slot, &mut self.conn_effects),
+        }
+    }
+
+    /// A client asks for what this version has not. Where it is a consumer group, that is likely to puzzle whoever wrote it.
+    fn note_unserved(&mut self, api_key: i16) {
+        let asks_for_groups = api_key == ApiKey::FindCoordinator.code();
+        if asks_for_groups && !std::mem::replace(&mut self.noted_groups, true) {
+            self.out.push(ShardEffect::Note(NO_GROUPS.to_owned()));
         }
     }
 
@@ -325,6 +344,8 @@ impl Core {
     fn open(&mut self, now: Now, from: ShardIndex, mail: Mail) {
         match mail {
             Mail::Append(mail) => self.append(now, *mail),
+            Mail::Prepare(_) => panic!("batches are prepared by the workshop"),
+            Mail::Prepared(prepared) => self.take_prepared(now, *prepared),
             Mail::Appended(all) => {
                 for appended in all {
                     self.take_appended(appended);

@@ -1,30 +1,34 @@
 //! Produce: checking and splitting at the shard of the connection, appending at the owner, joining the outcomes.
 //!
 //! Always: (1) batches of one connection and partition are appended in the order in which they arrived (rule C6): the local
-//! ones at once, the others by mail, which keeps its order; (2) a batch is appended only after the store has said that it
-//! will take its bytes, so a refusal [56] assigns nothing.
+//! ones at once, the others by mail, which keeps its order, and none passes one that is in the workshop (`lanes`); (2) a batch is
+//! appended only after the store has said that it will take its bytes, so a refusal [56] assigns nothing.
 
 use super::Core;
+use super::lanes::{Asking, Passage};
 use super::requests::{Request, Work};
 use super::slots::SlotId;
 use super::stall::Arrival;
+use crate::api::batches::{Budget, Unprepared};
 use crate::api::produce::{
     AppendPart, BatchRefused, Outcome, PartAppended, ProduceAnswer, refuse_all,
 };
 use crate::api::topic_names::Naming;
-use crate::api::{batches, errors, topics};
+use crate::api::{errors, topics};
 use crate::machine::partition::{self, Acks, Append, Appended, Refusal, Ticket};
 use crate::machine::topic_config::TopicConfig;
 use crate::shard::mail::{AppendMail, AppendedMail, Hop, Mail, RequestId};
 use bytes::Bytes;
-use millstream_net::conn::RequestSlot;
+use millstream_net::conn::{ConnId, RequestSlot};
 use millstream_net::wire::api::{ProducePartition, ProduceRequest, ProduceTopic};
 use millstream_net::wire::{ErrorCode, RequestHeader};
-use millstream_storage::batch::{BatchRules, validate};
+use millstream_storage::batch::BatchRules;
 use millstream_storage::ids::{
     LogNumber, Now, Offset, PartitionIndex, ShardIndex, TopicId, WallMs,
 };
 use millstream_storage::store::Stamp;
+use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// An append at its owner, from its arrival to its answer.
 pub(super) struct Origin {
@@ -38,13 +42,32 @@ pub(super) struct Origin {
 }
 
 /// A topic that a request appends to.
-struct Target<'a> {
+struct Target {
     topic: TopicId,
-    config: &'a TopicConfig,
+    config: Arc<TopicConfig>,
     rules: BatchRules,
     /// It is internal, and this client is not the one that may write to it (rule P2).
     closed: bool,
     transactional: bool,
+}
+
+/// The batches of a request by the way they take.
+#[derive(Default)]
+struct Sorted {
+    groups: Vec<(ShardIndex, Vec<AppendPart>)>,
+    laborious: VecDeque<(u32, Unprepared)>,
+    refused: Vec<(u32, BatchRefused)>,
+    budget: Budget,
+    rewritten_bytes: usize,
+}
+
+impl Sorted {
+    fn add(&mut self, shard: ShardIndex, append: AppendPart) {
+        match self.groups.iter_mut().find(|group| group.0 == shard) {
+            Some(group) => group.1.push(append),
+            None => self.groups.push((shard, vec![append])),
+        }
+    }
 }
 
 /// The ticket of an origin in the machine.
@@ -73,46 +96,52 @@ impl Core {
             let response = refuse_all(&request, ErrorCode::InvalidRequiredAcks);
             return self.respond(slot, &header, response);
         };
-        let mut answer = ProduceAnswer::new(header.api_version, acks, &request);
-        let mut groups: Vec<(ShardIndex, Vec<AppendPart>)> = Vec::new();
-        let mut part = 0;
-        let mut rewritten_bytes = 0;
-        for topic in &request.topics {
-            let target = self.target(now, &header, &request, topic);
-            for partition in &topic.partitions {
-                let checked = match &target {
-                    Ok(target) => self.check_part(target, partition, part, &mut rewritten_bytes),
-                    Err(code) => Err((*code).into()),
-                };
-                match checked {
-                    Ok((shard, append)) => match groups.iter_mut().find(|group| group.0 == shard) {
-                        Some(group) => group.1.push(append),
-                        None => groups.push((shard, vec![append])),
-                    },
-                    Err(refused) => answer.refuse(part, refused),
-                }
-                part += 1;
-            }
-        }
-        let effects = &mut self.conn_effects;
-        self.conns.charge(slot, rewritten_bytes, effects);
+        let answer = ProduceAnswer::new(header.api_version, acks, &request);
         let id = self.requests.insert(Request {
             slot,
             version: header.api_version,
             correlation_id: header.correlation_id,
             work: Work::Produce(answer),
         });
-        for (shard, parts) in groups {
+        let asking = Asking {
+            request: id,
+            acks,
+            timeout_ms: u32::try_from(request.timeout_ms).unwrap_or(0),
+        };
+        let mut sorted = Sorted::default();
+        let mut part = 0;
+        for topic in &request.topics {
+            let target = self.target(now, &header, &request, topic);
+            for partition in &topic.partitions {
+                let sort = match &target {
+                    Ok(target) => {
+                        self.sort(slot.conn, asking, target, partition, part, &mut sorted)
+                    }
+                    Err(code) => Err((*code).into()),
+                };
+                if let Err(refused) = sort {
+                    sorted.refused.push((part, refused));
+                }
+                part += 1;
+            }
+        }
+        let effects = &mut self.conn_effects;
+        self.conns.charge(slot, sorted.rewritten_bytes, effects);
+        for (shard, parts) in sorted.groups {
             let mail = AppendMail {
                 home: self.me,
                 request: id,
                 index: self.meta.image.index(),
                 hop: Hop::First,
                 acks,
-                timeout_ms: u32::try_from(request.timeout_ms).unwrap_or(0),
+                timeout_ms: asking.timeout_ms,
                 parts,
             };
             self.send(now, shard, Mail::Append(Box::new(mail)));
+        }
+        self.to_workshop(now, id, sorted.budget, sorted.laborious);
+        for (part, refused) in sorted.refused {
+            self.refuse_append(id, part, refused);
         }
         self.finish_produce(id);
     }
@@ -124,7 +153,7 @@ impl Core {
         header: &RequestHeader,
         request: &ProduceRequest,
         topic: &ProduceTopic,
-    ) -> Result<Target<'_>, ErrorCode> {
+    ) -> Result<Target, ErrorCode> {
         let naming = Naming::of(header.api_version);
         let topic = naming.find(&self.meta.image, &topic.name, topic.topic_id)?;
         let config = self.meta.routes.config(topic.id);
@@ -132,21 +161,23 @@ impl Core {
         let by_admin = header.client_id.as_deref() == Some(topics::ADMIN_CLIENT);
         Ok(Target {
             topic: topic.id,
-            config,
+            config: config.clone(),
             rules: topics::batch_rules(config, header.api_version, now.wall),
             closed: topic.is_internal() && !by_admin,
             transactional: request.transactional_id.is_some(),
         })
     }
 
-    /// Everything that can be said of a batch without its partition, and where it goes.
-    fn check_part(
-        &self,
-        target: &Target<'_>,
+    /// Everything that can be said of a batch without its partition, and the way it takes.
+    fn sort(
+        &mut self,
+        conn: ConnId,
+        asking: Asking,
+        target: &Target,
         partition: &ProducePartition,
         part: u32,
-        rewritten_bytes: &mut usize,
-    ) -> Result<(ShardIndex, AppendPart), BatchRefused> {
+        sorted: &mut Sorted,
+    ) -> Result<(), BatchRefused> {
         let index = PartitionIndex(partition.index);
         let Some(route) = self.meta.routes.find(target.topic, index) else {
             return Err(ErrorCode::UnknownTopicOrPartition.into());
@@ -154,23 +185,32 @@ impl Core {
         if target.closed {
             return Err(ErrorCode::InvalidTopicException.into());
         }
-        let batch = partition.records.clone().unwrap_or_default();
-        let head = validate(&batch, &target.rules).map_err(batches::refused)?;
-        if head.attributes.is_transactional() != target.transactional {
-            return Err(ErrorCode::InvalidTxnState.into());
-        }
-        let codec = target.config.compression;
-        let (head, batch) = batches::stored(head, batch, codec, &target.rules, rewritten_bytes)
-            .map_err(batches::refused)?;
-        let append = AppendPart {
+        let passage = Passage {
             part,
             topic: target.topic,
             partition: index,
+            shard: route.shard,
             log: route.log,
-            head: batches::head_of(&head),
-            batch,
+            transactional: target.transactional,
         };
-        Ok((route.shard, append))
+        let unprepared = Unprepared {
+            batch: partition.records.clone().unwrap_or_default(),
+            rules: target.rules,
+            codec: target.config.compression,
+        };
+        if unprepared.is_laborious() {
+            self.lanes.prepare(conn, asking, passage);
+            sorted.laborious.push_back((part, unprepared));
+            return Ok(());
+        }
+        let prepared = unprepared.prepare(&mut sorted.budget)?;
+        sorted.rewritten_bytes += prepared.rewritten_bytes;
+        let append = passage.append(&prepared)?;
+        match self.lanes.is_held_up(conn, route.log) {
+            true => self.lanes.wait(conn, asking, passage, append),
+            false => sorted.add(route.shard, append),
+        }
+        Ok(())
     }
 
     /// Batches for partitions of this shard.
@@ -285,6 +325,18 @@ impl Core {
         if answer.is_complete() {
             self.complete(appended.request);
         }
+    }
+
+    /// A batch goes to no partition.
+    pub(super) fn refuse_append(&mut self, id: RequestId, part: u32, refused: BatchRefused) {
+        let Some(request) = self.requests.find_mut(id) else {
+            return;
+        };
+        let Work::Produce(answer) = &mut request.work else {
+            return;
+        };
+        answer.refuse(part, refused);
+        self.finish_produce(id);
     }
 
     /// Answers if nothing is open any more.

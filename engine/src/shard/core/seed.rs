@@ -90,10 +90,13 @@ impl Core {
             findings: Default::default(),
             timers: Default::default(),
             outbox: Outbox::new(seed.shard_count),
-            early: (0..seed.shard_count).map(|_| VecDeque::new()).collect(),
+            // Of the shards and the workshop.
+            early: (0..=seed.shard_count).map(|_| VecDeque::new()).collect(),
+            lanes: Default::default(),
             producer_ids: Default::default(),
             control,
             stopping: Stopping::new(seed.shard_count),
+            noted_groups: false,
             out: Vec::new(),
         };
         let at = now.tick.after_ms(EXPIRE_PRODUCERS_MS);

@@ -18,6 +18,9 @@ use millstream_net::wire::{ErrorCode, Records, RequestHeader, Str, Uuid};
 use millstream_storage::ids::{LogNumber, Now, Offset, PartitionIndex, ShardIndex};
 use std::sync::Arc;
 
+/// BOUND: no topic has a longer name, and no session keeps one.
+const NAME_BYTES_MAX: usize = 249;
+
 impl Core {
     /// What a request says of sessions: the one it goes on with or begins, and what its answer is about; `None` if it is by
     /// itself.
@@ -30,7 +33,19 @@ impl Core {
         let naming = Naming::of(header.api_version);
         let id = SessionId(request.session_id);
         let mut unwatched = Vec::new();
+        let is_bounded = request
+            .topics
+            .iter()
+            .all(|one| one.topic.len() <= NAME_BYTES_MAX);
         let entered = match request.session_epoch {
+            0 if !is_bounded => {
+                self.sessions.end(id);
+                Ok(None)
+            }
+            1.. if !is_bounded => {
+                self.sessions.end(id);
+                Err(ErrorCode::FetchSessionIdNotFound)
+            }
             -1 => {
                 self.sessions.end(id);
                 Ok(None)
@@ -230,13 +245,10 @@ pub(super) fn report(session: &mut Session, in_session: &InSession, response: &m
         .retain(|topic| !topic.partitions.is_empty());
 }
 
-fn key(naming: Naming, name: &Str, id: Uuid, partition: i32) -> PartitionKey {
-    PartitionKey {
-        topic: match naming {
-            Naming::Names => TopicKey::Name(Arc::from(name.as_str())),
-            Naming::Ids => TopicKey::Id(topic_id(id)),
-        },
-        partition: PartitionIndex(partition),
+fn topic_key(naming: Naming, name: &Str, id: Uuid) -> TopicKey {
+    match naming {
+        Naming::Names => TopicKey::Name(Arc::from(name.as_str())),
+        Naming::Ids => TopicKey::Id(topic_id(id)),
     }
 }
 
@@ -252,8 +264,12 @@ fn wanted(
     request: &FetchRequest,
 ) -> impl Iterator<Item = (PartitionKey, Wants)> + '_ {
     request.topics.iter().flat_map(move |topic| {
+        let name = topic_key(naming, &topic.topic, topic.topic_id);
         topic.partitions.iter().map(move |partition| {
-            let key = key(naming, &topic.topic, topic.topic_id, partition.partition);
+            let key = PartitionKey {
+                topic: name.clone(),
+                partition: PartitionIndex(partition.partition),
+            };
             (key, wants_of(partition))
         })
     })
@@ -261,9 +277,10 @@ fn wanted(
 
 fn forgotten(naming: Naming, request: &FetchRequest) -> impl Iterator<Item = PartitionKey> + '_ {
     request.forgotten_topics_data.iter().flat_map(move |topic| {
-        topic
-            .partitions
-            .iter()
-            .map(move |partition| key(naming, &topic.topic, topic.topic_id, *partition))
+        let name = topic_key(naming, &topic.topic, topic.topic_id);
+        topic.partitions.iter().map(move |partition| PartitionKey {
+            topic: name.clone(),
+            partition: PartitionIndex(*partition),
+        })
     })
 }
