@@ -25,7 +25,7 @@ const TOPIC_BYTES: u64 = 1024;
 const KEY_BYTES: u64 = 64;
 
 /// BOUND: partitions that are created in one turn; a request for more of them is carried out in pieces.
-const PIECE_PARTITIONS: usize = 64;
+const PIECE_PARTITIONS: usize = 16;
 
 /// What the metadata of the topics takes in the quorum's log, at the most; nothing where they are only looked at.
 pub fn record_bytes(request: &CreateTopicsRequest, partitions_default: i32) -> u64 {

@@ -206,10 +206,17 @@ fn a1_a3_a8_the_ranges_are_those_that_are_served_and_produce_begins_at_0() {
         (2, 1, 11),
         (3, 0, 13),
         (18, 0, 4),
-        (19, 2, 5),
-        (20, 1, 4),
+        (19, 2, 7),
+        (20, 1, 6),
+        (21, 0, 2),
         (22, 0, 5),
         (23, 2, 4),
+        (32, 1, 4),
+        (37, 0, 3),
+        (44, 0, 1),
+        (60, 0, 2),
+        (61, 0, 0),
+        (75, 0, 0),
     ];
     assert_eq!(sorted, expected);
     let mut keys: Vec<_> = ranges.iter().map(|range| range.0).collect();

@@ -1,8 +1,9 @@
 //! CreateTopics and DeleteTopics: rules M3, M8-M10.
 
 use millstream_net::wire::api::{
-    CreatableTopic, CreatableTopicResult, CreateTopicsRequest, DeletableTopicResult,
-    DeleteTopicState, DeleteTopicsRequest, MetadataRequest, ReplicaAssignment,
+    CreatableTopic, CreatableTopicResult, CreatePartitionsRequest, CreatePartitionsTopic,
+    CreateTopicsRequest, DeletableTopicResult, DeleteTopicState, DeleteTopicsRequest,
+    MetadataRequest, ReplicaAssignment,
 };
 use millstream_net::wire::{ErrorCode, Str, Uuid};
 use millstream_tests::sim::broker::{Broker, EPOCH_MS, topic};
@@ -446,4 +447,57 @@ fn m8_a_request_for_more_partitions_than_may_be_is_cut_where_they_end() {
         codes,
         [ErrorCode::None, ErrorCode::PolicyViolation, ErrorCode::None]
     );
+}
+
+#[test]
+fn a_full_disk_refuses_the_rest_of_many_topics_with_56_and_still_deletes() {
+    let mut broker = Broker::default();
+    broker.create("t", 1, &[]);
+    let full = broker.node.disk_bytes();
+    broker.node.disk_mut().limit_capacity(Some(full));
+    let conn = broker.connect(1);
+    let topics = (0..9_000).map(|number| topic(&format!("t-{number}"), 1, &[]));
+    let request = CreateTopicsRequest {
+        topics: topics.collect(),
+        timeout_ms: 60_000,
+        ..CreateTopicsRequest::default()
+    };
+    let id = broker.send(conn, 7, &request);
+    broker.node.run_ms(10_000);
+    let told = broker.expect::<CreateTopicsRequest>(conn, 7, id).topics;
+    assert_eq!(told.len(), 9_000);
+    let good = told
+        .iter()
+        .take_while(|one| one.error_code == ErrorCode::None);
+    let good = good.count();
+    assert!(good < 9_000, "the disk does not get full");
+    let is_refused = |one: &CreatableTopicResult| one.error_code == ErrorCode::KafkaStorageError;
+    assert!(told[good..].iter().all(is_refused));
+    assert_eq!(broker.node.fatal(), None);
+
+    let id = broker.send(
+        conn,
+        3,
+        &CreatePartitionsRequest {
+            topics: vec![CreatePartitionsTopic {
+                name: "t".into(),
+                count: 9_000,
+                assignments: None,
+            }],
+            timeout_ms: 60_000,
+            validate_only: false,
+        },
+    );
+    broker.node.run_ms(10_000);
+    let told = broker.expect::<CreatePartitionsRequest>(conn, 3, id);
+    assert_eq!(told.results[0].error_code, ErrorCode::KafkaStorageError);
+    let request = DeleteTopicsRequest {
+        topic_names: vec!["t".into()],
+        timeout_ms: 10_000,
+        ..DeleteTopicsRequest::default()
+    };
+    let id = broker.send(conn, 4, &request);
+    broker.node.run_ms(5_000);
+    let told = broker.expect::<DeleteTopicsRequest>(conn, 4, id);
+    assert_eq!(told.responses[0].error_code, ErrorCode::None);
 }
