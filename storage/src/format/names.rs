@@ -144,6 +144,11 @@ pub fn parse_segment(name: &Path) -> Option<(Offset, SegmentFile)> {
     Some((Offset(base), kind))
 }
 
+/// The name of the file that is made ready for a log before it rolls: it becomes the next segment by a rename.
+pub fn successor_file() -> &'static str {
+    "successor.new"
+}
+
 /// A decimal number in its one spelling.
 fn number<T: std::str::FromStr + ToString>(digits: &str) -> Option<T> {
     let value: T = digits.parse().ok()?;

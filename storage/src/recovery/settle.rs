@@ -11,10 +11,10 @@ use super::verdict::Said;
 use crate::batch::BatchHead;
 use crate::disk::BLOCK_BYTES;
 use crate::format::{DamagedRange, Entry, Image, Place, Producers, ProducersFile, SegmentState};
-use crate::format::{SegmentFile, segment_file};
+use crate::format::{SegmentFile, segment_file, successor_file};
 use crate::ids::{LogNumber, Offset};
 use bytes::Bytes;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// BOUND: a `.producers` file is not read beyond this.
 const PRODUCERS_BYTES_MAX: u64 = 256 << 20;
@@ -487,6 +487,10 @@ impl<'a, 'r> Settling<'a, 'r> {
         self.dropped = self.segments.head(end.segment, end.position)? != Found::Nothing;
         let bases: Vec<Offset> = self.segments.bases().collect();
         self.forget_gone(&bases);
+        let unused = Path::new(successor_file());
+        if self.segments.strangers.iter().any(|name| name == unused) {
+            tidy.push(Tidy::Unlink(self.segments.dir().join(unused)));
+        }
         for base in bases {
             let path = self.segments.path(base);
             let state = &self.log.state;

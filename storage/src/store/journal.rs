@@ -441,6 +441,8 @@ fn log_state(log: RecoveredLog, now: Now) -> LogState {
         marked: log.synced_end.segment,
         replaces: None,
         files,
+        successor: None,
+        succeeded: None,
         shorten: Some(log.synced_end.segment),
         shortening: None,
         fresh_end: true,

@@ -2,7 +2,9 @@
 
 use super::types::LogConfig;
 use crate::disk::{FileSlot, WriteSync};
-use crate::format::{DamagedRange, LogPath, Place, SegmentFile as Kind, segment_file};
+use crate::format::{
+    DamagedRange, LogPath, Place, SegmentFile as Kind, segment_file, successor_file,
+};
 use crate::ids::{LogNumber, MetadataIndex, Offset};
 use crate::log::Layout;
 use bytes::Bytes;
@@ -38,6 +40,10 @@ pub(super) enum Task {
     Seal(Offset),
     /// Open a segment for reading.
     Open(Offset),
+    /// Make the file of the next segment, reserved so far, before anybody waits for it.
+    Successor(u64),
+    /// Remove what there is of a successor for which there was no space.
+    NoSuccessor,
     /// Remove everything.
     Remove,
 }
@@ -77,6 +83,10 @@ pub(super) struct LogState {
     pub(super) marked: Offset,
     pub(super) replaces: Option<LogNumber>,
     pub(super) files: BTreeMap<Offset, SegmentFile>,
+    /// The file of the next segment; it has no offset in its name yet.
+    pub(super) successor: Option<SegmentFile>,
+    /// The segment whose successor was asked for last.
+    pub(super) succeeded: Option<Offset>,
     /// The segment that must be cut before the log writes again: stale bytes may lie behind its end.
     pub(super) shorten: Option<Offset>,
     /// The segment that the task being done cuts.
@@ -104,5 +114,10 @@ impl LogState {
     /// The path of a segment.
     pub(super) fn segment_path(&self, segment: Offset) -> PathBuf {
         self.directory.join(segment_file(segment, Kind::Log))
+    }
+
+    /// The path of the file that waits to be the next segment.
+    pub(super) fn successor_path(&self) -> PathBuf {
+        self.directory.join(successor_file())
     }
 }

@@ -123,6 +123,8 @@ impl Store {
             marked: start.segment,
             replaces: open.replaces,
             files: BTreeMap::new(),
+            successor: None,
+            succeeded: None,
             shorten: None,
             shortening: None,
             fresh_end: false,

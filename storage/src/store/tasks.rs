@@ -108,6 +108,8 @@ impl Store {
                 }
                 steps
             }
+            Task::Successor(bytes) => self.successor_steps(slot, *bytes),
+            Task::NoSuccessor => VecDeque::from([self.successor_unlinked(slot)]),
             Task::Remove => self.remove_steps(slot),
         }
     }
@@ -140,7 +142,82 @@ impl Store {
         if wanted > reserved {
             steps.push_back(self.reserve(file_slot, reserved, wanted - reserved));
             self.reserved(slot, place.segment, wanted);
+        } else if ahead > 0 && reserved >= limit {
+            self.ask_for_successor(slot, place.segment, ahead);
         }
+        steps
+    }
+
+    /// The segment is reserved to its end: the next one is made ready, once.
+    fn ask_for_successor(&mut self, slot: LogSlot, segment: Offset, ahead: u64) {
+        let log = self.log_mut(slot);
+        let active = log.layout.active().base == segment;
+        if active && log.successor.is_none() && log.succeeded != Some(segment) {
+            log.succeeded = Some(segment);
+            log.tasks.push_back(Task::Successor(ahead));
+        }
+    }
+
+    fn successor_steps(&mut self, slot: LogSlot, bytes: u64) -> VecDeque<DiskOp> {
+        let file_slot = self.files.take();
+        let log = self.log_mut(slot);
+        let reserved = reservation(0, bytes, 0, log.config.segment_bytes);
+        log.successor = Some(SegmentFile {
+            open: Some(file_slot),
+            usable: false,
+            reserved,
+        });
+        let open = DiskOp::Open {
+            slot: file_slot,
+            path: shared(&log.successor_path()),
+            mode: OpenMode::Create,
+            caching: Caching::Direct,
+        };
+        let reserve = self.reserve(file_slot, 0, reserved);
+        VecDeque::from([open, reserve, DiskOp::SyncData { slot: file_slot }])
+    }
+
+    fn successor_unlinked(&self, slot: LogSlot) -> DiskOp {
+        let path = shared(&self.log(slot).successor_path());
+        DiskOp::Unlink { path }
+    }
+
+    /// Closes the successor, which is none any more.
+    fn give_up_successor(&mut self, slot: LogSlot) {
+        let successor = self.log_mut(slot).successor.take();
+        if let Some(open) = successor.and_then(|successor| successor.open) {
+            self.close(open);
+        }
+    }
+
+    /// Gives the successor its name, and reserves what it lacks.
+    fn succeed_steps(
+        &mut self,
+        slot: LogSlot,
+        segment: Offset,
+        bytes: u64,
+        successor: SegmentFile,
+    ) -> VecDeque<DiskOp> {
+        let file_slot = successor.open.expect("a successor is open");
+        self.files.adopt(slot, segment, file_slot);
+        let log = self.log_mut(slot);
+        let held = successor.reserved;
+        let reserved = reservation(held, bytes, 0, log.config.segment_bytes);
+        let file = SegmentFile {
+            usable: false,
+            reserved,
+            ..successor
+        };
+        log.files.insert(segment, file);
+        let mut steps = VecDeque::from([DiskOp::Rename {
+            from: shared(&log.successor_path()),
+            to: shared(&log.segment_path(segment)),
+        }]);
+        let directory = synced(&log.directory);
+        if reserved > held {
+            steps.push_back(self.reserve(file_slot, held, reserved - held));
+        }
+        steps.push_back(directory);
         steps
     }
 
@@ -189,6 +266,10 @@ impl Store {
         bytes: u64,
         steps: &mut VecDeque<DiskOp>,
     ) {
+        if let Some(successor) = self.log_mut(slot).successor.take() {
+            steps.extend(self.succeed_steps(slot, segment, bytes, successor));
+            return;
+        }
         let file_slot = self.files.take_segment(slot, segment);
         let log = self.log(slot);
         let topic = log
@@ -303,6 +384,10 @@ impl Store {
     fn remove_steps(&mut self, slot: LogSlot) -> VecDeque<DiskOp> {
         let segments: Vec<Offset> = self.log(slot).files.keys().copied().collect();
         let mut steps = self.unlink_steps(slot, &segments);
+        self.give_up_successor(slot);
+        if self.log(slot).succeeded.is_some() {
+            steps.push_back(self.successor_unlinked(slot));
+        }
         let log = self.log(slot);
         if log.directory_durable || !steps.is_empty() {
             let gone = |path: &Path| DiskOp::RemoveDir { path: shared(path) };
@@ -338,7 +423,11 @@ impl Store {
             Task::Seal(segment) | Task::Open(segment) => {
                 self.opened(slot, segment);
             }
-            Task::Cut(_) | Task::Unlink(_) => {}
+            Task::Successor(_) => {
+                let successor = self.log_mut(slot).successor.as_mut();
+                successor.expect("it was being made").usable = true;
+            }
+            Task::Cut(_) | Task::Unlink(_) | Task::NoSuccessor => {}
         }
     }
 
@@ -401,7 +490,17 @@ impl Store {
                 self.release_file(file);
                 self.commit.not_ready(slot, round);
             }
-            Task::Remove | Task::Unlink(_) | Task::Seal(_) => self.task_ended(slot),
+            // The log goes on without: its next segment is made when it is needed.
+            Task::Successor(_) if is_shortage(error) => {
+                self.give_up_successor(slot);
+                let log = self.log_mut(slot);
+                log.busy = false;
+                log.tasks.pop_front();
+                log.tasks.push_front(Task::NoSuccessor);
+            }
+            Task::Remove | Task::Unlink(_) | Task::Seal(_) | Task::NoSuccessor => {
+                self.task_ended(slot)
+            }
             Task::Open(segment) if is_shortage(error) => {
                 let log = self.log_mut(slot);
                 log.busy = false;
@@ -412,7 +511,7 @@ impl Store {
                 "a segment of {:?} cannot be opened: {error:?}",
                 self.log(slot).path
             )),
-            Task::Prepare { .. } | Task::Cut(_) => {
+            Task::Prepare { .. } | Task::Cut(_) | Task::Successor(_) => {
                 self.fatal(format!(
                     "a file of {:?} cannot be made ready: {error:?}",
                     self.log(slot).path
