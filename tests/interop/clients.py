@@ -1,247 +1,274 @@
-"""Real clients: each produces with every codec and acks, each reads what every one sent.
+"""Real clients: what each of them does as with Apache Kafka, and whether every other one reads what it wrote.
 
-    clients.py [--broker HOST:PORT] [--shards N]
+    clients.py [--broker HOST:PORT] [--shards N] [--clients NAME,...]
 
-Without --broker a Millstream of its own is started.
+Without --broker a Millstream of its own is started. Ends with the table of what ran.
 """
 
 import argparse
-import os
-import pathlib
-import subprocess
+import concurrent.futures
+import contextlib
 import sys
+import threading
 import time
 import uuid
 
-import content
-from broker import ROOT, Broker
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
-from kafka import KafkaConsumer, KafkaProducer
-from kafka import TopicPartition as PythonPartition
+from broker import Broker
+from driver import COMMANDS, Driver, Refused
 
 PARTITIONS = 4
-JAVA = str(ROOT / "target/env/java/libs/*")
-JAVA_SOURCE = str(pathlib.Path(__file__).parent / "java/Interop.java")
+CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
+ACKS = ["0", "1", "all"]
+LARGE = 10_000_000
+DAY = 86_400_000
 
 
-# Confluent's Python client (librdkafka).
-
-
-def confluent_produce(broker, topic):
-    for codec in content.CODECS:
-        for acks in content.ACKS:
-            failures = []
-            producer = Producer({
-                "bootstrap.servers": broker,
-                "compression.type": codec,
-                "acks": acks,
-                "enable.idempotence": acks == "all",
-                "linger.ms": 2,
+def content(name, codec, acks, base):
+    """What a client sends with one codec and acks: tiny and larger records, nulls, headers; in an order that kcat can say."""
+    records = []
+    for partition in range(PARTITIONS):
+        for kind in ("plain", "plain", "long", "no key", "empty", "no value", "headers"):
+            key = f"{name}/{codec}/{acks}/{len(records)}"
+            value = {"plain": "v", "long": key + "x" * 3000, "empty": "", "no value": None}.get(kind, key)
+            headers = [["source", name], ["kind", "headers"]] if kind == "headers" else []
+            records.append({
+                "partition": partition, "key": None if kind == "no key" else key, "value": value, "headers": headers,
+                "timestamp": base + len(records) * 1000,
             })
-            for key in content.keys("confluent", codec, acks):
-                producer.produce(
-                    topic, key=key, value=content.value_of(key), headers={"n": key.encode()},
-                    on_delivery=lambda error, _: error and failures.append(str(error)),
-                )
-            assert producer.flush(20) == 0, f"confluent {codec} acks={acks}: not everything was answered"
-            assert not failures, f"confluent {codec} acks={acks}: {failures[0]}"
+    return records
 
 
-def confluent_consume(broker, topic, count):
-    consumer = Consumer({
-        "bootstrap.servers": broker, "group.id": "unused", "enable.auto.commit": False,
-        "enable.partition.eof": True, "check.crcs": True,
-    })
-    consumer.assign([TopicPartition(topic, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
-    seen, ended, deadline = [], set(), time.monotonic() + 30
-    while len(ended) < PARTITIONS and time.monotonic() < deadline:
-        message = consumer.poll(1)
-        if message is None:
-            continue
-        if message.error():
-            assert message.error().code() == KafkaError._PARTITION_EOF, str(message.error())
-            ended.add(message.partition())
-            continue
-        seen.append((message.partition(), message.offset(), message.key().decode(), message.value().decode()))
-    consumer.close()
-    assert len(ended) == PARTITIONS, f"confluent: the end was not reached after {len(seen)} of {count} records"
-    return seen
+def comparable(record, client):
+    """What has to be equal of a record."""
+    fields = [record["key"], record["value"], tuple(map(tuple, record["headers"]))]
+    return (*fields, record["timestamp"]) if "timestamps" not in client.about["cannot"] else tuple(fields)
 
 
-# kafka-python.
+def check_round_trips(clients, makers, run):
+    """Every client writes with every codec and acks; every client that reads without a group reads all of it."""
+    base = int(time.time()) * 1000 - DAY
+    for writer in clients:
+        topic = f"trip-{writer.name}-{run}"
+        makers(writer).ask("create", topic=topic, partitions=PARTITIONS, configs={})
+        expected = {partition: [] for partition in range(PARTITIONS)}
+        for codec in writer.about["codecs"]:
+            for acks in writer.about.get("acks", ACKS):
+                records = content(writer.name, codec, acks, base)
+                writer.ask("produce", topic=topic, codec=codec, acks=acks, records=records)
+                for record in records:
+                    expected[record["partition"]].append(comparable(record, writer))
+        count = sum(map(len, expected.values()))
+        readers = [reader for reader in clients if reader.can("consume")]
+        start = [[partition, 0] for partition in range(PARTITIONS)]
+        for reader in readers:
+            reader.tell("consume", topic=topic, count=count, seconds=30, **{"from": start})
+        for reader in readers:
+            seen = reader.answer()["records"]
+            assert len(seen) == count, f"{reader.name} read {len(seen)} records of {count} that {writer.name} wrote"
+            for partition, wanted in expected.items():
+                found = sorted((record for record in seen if record["partition"] == partition), key=lambda record: record["offset"])
+                offsets = [record["offset"] for record in found]
+                assert offsets == list(range(len(wanted))), f"{reader.name}: offsets {offsets[:5]} of {partition}"
+                for number, (record, sent) in enumerate(zip(found, wanted)):
+                    assert comparable(record, writer) == sent, f"{reader.name} of {writer.name}: {partition}/{number}: {record} not {sent}"
+        print(f"    {writer.name} wrote {count} records, {len(writer.about['codecs'])} codecs; read by {len(readers)} clients")
 
 
-def python_produce(broker, topic):
-    for codec in content.CODECS:
-        for acks in content.ACKS:
-            number = {"all": "all", "0": 0, "1": 1}[acks]
-            producer = KafkaProducer(
-                bootstrap_servers=broker,
-                compression_type=None if codec == "none" else codec,
-                acks=number,
-                enable_idempotence=acks == "all",
-                linger_ms=2,
-            )
-            sent = [
-                producer.send(topic, key=key.encode(), value=content.value_of(key).encode())
-                for key in content.keys("python", codec, acks)
-            ]
-            producer.flush(timeout=20)
-            for future in sent:
-                future.get(timeout=20)
-            producer.close()
+def check_large(clients, makers, run):
+    """A record of 10 MB, in a topic that allows it; and its refusal in one that does not."""
+    value = "".join(chr(33 + number * 7919 % 90) for number in range(1000)) * (LARGE // 1000)
+    record = {"partition": 0, "key": "large", "value": value, "headers": [], "timestamp": None}
+    for writer in clients:
+        configs = {"max.message.bytes": str(LARGE + 100_000)}
+        makers(writer, "configs").ask("create", topic=f"large-{writer.name}-{run}", partitions=1, configs=configs)
+        makers(writer).ask("create", topic=f"small-{writer.name}-{run}", partitions=1, configs={})
+
+    def write(writer):
+        writer.ask("produce", topic=f"large-{writer.name}-{run}", codec="none", acks="all", records=[record])
+        try:
+            writer.ask("produce", topic=f"small-{writer.name}-{run}", codec="none", acks="all", records=[record])
+        except Refused:
+            return
+        raise AssertionError(f"{writer.name}: 10 MB were taken where 1 MB is allowed")
+
+    with concurrent.futures.ThreadPoolExecutor(len(clients)) as pool:
+        list(pool.map(write, clients))
+    readers = [client for client in clients if client.can("consume")]
+    for number, writer in enumerate(clients):
+        reader = readers[number % len(readers)]
+        seen = reader.ask("consume", topic=f"large-{writer.name}-{run}", count=1, seconds=30, **{"from": [[0, 0]]})["records"]
+        assert len(seen) == 1 and seen[0]["value"] == value, f"{reader.name} did not read the large record of {writer.name}"
+    print(f"    a record of {LARGE} bytes by {len(clients)} clients, refused where the topic does not allow it")
 
 
-def python_consume(broker, topic, count):
-    consumer = KafkaConsumer(bootstrap_servers=broker, group_id=None, consumer_timeout_ms=20000, auto_offset_reset="earliest")
-    partitions = [PythonPartition(topic, partition) for partition in range(PARTITIONS)]
-    consumer.assign(partitions)
-    consumer.seek_to_beginning()
-    ends = consumer.end_offsets(partitions)
-    seen = []
-    while any(consumer.position(partition) < ends[partition] for partition in partitions):
-        batches = consumer.poll(timeout_ms=20000)
-        if not batches:
-            break
-        for records in batches.values():
-            seen += [(record.partition, record.offset, record.key.decode(), record.value.decode()) for record in records]
-    consumer.close()
-    return seen
+def check_search(clients, run):
+    """Offsets by time."""
+    base = int(time.time()) * 1000 - DAY
+    topic, writer = f"search-{run}", next(client for client in clients if client.can("create") and client.can("timestamps"))
+    writer.ask("create", topic=topic, partitions=1, configs={})
+    records = [
+        {"partition": 0, "key": None, "value": str(number), "headers": [], "timestamp": base + number * 1000} for number in range(50)
+    ]
+    writer.ask("produce", topic=topic, codec="lz4", acks="all", records=records)
+    searchers = [client for client in clients if client.can("search")]
+    for client in searchers:
+        for delta, offset in [(-1, 0), (0, 0), (1, 1), (20_000, 20), (20_500, 21), (49_000, 49)]:
+            found = client.ask("search", topic=topic, partition=0, timestamp=base + delta)["offset"]
+            assert found == offset, f"{client.name}: {base + delta} is at {found}, not {offset}"
+    print(f"    offsets by time, {len(searchers)} clients")
 
 
-# kcat.
+def check_tail(clients, run):
+    """A reader at the end gets a record as soon as it is there."""
+    topic, writer = f"tail-{run}", next(client for client in clients if client.can("create"))
+    writer.ask("create", topic=topic, partitions=1, configs={})
+    slowest = 0
+    readers = [client for client in clients if client.can("consume") and client is not writer]
+    for number, reader in enumerate(readers):
+        reader.tell("consume", topic=topic, count=1, seconds=20, **{"from": [[0, number]]})
+        time.sleep(1.5)
+        record = {"partition": 0, "key": None, "value": f"tail {number}", "headers": [], "timestamp": None}
+        writer.ask("produce", topic=topic, codec="none", acks="all", records=[record])
+        began = time.monotonic()
+        seen = reader.answer()["records"]
+        slowest = max(slowest, time.monotonic() - began)
+        assert [record["value"] for record in seen] == [f"tail {number}"], f"{reader.name}: {seen}"
+    assert slowest < 3, f"a record at the end came after {slowest:.1f} s"
+    print(f"    long poll at the end, {len(readers)} clients; the record was there and its client closed after {slowest:.2f} s at most")
 
 
-def kcat(broker, arguments, text=None):
-    done = subprocess.run(
-        ["kcat", "-b", broker, *arguments], input=text, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, f"kcat {' '.join(arguments)}: {done.stderr[-600:]}"
-    return done.stdout
+def check_recreation(client, makers, address, run):
+    """A topic goes and comes again while a client writes to it and another one reads; afterwards both work."""
+    topic = f"again-{client.name}-{run}"
+    maker = Driver(makers(client).name, address).learn()
+    reader_name = client.name if client.can("consume") else "confluent"
+    reader = Driver(reader_name, address).learn()
+    maker.ask("create", topic=topic, partitions=1, configs={})
+    stop, failed, done = threading.Event(), [], []
 
+    def send(text):
+        record = {"partition": 0, "key": None, "value": text, "headers": [], "timestamp": None}
+        client.ask("produce", topic=topic, codec="none", acks="all", records=[record])
 
-def kcat_produce(broker, topic):
-    for codec in content.CODECS:
-        for acks in content.ACKS:
-            lines = "".join(f"{key}#{content.value_of(key)}\n" for key in content.keys("kcat", codec, acks))
-            number = "-1" if acks == "all" else acks
-            kcat(broker, ["-P", "-t", topic, "-K", "#", "-z", codec, "-X", f"acks={number}"], lines)
+    def write():
+        while not stop.is_set():
+            try:
+                send("meanwhile")
+                done.append(1)
+            except Refused as error:
+                failed.append(str(error))
 
-
-def kcat_consume(broker, topic, count):
-    text = kcat(broker, ["-C", "-t", topic, "-o", "beginning", "-e", "-q", "-f", "%p %o %k %s\\n"])
-    lines = [line.split(" ", 3) for line in text.splitlines()]
-    return [(int(partition), int(offset), key, value) for partition, offset, key, value in lines]
-
-
-# The Java client.
-
-
-def java(arguments):
-    done = subprocess.run(
-        ["java", "-Xmx256m", "-cp", JAVA, JAVA_SOURCE, *arguments], capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, f"java {' '.join(arguments)}: {done.stderr[-1200:]}"
-    return done.stdout
-
-
-def java_produce(broker, topic):
-    java(["produce", broker, topic, str(content.PER_COMBINATION), ",".join(content.CODECS), ",".join(content.ACKS)])
-
-
-def java_consume(broker, topic, count):
-    lines = [line.split(" ", 3) for line in java(["consume", broker, topic]).splitlines()]
-    return [(int(partition), int(offset), key, value) for partition, offset, key, value in lines]
-
-
-CLIENTS = {
-    "confluent": (confluent_produce, confluent_consume),
-    "python": (python_produce, python_consume),
-    "kcat": (kcat_produce, kcat_consume),
-    "java": (java_produce, java_consume),
-}
-
-
-def check_round_trips(broker, run, names):
-    admin = AdminClient({"bootstrap.servers": broker})
-    for writer in names:
-        topic = f"interop-{writer}-{run}"
-        for future in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
-            future.result(timeout=20)
-        produce, _ = CLIENTS[writer]
-        produce(broker, topic)
-        expected = content.all_keys(writer)
-        for reader in names:
-            _, consume = CLIENTS[reader]
-            content.check(reader, writer, consume(broker, topic, len(expected)), expected)
-        print(f"    {writer}: {len(expected)} records, 5 codecs, acks 0, 1 and all; read by {', '.join(names)}")
-
-
-def check_admin(broker, run):
-    """Creation, refusal of a second one, listing, offsets by time, deletion."""
-    admin = AdminClient({"bootstrap.servers": broker})
-    topic = f"admin-{run}"
-    admin.create_topics([NewTopic(topic, 3, 1, config={"retention.ms": "3600000"})])[topic].result(timeout=20)
+    writing = threading.Thread(target=write)
+    writing.start()
     try:
-        admin.create_topics([NewTopic(topic, 3, 1)])[topic].result(timeout=20)
-        raise AssertionError("a topic was made twice")
-    except Exception as error:
-        assert getattr(error.args[0], "code", lambda: None)() == KafkaError.TOPIC_ALREADY_EXISTS, error
-    listed = admin.list_topics(timeout=20).topics[topic]
-    assert len(listed.partitions) == 3 and all(part.leader >= 0 for part in listed.partitions.values())
-    assert topic in kcat(broker, ["-L"])
-
-    producer = Producer({"bootstrap.servers": broker})
-    for number in range(10):
-        producer.produce(topic, value=f"v{number}", partition=1, timestamp=1_700_000_000_000 + number * 1000)
-    assert producer.flush(20) == 0
-    consumer = Consumer({"bootstrap.servers": broker, "group.id": "unused", "enable.auto.commit": False})
-    low, high = consumer.get_watermark_offsets(TopicPartition(topic, 1), timeout=20)
-    assert (low, high) == (0, 10), (low, high)
-    found = consumer.offsets_for_times([TopicPartition(topic, 1, 1_700_000_004_500)], timeout=20)
-    assert found[0].offset == 5, found
-    consumer.close()
-
-    admin.delete_topics([topic])[topic].result(timeout=20)
-    deadline = time.monotonic() + 10
-    while topic in admin.list_topics(timeout=20).topics:
-        assert time.monotonic() < deadline, "a deleted topic is still listed"
-        time.sleep(0.1)
-    print("    topics: made, refused twice, listed, offsets found by time, deleted")
+        reader.tell("consume", topic=topic, count=10**9, seconds=3, **{"from": [[0, 0]]})
+        for _ in range(2):
+            time.sleep(0.7)
+            maker.ask("delete", topic=topic)
+            maker.ask("create", topic=topic, partitions=1, configs={})
+        time.sleep(0.5)
+    finally:
+        stop.set()
+        writing.join()
+    with contextlib.suppress(Refused):  # What a reader of a topic that goes away says is its own affair.
+        reader.answer()
+    assert done, f"{client.name}: nothing was written: {failed[-1]}"
+    maker.ask("delete", topic=topic)
+    maker.ask("create", topic=topic, partitions=1, configs={})
+    for number in range(3):
+        send(f"afterwards {number}")
+    seen = [record["value"] for record in reader.ask("consume", topic=topic, count=3, seconds=20, **{"from": [[0, 0]]})["records"]]
+    assert seen == [f"afterwards {number}" for number in range(3)], f"{reader_name} of {client.name}: {seen}"
+    maker.end()
+    reader.end()
+    return len(done)
 
 
-def check_restart(broker):
-    """What clients wrote is there after a graceful stop."""
-    topic = "restart"
-    producer = Producer({"bootstrap.servers": broker.address, "enable.idempotence": True})
-    for number in range(1000):
-        producer.produce(topic, key=str(number), value=f"before {number}")
-    assert producer.flush(30) == 0
+def check_connections(address, run, count=1000):
+    """A thousand clients at once, each with a record."""
+    driver = Driver("aiokafka", address).learn()
+    topic = f"many-{run}"
+    driver.ask("create", topic=topic, partitions=1, configs={})
+    port, most = int(address.rpartition(":")[2]), 0
+    driver.tell("connect", topic=topic, count=count)
+    reply = concurrent.futures.ThreadPoolExecutor(1).submit(driver.answer, 180)
+    while not reply.done():
+        most = max(most, established(port))
+        time.sleep(0.05)
+    reply.result()
+    seen = driver.ask("consume", topic=topic, count=count, seconds=30, **{"from": [[0, 0]]})["records"]
+    assert sorted(int(record["value"]) for record in seen) == list(range(count)), f"{len(seen)} of {count} records"
+    assert most >= count, f"only {most} connections stood at once"
+    driver.end()
+    print(f"    {count} clients of aiokafka at once, {most} connections, each with its record")
+
+
+def established(port):
+    wanted = f":{port:04X}"
+    lines = [line.split() for line in open("/proc/net/tcp", encoding="ascii")]
+    return sum(fields[1].endswith(wanted) and fields[3] == "01" for fields in lines[1:])
+
+
+def check_restart(broker, clients):
+    """What clients wrote is there after a graceful stop; they go on without being told."""
+    writer = clients[0]
+    writer.ask("create", topic="restart", partitions=1, configs={})
+    records = [{"partition": 0, "key": None, "value": str(number), "headers": [], "timestamp": None} for number in range(1000)]
+    writer.ask("produce", topic="restart", codec="none", acks="all", records=records)
     seconds = broker.stop()
     broker.start()
-    read = kcat(broker.address, ["-C", "-t", topic, "-o", "beginning", "-e", "-q"]).splitlines()
-    assert sorted(read) == sorted(f"before {number}" for number in range(1000)), f"{len(read)} of 1000 after a stop"
+    for client in [client for client in clients if client.can("consume")]:
+        seen = client.ask("consume", topic="restart", count=1000, seconds=20, **{"from": [[0, 0]]})["records"]
+        assert [record["value"] for record in seen] == [record["value"] for record in records], f"{client.name}: {len(seen)} of 1000"
     print(f"    graceful stop in {seconds:.2f} s, everything there afterwards")
+
+
+def check(address, names, broker=None):
+    run = uuid.uuid4().hex[:8]
+    clients = [Driver(name, address) for name in names]
+    for client in clients:
+        client.learn()
+
+    def makers(client, *needs):
+        """The client itself, where it can make topics; else another one."""
+        able = [each for each in (client, *clients) if each.can("create") and all(each.can(need) for need in needs)]
+        return able[0]
+
+    def timed(check_, *arguments):
+        began = time.monotonic()
+        check_(*arguments)
+        print(f"        ({check_.__name__.removeprefix('check_')}: {time.monotonic() - began:.0f} s)")
+
+    timed(check_round_trips, clients, makers, run)
+    timed(check_search, clients, run)
+    timed(check_tail, clients, run)
+    timed(check_large, clients, makers, run)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda client: check_recreation(client, makers, address, run), clients))
+    print(f"    deleted and made again while in use, {len(done)} clients")
+    if "aiokafka" in names:
+        timed(check_connections, address, run)
+    if broker:
+        timed(check_restart, broker, clients)
+    for client in clients:
+        print(f"    ran: {client.about['name']} {client.about['version']}; codecs {', '.join(client.about['codecs'])}; "
+              f"without {', '.join(client.about['cannot']) or 'exceptions'}")
+        client.end()
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--broker", help="an address; without it a Millstream is started")
     parser.add_argument("--shards", type=int, default=1)
-    parser.add_argument("--clients", default=",".join(CLIENTS))
+    parser.add_argument("--clients", default=",".join(COMMANDS))
     args = parser.parse_args()
-    run, names = uuid.uuid4().hex[:8], args.clients.split(",")
+    names = args.clients.split(",")
     if args.broker:
-        check_admin(args.broker, run)
-        check_round_trips(args.broker, run, names)
+        check(args.broker, names)
         return
-    with Broker("clients", args.shards, settings=["num.partitions=4"]) as broker:
-        check_admin(broker.address, run)
-        check_round_trips(broker.address, run, names)
-        check_restart(broker)
+    with Broker("clients", args.shards, settings=["auto.create.topics.enable=false"]) as broker:
+        check(broker.address, names, broker)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
     sys.exit(main())

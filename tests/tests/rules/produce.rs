@@ -244,6 +244,26 @@ fn p6_a_producer_id_without_transactional_id_is_fresh_and_never_given_again() {
 }
 
 #[test]
+fn p6_an_empty_transactional_id_and_half_an_identity_are_invalid() {
+    let mut broker = broker();
+    let conn = broker.conn();
+    let half = InitProducerIdRequest {
+        producer_id: 5,
+        ..InitProducerIdRequest::default()
+    };
+    let empty = InitProducerIdRequest {
+        transactional_id: Some("".into()),
+        ..InitProducerIdRequest::default()
+    };
+    for (version, request) in [(3, &half), (5, &half), (0, &empty), (5, &empty)] {
+        let id = broker.send(conn, version, request);
+        let response = broker.expect::<InitProducerIdRequest>(conn, version, id);
+        assert_eq!(response.error_code, ErrorCode::InvalidRequest);
+        assert_eq!((response.producer_id, response.producer_epoch), (-1, -1));
+    }
+}
+
+#[test]
 fn p7_a_repeated_batch_is_answered_with_its_first_offset() {
     let mut broker = broker();
     for (first, offset) in [(0, 0), (2, 2), (4, 4), (6, 6), (8, 8), (10, 10)] {

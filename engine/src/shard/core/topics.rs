@@ -158,10 +158,18 @@ impl Core {
         header: RequestHeader,
         request: InitProducerIdRequest,
     ) {
-        if request.transactional_id.is_some() {
+        let known = (request.producer_id == -1, request.producer_epoch == -1);
+        let refused = match &request.transactional_id {
+            Some(id) if id.as_str().is_empty() => Some(ErrorCode::InvalidRequest),
+            _ if known.0 != known.1 => Some(ErrorCode::InvalidRequest),
             // There is no transaction coordinator.
+            Some(_) => Some(ErrorCode::UnsupportedVersion),
+            None => None,
+        };
+        if let Some(error_code) = refused {
             let response = InitProducerIdResponse {
-                error_code: ErrorCode::UnsupportedVersion,
+                error_code,
+                producer_epoch: -1,
                 ..InitProducerIdResponse::default()
             };
             return self.respond(slot, &header, response);

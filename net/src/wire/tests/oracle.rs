@@ -104,6 +104,19 @@ where
     }
 }
 
+/// Random messages of one type in every version, a line of text each: key, version, kind and the bytes in hexadecimal.
+fn samples<O: Field + Sample>(key: ApiKey, kind: &str, lines: &mut String) {
+    let api = key.api();
+    for version in api.schema.min..=api.schema.max {
+        let dialect = api.dialect(version);
+        for seed in 0..SAMPLES_COUNT {
+            let bytes = encode(&O::sample(&mut Random(seed), dialect), dialect);
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            *lines += &format!("{} {version} {kind} {hex}\n", key.code());
+        }
+    }
+}
+
 macro_rules! test_apis {
     ($(
         $key:literal $name:ident: $request:ident, $response:ident, $min:literal to $max:literal, flexible $flexible:expr
@@ -118,6 +131,18 @@ macro_rules! test_apis {
         #[test]
         fn every_response_is_as_the_oracle_reads_and_writes_it() {
             $(round_trip::<ours::$response, theirs::$response>(ApiKey::$name);)+
+        }
+
+        #[test]
+        #[ignore = "tests/interop/messages.py runs it and lets the classes in Kafka's jars read what it wrote"]
+        fn samples_are_written_for_kafkas_own_classes() {
+            let mut lines = String::new();
+            $(
+                samples::<ours::$request>(ApiKey::$name, "request", &mut lines);
+                samples::<ours::$response>(ApiKey::$name, "response", &mut lines);
+            )+
+            let path = std::env::var("MESSAGE_SAMPLES").expect("MESSAGE_SAMPLES names the file");
+            std::fs::write(path, lines).expect("the file can be written");
         }
     };
 }

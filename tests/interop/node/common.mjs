@@ -1,0 +1,28 @@
+// The loop that every driver in Node runs (see ../drivers/README.md).
+
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+export const broker = process.argv[2]
+
+export function versionOf (name) {
+  const path = fileURLToPath(new URL(`./node_modules/${name}/package.json`, import.meta.url))
+  return JSON.parse(readFileSync(path)).version
+}
+
+export async function run (about, commands) {
+  console.log(JSON.stringify(about))
+  for await (const line of createInterface({ input: process.stdin })) {
+    const command = JSON.parse(line)
+    let answer
+    try {
+      answer = (await commands[command.do](command)) ?? {}
+    } catch (error) {
+      const causes = (error.errors ?? [error.cause]).filter(Boolean).map(String)
+      answer = { error: [String(error), ...causes].join('; ').slice(0, 600) }
+    }
+    console.log(JSON.stringify(answer))
+  }
+  process.exit(0)
+}
