@@ -8,12 +8,17 @@ use super::slab::{Slab, SlabPool};
 use crate::disk::BLOCK_BYTES;
 use crate::ids::Offset;
 use bytes::Bytes;
+use std::ptr::NonNull;
 use std::sync::Arc;
 
 /// A stretch of a segment's image.
 #[derive(Debug)]
 pub(super) struct Chunk {
+    /// Keeps `memory` alive.
     slab: Arc<Slab>,
+    /// Where the slab lies, and how large it is: an append looks no further.
+    memory: NonNull<u8>,
+    capacity: usize,
     pub(super) serial: u64,
     pub(super) segment: Offset,
     /// Segment position of the first byte of the memory.
@@ -31,6 +36,11 @@ pub(super) struct Chunk {
     /// Whether it was read since the eviction looked at it last.
     pub(super) read: bool,
 }
+
+// SAFETY: `memory` names what `slab` owns, which may go to another thread and be shared as a plain address.
+unsafe impl Send for Chunk {}
+// SAFETY: as above; what may be read and written through it is ruled by the methods.
+unsafe impl Sync for Chunk {}
 
 impl Chunk {
     /// A chunk of `capacity` bytes whose own bytes begin at `from`; `before` is the block's content in front of `from`.
@@ -54,6 +64,8 @@ impl Chunk {
             std::ptr::copy_nonoverlapping(before.as_ptr(), slab.start().as_ptr(), before.len())
         };
         Chunk {
+            memory: slab.start(),
+            capacity: slab.capacity(),
             slab: Arc::new(slab),
             serial,
             segment,
@@ -68,7 +80,7 @@ impl Chunk {
     }
 
     pub(super) fn capacity(&self) -> usize {
-        self.slab.capacity()
+        self.capacity
     }
 
     /// Bytes that can still be appended; none once a truncation closed the chunk.
@@ -90,7 +102,7 @@ impl Chunk {
         self.frozen = self.end;
         // SAFETY: inside the slab and initialised. Slices handed out end at or below the former end (`frozen` proves that it never
         // was higher), so nobody else sees this range while the exclusive borrow of the chunk lasts.
-        unsafe { std::slice::from_raw_parts_mut(self.slab.start().as_ptr().add(at), bytes) }
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_ptr().add(at), bytes) }
     }
 
     /// Lowers the end. The memory above stays as it is for those who hold slices of it.
@@ -110,9 +122,7 @@ impl Chunk {
         );
         let at = (from - self.start) as usize;
         // SAFETY: inside the slab, initialised, and below the published end, where nothing is written any more.
-        unsafe {
-            std::slice::from_raw_parts(self.slab.start().as_ptr().add(at), (to - from) as usize)
-        }
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(at), (to - from) as usize) }
     }
 
     /// The same as a handle that keeps the memory alive.

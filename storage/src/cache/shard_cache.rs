@@ -12,13 +12,16 @@ use super::chunk::block_start;
 use super::log_chunks::{LogChunks, Tail, Totals};
 use super::slab::SlabPool;
 use crate::disk::BLOCK_BYTES;
-use crate::ids::{LogNumber, Offset};
+use crate::ids::{LogNumber, NumberMap, Offset};
 use bytes::Bytes;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 
 /// Clean memory that a shard keeps before any reader has missed something. It holds what readers at the tail are behind.
 const CLEAN_BYTES_AT_FIRST: usize = 256 << 20;
+
+/// Rooms of chunks that are not used yet take at most so much, or a quarter of the budget.
+const ROOM_BYTES_MAX: usize = 256 << 20;
 
 /// How much memory the chunks of a shard may take, in bytes of capacity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,7 +43,7 @@ pub struct Missing;
 pub struct Cache {
     budgets: Budgets,
     pool: SlabPool,
-    logs: HashMap<LogNumber, LogChunks>,
+    logs: NumberMap<LogNumber, LogChunks>,
     /// Clean chunks, the next to go first; an entry whose chunk is gone or unflushed again is stale.
     clean_queue: VecDeque<(LogNumber, u64)>,
     totals: Totals,
@@ -55,7 +58,7 @@ impl Cache {
         Cache {
             budgets,
             pool: SlabPool::new(budgets.free_bytes),
-            logs: HashMap::new(),
+            logs: NumberMap::default(),
             clean_queue: VecDeque::new(),
             totals: Totals::default(),
             clean_bytes_max: budgets.clean_bytes.min(CLEAN_BYTES_AT_FIRST),
@@ -333,10 +336,11 @@ impl Cache {
         assert_eq!(sums.unflushed_logs, self.totals.unflushed_logs);
     }
 
-    /// BOUND: all logs that have unflushed bytes together fill at most a quarter of the budget with rooms not yet used, so that
-    /// ten thousand slow partitions do not take a large chunk each.
+    /// BOUND: the rooms not yet used of all logs that have unflushed bytes, so that ten thousand slow partitions do not take a
+    /// large chunk each.
     fn chunk_bytes_max(&self) -> usize {
-        self.budgets.unflushed_bytes / (4 * self.totals.unflushed_logs.max(1))
+        let rooms = ROOM_BYTES_MAX.min(self.budgets.unflushed_bytes / 4);
+        rooms / self.totals.unflushed_logs.max(1)
     }
 
     fn evict_to(&mut self, clean_bytes_max: usize) {

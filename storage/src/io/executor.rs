@@ -11,9 +11,9 @@ use crate::disk::{
     BLOCK_BYTES, Caching, DiskDone, DiskError, DiskOp, DiskResult, FileSlot, OpId, OpenMode,
     Reservation, WriteSync,
 };
+use crate::ids::NumberMap;
 use bytes::Bytes;
 use io_uring::squeue;
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::Path;
@@ -36,7 +36,7 @@ pub struct DiskExecutor {
     root: Arc<OwnedFd>,
     direct_io: DirectIo,
     pool: SlabPool,
-    files: HashMap<FileSlot, OpenFile>,
+    files: NumberMap<FileSlot, OpenFile>,
     flights: Vec<Option<Flight>>,
     free: Vec<u32>,
     helper: Helper,
@@ -69,7 +69,7 @@ impl DiskExecutor {
             root: Arc::new(std::fs::File::open(root)?.into()),
             direct_io,
             pool,
-            files: HashMap::new(),
+            files: NumberMap::default(),
             flights: Vec::new(),
             free: Vec::new(),
             helper: Helper::new()?,

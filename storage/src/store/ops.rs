@@ -5,9 +5,9 @@
 use super::types::StoreEffect;
 use crate::commit::LogSlot;
 use crate::disk::{DiskOp, FileSlot, OpId};
-use crate::ids::{LogNumber, Offset};
+use crate::ids::{LogNumber, NumberMap, Offset};
 use crate::recovery::RecoveredCheckpoint;
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 /// Names a job.
 pub(super) type JobId = u64;
@@ -70,9 +70,9 @@ pub(super) struct Job {
 #[derive(Debug, Default)]
 pub(super) struct Ops {
     next_op: u64,
-    purposes: HashMap<u64, Purpose>,
+    purposes: NumberMap<u64, Purpose>,
     next_job: JobId,
-    jobs: HashMap<JobId, Job>,
+    jobs: NumberMap<JobId, Job>,
 }
 
 impl Ops {

@@ -15,11 +15,11 @@ use crate::cache::{Budgets, Cache, SlabPool};
 use crate::commit::{Commit, CommitConfig, LogSlot, Run};
 use crate::disk::{BLOCK_BYTES, DiskDone, WriteSync};
 use crate::format::{LogPath, Place, log_dir};
-use crate::ids::{LeaderEpoch, LogNumber, NodeId, Now, Offset, Tick};
+use crate::ids::{LeaderEpoch, LogNumber, NodeId, Now, NumberMap, Offset, Tick};
 use crate::log::Layout;
 use crate::recovery::Recovered;
 use bytes::Bytes;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// The settled producers of a log, asked for when a checkpoint is taken: writes their encoding and returns the offset
 /// they are settled up to (the high watermark), or `None` where the log has none.
@@ -35,7 +35,7 @@ pub struct Store {
     pub(super) journal: Journal,
     pub(super) leftovers: Leftovers,
     pub(super) logs: Vec<Option<LogState>>,
-    pub(super) by_number: HashMap<LogNumber, LogSlot>,
+    pub(super) by_number: NumberMap<LogNumber, LogSlot>,
     pub(super) next_log: LogNumber,
     pub(super) ops: Ops,
     pub(super) files: FileSlots,
@@ -72,7 +72,7 @@ impl Store {
             journal: Journal::new(&recovered),
             leftovers: Leftovers::new(&recovered.dropped),
             logs: Vec::new(),
-            by_number: HashMap::new(),
+            by_number: NumberMap::default(),
             next_log: recovered.next_log,
             ops: Ops::default(),
             files: FileSlots::new(config.open_files_max),

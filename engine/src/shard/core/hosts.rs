@@ -9,7 +9,7 @@ use super::subscribers::Subscriber;
 use super::timers::TimerId;
 use crate::machine::partition::{Effect, Partition};
 use crate::shard::mail::Telling;
-use millstream_storage::ids::{LogNumber, Offset, Tick, TopicId};
+use millstream_storage::ids::{LogNumber, NumberMap, Offset, Tick, TopicId};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One replica.
@@ -66,7 +66,7 @@ impl Host {
 /// All replicas of a shard.
 #[derive(Default)]
 pub(super) struct Hosts {
-    by_log: BTreeMap<LogNumber, Host>,
+    by_log: NumberMap<LogNumber, Host>,
     /// Reused between events.
     pub(super) effects: Vec<Effect>,
 }
@@ -93,7 +93,10 @@ impl Hosts {
         self.by_log.values()
     }
 
+    /// The logs, in order.
     pub(super) fn logs(&self) -> Vec<LogNumber> {
-        self.by_log.keys().copied().collect()
+        let mut logs: Vec<LogNumber> = self.by_log.keys().copied().collect();
+        logs.sort_unstable();
+        logs
     }
 }

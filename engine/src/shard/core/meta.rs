@@ -84,7 +84,9 @@ impl Core {
             let known = opened_at.is_some_and(|index| *index <= image.index());
             known && image.topic(host.topic).is_none()
         });
-        absent.map(|host| host.log).collect()
+        let mut absent: Vec<LogNumber> = absent.map(|host| host.log).collect();
+        absent.sort_unstable();
+        absent
     }
 
     fn drop_host(&mut self, now: Now, log: LogNumber) {
