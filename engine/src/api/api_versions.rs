@@ -6,10 +6,10 @@ use millstream_net::wire::api::{
 use millstream_net::wire::{ErrorCode, Str, advertised};
 use millstream_storage::ids::MetadataIndex;
 
-/// The features that are in force, with their level. Kafka has more: what is not here (groups of KIP-848, transactions) is
-/// thereby told to be off (rules A5, A6). The level of `metadata.version` is that of the Kafka release whose ranges of
+/// The features that are in force, with their level. Kafka has more: what is not here (transactions) is thereby told to
+/// be off (rules A5, A6). The level of `metadata.version` is that of the Kafka release whose ranges of
 /// versions are ours (rule A9): 29 is 4.2.
-const FEATURES: [(&str, i16); 1] = [("metadata.version", 29)];
+const FEATURES: [(&str, i16); 2] = [("metadata.version", 29), ("group.version", 1)];
 
 /// Answers a request, by the metadata of `index`. A version above ours never comes here (rule C2).
 pub fn answer(

@@ -7,7 +7,7 @@ use super::topic_names::uuid;
 use crate::machine::controller::{
     CreateTopics, Created, Intent, NewTopic, PARTITIONS_PER_REQUEST, PerTopic,
 };
-use crate::machine::image::Image;
+use crate::machine::image::{Image, is_internal};
 use crate::machine::topic_config::{BrokerValues, KEYS, Values, effective};
 use millstream_net::wire::api::{
     CreatableTopic, CreatableTopicConfigEntry, CreatableTopicResult, CreateTopicsRequest,
@@ -89,9 +89,16 @@ pub fn pieces(request: CreateTopicsRequest, partitions_default: i32) -> Vec<Crea
     pieces
 }
 
-/// The same for a topic that is made because somebody named it.
-pub fn auto_record_bytes(partitions_default: i32) -> u64 {
-    TOPIC_BYTES + partitions_default.max(0) as u64 * PARTITION_BYTES
+/// The same for topics that are made because somebody named them; those the broker lives on have `internal` partitions.
+pub fn auto_record_bytes(names: &[String], partitions_default: i32, internal: i32) -> u64 {
+    let of_one = |name: &String| {
+        let partitions = match is_internal(name) {
+            true => internal,
+            false => partitions_default,
+        };
+        TOPIC_BYTES + partitions.max(0) as u64 * PARTITION_BYTES
+    };
+    names.iter().map(of_one).sum()
 }
 
 /// The answer where every topic has the same error.

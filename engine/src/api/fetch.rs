@@ -339,6 +339,7 @@ mod tests {
             fetch_max_bytes: 0,
             fetch_sessions_max: 0,
             auto_create_topics: false,
+            groups: Default::default(),
             producer_expiration_ms: 0,
             broker_values: Default::default(),
             broker_keys: Vec::new(),

@@ -13,6 +13,8 @@ pub mod describe_topic_partitions;
 pub mod errand;
 pub mod errors;
 pub mod fetch;
+pub mod find_coordinator;
+pub mod groups;
 pub mod incremental_alter_configs;
 pub mod list_offsets;
 pub mod metadata;

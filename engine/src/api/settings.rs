@@ -1,9 +1,11 @@
 //! What the handlers are told of the broker's configuration.
 
 use crate::machine::config_kind::Kind;
+use crate::machine::group::GroupConfig;
 use crate::machine::image::Image;
 use crate::machine::topic_config::{BrokerValues, Values};
 use millstream_storage::ids::NodeId;
+use std::sync::Arc;
 
 /// The settings of a node, the same for all its shards.
 #[derive(Clone, Debug)]
@@ -20,6 +22,8 @@ pub struct Settings {
     pub auto_create_topics: bool,
     /// `producer.id.expiration.ms`.
     pub producer_expiration_ms: i64,
+    /// What coordinators of groups go by.
+    pub groups: Arc<GroupConfig>,
     /// Broker keys that were set at the start.
     pub broker_values: Values,
     /// Every broker key.

@@ -28,6 +28,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Create, list, describe, configure, grow, cut and delete topics.
     Topic(TopicArgs),
+    /// List, describe, move and delete consumer groups.
+    Group(GroupArgs),
     /// Send lines of standard input or of a file as records.
     Produce(ProduceArgs),
     /// Print the records of a topic.
@@ -216,6 +218,74 @@ pub enum TopicCommand {
         /// Its name.
         name: String,
     },
+}
+
+#[derive(Args, Debug)]
+pub struct GroupArgs {
+    #[command(subcommand)]
+    pub command: GroupCommand,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+#[derive(Subcommand, Debug)]
+pub enum GroupCommand {
+    /// List groups.
+    List,
+    /// Show a group: state, members, and how far it is in each partition.
+    Describe {
+        /// Its name.
+        name: String,
+    },
+    /// Move a group that has no members to other offsets.
+    #[command(after_help = "Examples:\n  \
+            millstream group reset-offsets billing --topic orders --to-earliest\n  \
+            millstream group reset-offsets billing --topic orders --partition 3 --shift-by -100 --execute\n  \
+            millstream group reset-offsets billing --to-datetime 2026-01-31T12:00:00Z --execute\n\n\
+            Without --execute it only shows what would be done.")]
+    ResetOffsets(ResetArgs),
+    /// Forget a group that has no members, and its offsets.
+    Delete {
+        /// Its name.
+        name: String,
+    },
+}
+
+#[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("to").required(true).multiple(false))]
+pub struct ResetArgs {
+    /// The group.
+    pub name: String,
+    /// Only this topic; may be given many times [default: all topics it has offsets in].
+    #[arg(long, value_name = "TOPIC")]
+    pub topic: Vec<String>,
+    /// Only this partition; may be given many times.
+    #[arg(long, value_name = "N")]
+    pub partition: Vec<i32>,
+    /// To the first record there is.
+    #[arg(long, group = "to")]
+    pub to_earliest: bool,
+    /// Behind the last record there is.
+    #[arg(long, group = "to")]
+    pub to_latest: bool,
+    /// To this offset.
+    #[arg(long, group = "to", value_name = "OFFSET")]
+    pub to_offset: Option<i64>,
+    /// To the first record at or behind a time such as 2026-01-31T12:00:00Z.
+    #[arg(long, group = "to", value_name = "TIMESTAMP")]
+    pub to_datetime: Option<String>,
+    /// To the first record younger than so much, such as 90s, 15m, 12h or 7d.
+    #[arg(long, group = "to", value_name = "DURATION")]
+    pub by_duration: Option<String>,
+    /// So many records forward, or back where it is negative.
+    #[arg(long, group = "to", value_name = "COUNT", allow_hyphen_values = true)]
+    pub shift_by: Option<i64>,
+    /// Show what would be done (this is the default).
+    #[arg(long, conflicts_with = "execute")]
+    pub dry_run: bool,
+    /// Do it.
+    #[arg(long)]
+    pub execute: bool,
 }
 
 /// When a record counts as written.

@@ -8,9 +8,11 @@ mod args;
 mod consume;
 mod doctor;
 mod format;
+mod group;
 mod log;
 mod outcome;
 mod produce;
+mod reset;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -28,6 +30,7 @@ pub fn main() -> ExitCode {
     let outcome = match Millstream::parse().command {
         Command::Serve(args) => serve::run(args),
         Command::Topic(args) => topic::run(args),
+        Command::Group(args) => group::run(args),
         Command::Produce(args) => produce::run(args),
         Command::Consume(args) => consume::run(&args),
         Command::Log(args) => log::run(&args),

@@ -45,6 +45,8 @@ pub(super) enum To {
     Controller,
     /// The leader of a partition.
     Leader(String, i32),
+    /// This one.
+    Broker(Address),
 }
 
 /// The call that an `Admin` makes.
@@ -137,6 +139,7 @@ impl Core for AdminCore {
                         let leader = cluster.leader(topic, *partition);
                         leader.map(|(address, _)| address.clone())
                     }
+                    To::Broker(address) => Some(address.clone()),
                 };
                 let Some(address) = address else {
                     return self.again(now, "a partition has no leader".into());
@@ -303,6 +306,11 @@ impl Admin {
             let now = self.driver.now();
             self.driver.core.again(now, code.to_string());
         }
+    }
+
+    /// Some broker.
+    pub(super) fn any_broker(&self) -> Address {
+        self.driver.core.wiring.any_broker().clone()
     }
 
     /// What is known of a topic now, with or without leaders.

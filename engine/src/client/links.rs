@@ -24,7 +24,12 @@ const RECONNECT_MS: u64 = 50;
 const RECONNECT_MS_MAX: u64 = 1_000;
 
 /// Versions that a client by topic name can use: above these, topics go by id.
-const VERSION_CAPS: [(ApiKey, i16); 2] = [(ApiKey::Produce, 12), (ApiKey::Fetch, 12)];
+const VERSION_CAPS: [(ApiKey, i16); 4] = [
+    (ApiKey::Produce, 12),
+    (ApiKey::Fetch, 12),
+    (ApiKey::OffsetCommit, 9),
+    (ApiKey::OffsetFetch, 9),
+];
 
 /// One call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

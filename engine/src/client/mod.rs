@@ -5,7 +5,7 @@
 //!    to the world.
 //! 2. Versions are negotiated per connection, the highest that both sides have.
 //!
-//! Left to others: consumer groups, transactions, security.
+//! Left to others: membership of consumer groups (they are seen and moved from outside), transactions, security.
 
 mod address;
 mod admin;
@@ -14,6 +14,7 @@ mod cluster;
 mod consumer;
 mod driver;
 mod error;
+mod groups;
 mod incoming;
 mod lane;
 mod links;
@@ -33,6 +34,7 @@ pub use admin::{Admin, NewTopic};
 pub use blocking::{Consumer, Producer};
 pub use cluster::{Cluster, Partition, Topic};
 pub use error::ClientError;
+pub use groups::{Group, GroupMember, ListedGroup, Place};
 pub use incoming::{ConsumerConfig, Isolation, Progress, StartAt};
 pub use operate::{Setting, SettingSource, Span};
 pub use outgoing::{Acks, Delivery, ProducerConfig, Record, Ticket};

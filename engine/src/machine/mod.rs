@@ -7,6 +7,7 @@
 pub mod config_kind;
 pub mod controller;
 pub mod fetch_sessions;
+pub mod group;
 pub mod image;
 pub mod nearest;
 pub mod partition;

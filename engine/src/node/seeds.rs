@@ -59,6 +59,7 @@ pub fn cores(parts: Parts<'_>) -> Result<Vec<CoreSeed>, Refusal> {
     let shards = config.shard_cpus.len();
     let settings = Arc::new(settings(config));
     let mut control = Some(control(config, identity, &recovered, quorum)?);
+    let random = random::bits().map_err(no_random)? as u64;
     let seeds = recovered.shards.into_iter().map(|recovered| CoreSeed {
         shard: recovered.shard,
         shard_count: shards as u16,
@@ -73,11 +74,16 @@ pub fn cores(parts: Parts<'_>) -> Result<Vec<CoreSeed>, Refusal> {
             recovered.shard,
             files_max / FILES_SHARE / shards as u64,
         ),
+        random: random.wrapping_add(u64::from(recovered.shard.0)),
         // Shard 0 comes first and takes it.
         control: control.take(),
         recovered,
     });
     Ok(seeds.collect())
+}
+
+fn no_random(error: std::io::Error) -> Refusal {
+    Refusal::new(format!("no random numbers: {error}")).code(code::SYSTEM)
 }
 
 fn settings(config: &Config) -> Settings {
@@ -92,6 +98,7 @@ fn settings(config: &Config) -> Settings {
         fetch_sessions_max: config.limits.fetch_sessions_max,
         auto_create_topics: config.topics.auto_create,
         producer_expiration_ms: config.producer_expiration_ms as i64,
+        groups: Arc::new(config.groups.clone()),
         broker_values: config.settings.values(),
         broker_keys: broker_keys(),
     }
@@ -133,9 +140,7 @@ fn control(
     recovered: &RecoveredNode,
     quorum: SingleNode,
 ) -> Result<ControlSeed, Refusal> {
-    let unavailable =
-        |error| Refusal::new(format!("no random numbers: {error}")).code(code::SYSTEM);
-    random::bits().map_err(unavailable)?;
+    random::bits().map_err(no_random)?;
     let logs = || {
         recovered
             .shards
@@ -149,6 +154,7 @@ fn control(
             partitions: config.topics.partitions,
             replication_factor: config.topics.replication_factor,
             deletion: config.topics.deletion,
+            offsets_partitions: config.topics.offsets_partitions,
             ..ControllerConfig::default()
         },
         registration: Registration {

@@ -1,7 +1,7 @@
 //! What shards send to each other.
 //!
 //! Always: (1) mail carries handles and headers, never copies of payload; (2) from one shard to another it arrives first
-//! in, first out; (3) every question (`Append`, `Fetch`, `Find`, `Errand`, `Ask`) is answered exactly once, to the shard it came from;
+//! in, first out; (3) every question (`Append`, `Fetch`, `Find`, `Errand`, `Group`, `Ask`) is answered exactly once, to the shard it came from;
 //! (4) a question that was decided by a metadata image names that image, and waits at a shard that has not got it yet.
 
 use crate::api::batches::{Budget, Prepared, Unprepared};
@@ -10,6 +10,7 @@ use crate::api::fetch::{PartRead, ReadPart};
 use crate::api::list_offsets::{FindPart, PartFound};
 use crate::api::produce::{AppendPart, BatchRefused, PartAppended};
 use crate::machine::fetch_sessions::SessionId;
+use crate::machine::group::{Answer as GroupAnswer, Call, Caller};
 use crate::machine::image::{Delta, Image};
 use crate::machine::partition::{Acks, Isolation};
 use crate::shard::core::routes::Routes;
@@ -19,7 +20,7 @@ use millstream_net::wire::api::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
     IncrementalAlterConfigsRequest,
 };
-use millstream_storage::ids::{LogNumber, MetadataIndex, ShardIndex};
+use millstream_storage::ids::{LogNumber, MetadataIndex, PartitionIndex, ShardIndex, TopicId};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -76,6 +77,10 @@ pub enum Mail {
         /// The errands.
         parts: Vec<PartDone>,
     },
+    /// Ask coordinators of groups.
+    Group(Box<GroupMail>),
+    /// A coordinator's answer.
+    Grouped(Box<GroupedMail>),
     /// Something only shard 0 decides.
     Ask {
         /// Who asks.
@@ -298,6 +303,49 @@ pub struct ErrandMail {
     pub hop: Hop,
     /// The errands, in the order of the request.
     pub parts: Vec<ErrandPart>,
+}
+
+/// Calls for coordinators of the receiver.
+#[derive(Debug)]
+pub struct GroupMail {
+    /// The shard of the connection.
+    pub home: ShardIndex,
+    /// Its request.
+    pub request: RequestId,
+    /// The image by which it was routed.
+    pub index: MetadataIndex,
+    /// How it came.
+    pub hop: Hop,
+    /// Who calls.
+    pub caller: Caller,
+    /// The calls, in the order of the request.
+    pub parts: Vec<GroupPart>,
+}
+
+/// A call for one coordinator.
+#[derive(Debug)]
+pub struct GroupPart {
+    /// Its place in the request.
+    pub part: u32,
+    /// The offsets topic.
+    pub topic: TopicId,
+    /// The partition the group belongs to.
+    pub partition: PartitionIndex,
+    /// Its log at the receiver.
+    pub log: LogNumber,
+    /// The call.
+    pub call: Call,
+}
+
+/// A coordinator's answer.
+#[derive(Debug)]
+pub struct GroupedMail {
+    /// The request.
+    pub request: RequestId,
+    /// The call's place in it.
+    pub part: u32,
+    /// The answer.
+    pub answer: GroupAnswer,
 }
 
 /// What only the shard of the controller decides.

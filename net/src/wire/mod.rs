@@ -12,10 +12,12 @@
 mod message;
 
 pub mod api;
+pub mod consumer_protocol;
 mod elements;
 mod error_code;
 mod field;
 mod frame;
+pub mod offsets_topic;
 mod read;
 mod table;
 mod text;

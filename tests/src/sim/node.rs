@@ -52,6 +52,7 @@ impl Default for NodeConfig {
                 producer_expiration_ms: 86_400_000,
                 broker_values: BTreeMap::new(),
                 broker_keys: Vec::new(),
+                groups: Default::default(),
             },
             controller: ControllerConfig::default(),
         }
@@ -165,6 +166,7 @@ impl Node {
                 conn_limits: ConnLimits::default(),
                 store: store_config(config, shard),
                 recovered,
+                random: seed.wrapping_add(u64::from(shard.0)),
                 control: control.take_if(|_| shard == ShardIndex(0)),
             };
             Core::new(seed, now)

@@ -83,8 +83,10 @@ fn a5_a6_no_feature_is_told_that_is_not_there() {
                 )
             })
             .collect();
-        // No transaction.version, no group.version: neither is there.
-        assert_eq!(finalized, [("metadata.version".to_owned(), 29, 29)]);
+        // No transaction.version: there are none.
+        let metadata = ("metadata.version".to_owned(), 29, 29);
+        let group = ("group.version".to_owned(), 1, 1);
+        assert_eq!(finalized, [metadata, group]);
         let supported = response.supported_features.iter();
         let supported: Vec<_> = supported
             .map(|one| (one.name.to_string(), one.min_version, one.max_version))
@@ -263,20 +265,6 @@ fn c5_a_body_that_is_cut_or_lies_about_its_length_closes_the_connection() {
     let conn = broker.conn();
     broker.send_bytes(conn, &array);
     assert!(broker.is_closed(conn));
-}
-
-#[test]
-fn the_operator_is_told_once_that_there_are_no_consumer_groups() {
-    let mut broker = Broker::default();
-    for _ in 0..3 {
-        let conn = broker.connect(1);
-        broker.send_bytes(conn, &header(10, 0, 1));
-        assert!(broker.is_closed(conn));
-    }
-    let conn = broker.connect(1);
-    broker.send_bytes(conn, &header(999, 0, 1));
-    let notes = broker.node.notes();
-    assert!(notes.len() == 1 && notes[0].contains("consumer group"));
 }
 
 #[test]

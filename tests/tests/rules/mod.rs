@@ -4,9 +4,11 @@
 mod admin;
 mod batches;
 mod configs;
+mod consumer_groups;
 mod fetch;
 mod forwarding;
 mod framing;
+mod groups;
 mod metadata;
 mod offsets;
 mod produce;

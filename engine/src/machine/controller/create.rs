@@ -80,6 +80,7 @@ impl Controller {
             name: name.to_owned(),
             partitions: -1,
             replication_factor: -1,
+            configs: configs_of_internal(name),
             ..NewTopic::default()
         };
         let batch = Batch::new(self.ahead.clone(), self.term);
@@ -232,6 +233,20 @@ impl Controller {
         records.extend(config_records(&topic.name, &created.configs));
         Plan { created, records }
     }
+}
+
+/// The values that a topic the broker itself lives on is made with.
+fn configs_of_internal(name: &str) -> Vec<(String, Option<String>)> {
+    let values: &[(&str, &str)] = match is_internal(name) {
+        true => &[
+            ("cleanup.policy", "compact"),
+            ("compression.type", "producer"),
+            ("segment.bytes", "104857600"),
+        ],
+        false => &[],
+    };
+    let own = |(key, value): &(&str, &str)| ((*key).to_owned(), Some((*value).to_owned()));
+    values.iter().map(own).collect()
 }
 
 /// What one request has planned so far: its own topics count, as if they were there.

@@ -45,6 +45,11 @@ const MS: Kind = Kind::Int {
     min: 0,
     max: LONG_MAX,
 };
+/// Widest range of a duration in milliseconds that the protocol has 32 bits for.
+const INT_MS: Kind = Kind::Int {
+    min: 0,
+    max: INT_MAX,
+};
 const COUNT: Kind = Kind::Int {
     min: 1,
     max: INT_MAX,
@@ -273,6 +278,85 @@ const OWN: &[Key] = &[
         "2147483647",
         "Connections of one node, all listeners together.",
     ),
+    // Consumer groups.
+    key(
+        "group.initial.rebalance.delay.ms",
+        INT_MS,
+        "3000",
+        "How long the first join of an empty group waits for others.",
+    ),
+    key(
+        "group.min.session.timeout.ms",
+        INT_MS,
+        "6000",
+        "The shortest session a member of a classic group may ask for.",
+    ),
+    key(
+        "group.max.session.timeout.ms",
+        INT_MS,
+        "1800000",
+        "The longest session a member of a classic group may ask for.",
+    ),
+    key(
+        "group.max.size",
+        COUNT,
+        "2147483647",
+        "Members of one classic group.",
+    ),
+    key(
+        "group.consumer.session.timeout.ms",
+        COUNT,
+        "45000",
+        "How long a member of a consumer group (KIP-848) may give no sign of life.",
+    ),
+    key(
+        "group.consumer.heartbeat.interval.ms",
+        COUNT,
+        "5000",
+        "How often members of consumer groups are told to give a sign of life.",
+    ),
+    key(
+        "group.consumer.max.size",
+        COUNT,
+        "2147483647",
+        "Members of one consumer group.",
+    ),
+    key(
+        "group.consumer.migration.policy",
+        Kind::Choice(&["bidirectional", "upgrade", "downgrade", "disabled"]),
+        "bidirectional",
+        "Whether live groups change between the classic and the consumer protocol.",
+    ),
+    key(
+        "offsets.topic.num.partitions",
+        Kind::Int {
+            min: 1,
+            max: 10_000,
+        },
+        "50",
+        "Partitions of `__consumer_offsets` when it is created.",
+    ),
+    key(
+        "offsets.retention.minutes",
+        COUNT,
+        "10080",
+        "How long offsets are kept once nobody consumes by them.",
+    ),
+    key(
+        "offsets.retention.check.interval.ms",
+        COUNT,
+        "600000",
+        "How often offsets are looked through for those.",
+    ),
+    key(
+        "offset.metadata.max.bytes",
+        Kind::Int {
+            min: 0,
+            max: 1 << 20,
+        },
+        "4096",
+        "The longest text a client may commit with an offset.",
+    ),
     // Known from Kafka, without effect here yet.
     inert("inter.broker.listener.name", Kind::Text, ""),
     inert("process.roles", Kind::Text, "broker,controller"),
@@ -281,27 +365,12 @@ const OWN: &[Key] = &[
     inert("queued.max.requests", COUNT, "500"),
     inert("max.connections.per.ip", COUNT, "2147483647"),
     inert("connections.max.reauth.ms", MS, "0"),
-    inert("group.initial.rebalance.delay.ms", MS, "3000"),
-    inert("group.min.session.timeout.ms", MS, "6000"),
-    inert("group.max.session.timeout.ms", MS, "1800000"),
-    inert("group.max.size", COUNT, "2147483647"),
     inert(
         "group.coordinator.rebalance.protocols",
         Kind::Text,
         "classic,consumer",
     ),
-    inert("offsets.topic.num.partitions", COUNT, "50"),
     inert("offsets.topic.replication.factor", COUNT, "3"),
-    inert("offsets.retention.minutes", COUNT, "10080"),
-    inert("offsets.retention.check.interval.ms", COUNT, "600000"),
-    inert(
-        "offset.metadata.max.bytes",
-        Kind::Int {
-            min: 0,
-            max: INT_MAX,
-        },
-        "4096",
-    ),
     inert("transaction.max.timeout.ms", COUNT, "900000"),
     inert("transactional.id.expiration.ms", COUNT, "604800000"),
     inert("transaction.state.log.num.partitions", COUNT, "50"),

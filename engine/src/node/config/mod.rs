@@ -3,6 +3,7 @@
 //! Always: a wrong key or value is refused with key, value, accepted range and the nearest known key; nothing is guessed.
 //! Leaves to others: topic keys (`machine::topic_config`), executing what it says (`node`).
 
+mod groups;
 pub mod keys;
 pub mod listener;
 mod machine;
@@ -10,6 +11,7 @@ pub mod settings;
 #[cfg(test)]
 mod tests;
 
+use crate::machine::group::GroupConfig;
 use listener::Listener;
 use millstream_storage::ids::NodeId;
 use settings::Settings;
@@ -42,6 +44,8 @@ pub struct Config {
     pub journal_files_max: u32,
     /// What new topics are like.
     pub topics: TopicDefaults,
+    /// What coordinators of groups go by.
+    pub groups: GroupConfig,
     /// Bounds of requests and connections.
     pub limits: Limits,
     /// How often retention is looked at.
@@ -59,6 +63,8 @@ pub struct TopicDefaults {
     pub partitions: i32,
     /// Replicas.
     pub replication_factor: i16,
+    /// Partitions of the topic that group coordinators live on.
+    pub offsets_partitions: i32,
     /// Whether asking for an unknown topic creates it.
     pub auto_create: bool,
     /// Whether topics can be deleted.
@@ -110,6 +116,7 @@ impl Config {
             journal_file_bytes: settings.number_or_default("storage.journal.file.bytes") as u64,
             journal_files_max: settings.number_or_default("storage.journal.files.max") as u32,
             topics: topic_defaults(&settings),
+            groups: groups::config(&settings),
             limits: Limits {
                 request_bytes_max: settings.number_or_default("socket.request.max.bytes") as usize,
                 fetch_bytes_max: settings.number_or_default("fetch.max.bytes") as usize,
@@ -190,6 +197,7 @@ fn topic_defaults(settings: &Settings) -> TopicDefaults {
     TopicDefaults {
         partitions: settings.number_or_default("num.partitions") as i32,
         replication_factor: settings.number_or_default("default.replication.factor") as i16,
+        offsets_partitions: settings.number_or_default("offsets.topic.num.partitions") as i32,
         auto_create: settings.flag("auto.create.topics.enable"),
         deletion: settings.flag("delete.topic.enable"),
     }

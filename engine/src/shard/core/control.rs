@@ -93,6 +93,8 @@ pub(super) struct Control {
     creations: Creations,
     /// `num.partitions`.
     partitions: i32,
+    /// `offsets.topic.num.partitions`.
+    offsets_partitions: i32,
     asks: BTreeMap<controller::Ask, Asker>,
     next_ask: u64,
     waiting: VecDeque<Waiting>,
@@ -107,6 +109,7 @@ impl Control {
         let term = seed.quorum.term();
         let node = seed.registration.node;
         let partitions = seed.controller.partitions;
+        let offsets_partitions = seed.controller.offsets_partitions;
         let former = image.broker(node).map(|broker| broker.epoch);
         let mut control = Control {
             quorum: seed.quorum,
@@ -121,6 +124,7 @@ impl Control {
             wished: false,
             creations: Creations::default(),
             partitions,
+            offsets_partitions,
             asks: BTreeMap::new(),
             next_ask: 0,
             waiting: VecDeque::new(),
@@ -183,7 +187,7 @@ impl Control {
                 self.wishes.push_front(wish);
                 return;
             }
-            let bytes = wish.record_bytes(self.partitions);
+            let bytes = wish.record_bytes(self.partitions, self.offsets_partitions);
             match bytes.map_or(Room::Ready, |bytes| self.quorum.admit(granted + bytes)) {
                 Room::Ready => {
                     granted += bytes.unwrap_or(0);

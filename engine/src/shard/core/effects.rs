@@ -18,10 +18,11 @@ impl Core {
         while at < effects.len() {
             match effects[at].clone() {
                 Effect::Store { ticket, assigned } => self.store_batch(now, ticket, assigned),
-                Effect::Reply { ticket, result } => self.reply(ticket, result),
-                Effect::Visible { high_watermark, .. } => self.visible(log, high_watermark),
+                Effect::Reply { ticket, result } => self.reply(now, ticket, result),
+                Effect::Visible { high_watermark, .. } => self.visible(now, log, high_watermark),
                 Effect::RoleChanged => {
                     self.note_watches(log, 0, Urgency::Now);
+                    self.coordinator_role(now, log);
                     self.refuse_trims(now, log, ErrorCode::NotLeaderOrFollower);
                 }
                 Effect::Truncate { to } => self.store.truncate(now, log, to),
@@ -43,8 +44,9 @@ impl Core {
         effects.clear();
     }
 
-    fn visible(&mut self, log: LogNumber, high_watermark: Offset) {
+    fn visible(&mut self, now: Now, log: LogNumber, high_watermark: Offset) {
         self.store.set_high_watermark(log, high_watermark);
+        self.coordinator_committed(now, log);
         let Some(host) = self.hosts.find_mut(log) else {
             return;
         };
@@ -75,7 +77,11 @@ impl Core {
             StoreEffect::Durable { log, end } => {
                 self.with_host(now, log, |machine, effects| machine.durable(end, effects));
             }
-            StoreEffect::ReadReady { ticket, read } => self.read_ready(now, ticket, read),
+            StoreEffect::ReadReady { ticket, read } => {
+                if !self.coordinator_read(ticket, &read) {
+                    self.read_ready(now, ticket, read);
+                }
+            }
             StoreEffect::FindReady { ticket, found } => self.find_ready(now, ticket, found),
             StoreEffect::StartMoved { log, log_start } => {
                 self.start_moved(now, log, log_start);

@@ -127,7 +127,7 @@ impl Core {
 }
 
 /// The name of no request, for what is not answered.
-const NOBODY: RequestId = RequestId {
+pub(super) const NOBODY: RequestId = RequestId {
     index: u32::MAX,
     generation: u32::MAX,
 };

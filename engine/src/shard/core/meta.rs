@@ -63,6 +63,7 @@ impl Core {
         for topic in changed {
             self.apply_topic(now, &topic);
         }
+        self.tell_coordinators(now);
         let index = self.meta.image.index();
         self.send(now, super::topics::CONTROLLER, Mail::Applied(index));
         self.open_early(now);

@@ -7,11 +7,13 @@
 //! View: shard; of the node it knows the table of routes, of the cluster the image.
 
 mod control;
+mod coordinators;
 mod creations;
 mod effects;
 mod errands;
 mod fetch;
 mod find;
+mod groups;
 mod hosts;
 mod lanes;
 mod listings;
@@ -43,6 +45,7 @@ use crate::machine::producer_ids::ProducerIdSupply;
 use crate::shard::event::{FatalReason, ShardCore, ShardEffect, ShardEvent};
 use crate::shard::mail::{Hop, Mail, Published, RequestId};
 use control::Control;
+use coordinators::Coordinators;
 use find::Findings;
 use hosts::Hosts;
 use lanes::Lanes;
@@ -51,7 +54,7 @@ use meta::{Awaiting, Held};
 use millstream_net::conn::{ConnEffect, ConnId, Connections, ListenerIndex, RequestSlot};
 use millstream_net::wire::api::FetchRequest;
 use millstream_net::wire::{
-    ApiKey, ErrorCode, Refused, Request as WireRequest, RequestHeader, Response, decode_request,
+    ErrorCode, Refused, Request as WireRequest, RequestHeader, Response, decode_request,
     encode_response, encode_unsupported_api_versions,
 };
 use millstream_storage::disk::DiskDone;
@@ -64,6 +67,7 @@ use requests::Requests;
 use slots::Slots;
 use stall::Stalled;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use stop::Stopping;
 use subscribers::Subscribers;
@@ -80,13 +84,11 @@ pub(crate) enum Due {
     Topics(RequestId),
     /// Errands have not been done in time.
     Errand(RequestId),
+    /// A group coordinator wants its tick.
+    Coordinator(LogNumber),
     /// Producers nobody uses are forgotten.
     ExpireProducers,
 }
-
-/// What an operator is told once.
-const NO_GROUPS: &str = "a client asked for the coordinator of its consumer group (FindCoordinator) and was disconnected: this version \
-has no groups, consumers have to assign partitions themselves";
 
 /// The core of one shard.
 pub struct Core {
@@ -98,6 +100,8 @@ pub struct Core {
     conns: Connections,
     conn_effects: Vec<ConnEffect>,
     listeners: BTreeMap<ConnId, ListenerIndex>,
+    /// The other end of each connection.
+    peers: BTreeMap<ConnId, IpAddr>,
     requests: Requests,
     /// Fetches that wait until their connection has taken what it asked for before. BOUND: by the bounds of connections.
     later: BTreeMap<ConnId, VecDeque<(RequestSlot, RequestHeader, FetchRequest)>>,
@@ -106,6 +110,7 @@ pub struct Core {
     stalled: Stalled,
     hosts: Hosts,
     listings: Listings,
+    coordinators: Coordinators,
     store: Store,
     store_effects: Vec<StoreEffect>,
     readings: Readings,
@@ -122,17 +127,20 @@ pub struct Core {
     /// Shard 0 only.
     control: Option<Box<Control>>,
     stopping: Stopping,
-    /// Whether the operator was told that there are no consumer groups.
-    noted_groups: bool,
     out: Vec<ShardEffect>,
 }
 
 impl ShardCore for Core {
     fn step(&mut self, now: Now, event: ShardEvent, effects: &mut Vec<ShardEffect>) {
         match event {
-            ShardEvent::Opened { conn, listener, .. } => {
+            ShardEvent::Opened {
+                conn,
+                listener,
+                peer,
+            } => {
                 self.conns.opened(now_ms(now), conn);
                 self.listeners.insert(conn, listener);
+                self.peers.insert(conn, peer.ip());
             }
             ShardEvent::Frame { conn, bytes } => self.frame(now, conn, bytes),
             ShardEvent::Sent { conn, bytes } => {
@@ -159,6 +167,7 @@ impl ShardCore for Core {
         self.turn_listings(now);
         self.tell_watches(now);
         self.turn_control(now);
+        self.turn_coordinators(now);
         self.turn_store(now);
         self.settle(now, effects);
         self.step_stop(now, effects);
@@ -173,6 +182,7 @@ impl ShardCore for Core {
         let store = self.store.deadline();
         let stopping = self.stopping.deadline();
         let listings = self.listings.deadline();
+        let coordinators = self.coordinators.deadline();
         let deadlines = [
             self.timers.next(),
             store,
@@ -181,6 +191,7 @@ impl ShardCore for Core {
             stalled,
             stopping,
             listings,
+            coordinators,
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -210,19 +221,9 @@ impl Core {
                 self.conns.answer(slot, parts, &mut self.conn_effects);
             }
             // Rule C5: there is no error frame.
-            Err(Refused::Unserved { api_key, .. }) => {
-                self.note_unserved(api_key);
+            Err(Refused::Unserved { .. } | Refused::Malformed(_)) => {
                 self.conns.close_at(slot, &mut self.conn_effects);
             }
-            Err(Refused::Malformed(_)) => self.conns.close_at(slot, &mut self.conn_effects),
-        }
-    }
-
-    /// A client asks for what this version has not. Where it is a consumer group, that is likely to puzzle whoever wrote it.
-    fn note_unserved(&mut self, api_key: i16) {
-        let asks_for_groups = api_key == ApiKey::FindCoordinator.code();
-        if asks_for_groups && !std::mem::replace(&mut self.noted_groups, true) {
-            self.out.push(ShardEffect::Note(NO_GROUPS.to_owned()));
         }
     }
 
@@ -270,14 +271,17 @@ impl Core {
             WireRequest::OffsetForLeaderEpoch(request) => {
                 self.offset_for_leader_epoch(now, slot, header, request)
             }
-            // What the table does not serve is refused before its body is read.
-            other => unreachable!("{:?} is served and has no handler", other.key()),
+            WireRequest::FindCoordinator(request) => {
+                self.find_coordinator(now, slot, header, request)
+            }
+            other => self.groups(now, slot, header, other),
         }
     }
 
     fn closed(&mut self, now: Now, conn: ConnId) {
         self.conns.closed(conn);
         self.listeners.remove(&conn);
+        self.peers.remove(&conn);
         self.later.remove(&conn);
         for id in self.requests.fetches_of(conn) {
             self.abandon_fetch(now, id);
@@ -330,6 +334,7 @@ impl Core {
             Mail::Fetch(mail) => Some(mail.index),
             Mail::Find(mail) => Some(mail.index),
             Mail::Errand(mail) => Some(mail.index),
+            Mail::Group(mail) => Some(mail.index),
             _ => None,
         };
         // ORDER: questions behind one that waits wait too, or a batch would pass the one before it.
@@ -369,6 +374,8 @@ impl Core {
             Mail::Found(mail) => self.take_found(*mail),
             Mail::Errand(mail) => self.run_errands(now, *mail),
             Mail::ErrandDone { request, parts } => self.take_errands(request, parts),
+            Mail::Group(mail) => self.coordinate(now, *mail),
+            Mail::Grouped(grouped) => self.take_grouped(*grouped),
             Mail::Ask { request, ask } => self.asked(from, request, *ask),
             Mail::Answered { request, response } => self.take_answered(request, *response),
             Mail::Published(published) => self.published(now, published),
@@ -421,6 +428,7 @@ impl Core {
             }
             Due::Topics(id) => self.topics_due(id),
             Due::Errand(id) => self.errand_due(id),
+            Due::Coordinator(log) => self.coordinator_due(now, log),
             Due::ExpireProducers => self.expire_producers(now),
         }
     }

@@ -30,15 +30,21 @@ use millstream_storage::store::Stamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Who waits for an append.
+pub(super) enum Asker {
+    /// A request of a shard, and the batch's place in it.
+    Request(ShardIndex, RequestId, u32),
+    /// The group coordinator of the partition.
+    Coordinator,
+}
+
 /// An append at its owner, from its arrival to its answer.
 pub(super) struct Origin {
-    home: ShardIndex,
-    request: RequestId,
-    part: u32,
-    log: LogNumber,
+    pub(super) asker: Asker,
+    pub(super) log: LogNumber,
     /// The handle stays until the answer: what a shard has not made durable is thereby charged to its transport memory.
-    batch: Bytes,
-    records: i64,
+    pub(super) batch: Bytes,
+    pub(super) records: i64,
 }
 
 /// A topic that a request appends to.
@@ -71,7 +77,7 @@ impl Sorted {
 }
 
 /// The ticket of an origin in the machine.
-fn ticket_of(id: SlotId) -> Ticket {
+pub(super) fn ticket_of(id: SlotId) -> Ticket {
     Ticket(u64::from(id.generation) << 32 | u64::from(id.index))
 }
 
@@ -251,9 +257,7 @@ impl Core {
     pub(super) fn append_part(&mut self, now: Now, arrival: Arrival) {
         let part = arrival.part;
         let origin = self.origins.insert(Origin {
-            home: arrival.home,
-            request: arrival.request,
-            part: part.part,
+            asker: Asker::Request(arrival.home, arrival.request, part.part),
             log: part.log,
             batch: part.batch,
             records: i64::from(part.head.last_offset_delta) + 1,
@@ -288,11 +292,20 @@ impl Core {
     }
 
     /// The machine answered an append.
-    pub(super) fn reply(&mut self, ticket: Ticket, result: Result<Appended, Refusal>) {
+    pub(super) fn reply(&mut self, now: Now, ticket: Ticket, result: Result<Appended, Refusal>) {
         let origin = self.origins.remove(origin_of(ticket));
         let origin = origin.expect("an append is answered once");
-        let result = result.map_err(errors::of_refusal);
-        self.appended(origin.home, origin.request, origin.part, result);
+        match origin.asker {
+            Asker::Request(home, request, part) => {
+                let result = result.map_err(errors::of_refusal);
+                self.appended(home, request, part, result);
+            }
+            Asker::Coordinator => {
+                if result.is_err() {
+                    self.coordinator_refused(now, origin.log);
+                }
+            }
+        }
     }
 
     /// Brings an outcome home: here at once, elsewhere with the letters of this turn.

@@ -8,6 +8,7 @@ use super::timers::TimerId;
 use super::topics::Topics;
 use crate::api::errand::ErrandAnswer;
 use crate::api::fetch::{FetchAnswer, ReadPart};
+use crate::api::groups::GroupsAnswer;
 use crate::api::list_offsets::ListOffsetsAnswer;
 use crate::api::offset_for_leader_epoch::EpochEndsAnswer;
 use crate::api::produce::ProduceAnswer;
@@ -37,6 +38,8 @@ pub(super) enum Work {
     ListOffsets(ListOffsetsAnswer),
     /// Ends of epochs.
     EpochEnds(EpochEndsAnswer),
+    /// Coordinators of groups.
+    Groups(GroupsAnswer),
     /// The controller's word on topics.
     Topics(Topics),
     /// Errands, and when they have taken too long.

@@ -1,6 +1,7 @@
 //! How a core comes to life: from what recovery found.
 
 use super::control::{Control, ControlSeed};
+use super::coordinators::Coordinators;
 use super::hosts::{Host, Hosts};
 use super::outbox::Outbox;
 use super::stop::Stopping;
@@ -36,6 +37,8 @@ pub struct CoreSeed {
     pub store: StoreConfig,
     /// The log as recovery found it.
     pub recovered: Recovered,
+    /// Decides the ids that group members are given.
+    pub random: u64,
     /// The controller's part; for shard 0 and nobody else.
     pub control: Option<ControlSeed>,
 }
@@ -75,12 +78,14 @@ impl Core {
             conns: Connections::new(seed.conn_limits),
             conn_effects: Vec::new(),
             listeners: BTreeMap::new(),
+            peers: BTreeMap::new(),
             requests: Default::default(),
             later: BTreeMap::new(),
             origins: Default::default(),
             stalled: Default::default(),
             hosts,
             listings: Default::default(),
+            coordinators: Coordinators::new(seed.random),
             store: Store::new(seed.store, seed.recovered, now),
             store_effects: Vec::new(),
             readings: Default::default(),
@@ -96,7 +101,6 @@ impl Core {
             producer_ids: Default::default(),
             control,
             stopping: Stopping::new(seed.shard_count),
-            noted_groups: false,
             out: Vec::new(),
         };
         let at = now.tick.after_ms(EXPIRE_PRODUCERS_MS);

@@ -67,6 +67,7 @@ impl Core {
         for id in self.requests.fetches() {
             self.fetch_due(now, id);
         }
+        self.end_coordinators(now);
         for id in self.requests.about_topics() {
             self.topics_due(id);
         }
@@ -106,9 +107,10 @@ impl Core {
     /// How much is under way: requests, appends, reads, look-ups and what waits for room. Nothing is, on a node at rest.
     pub fn in_flight(&self) -> usize {
         let waiting = self.origins.count() + self.stalled.count() + self.awaiting.held.len();
+        let grouping = self.coordinators.count();
         let later: usize = self.later.values().map(|later| later.len()).sum();
         let reading = self.readings.count() + self.findings.count() + self.listings.count();
-        self.requests.count() + waiting + later + reading
+        self.requests.count() + waiting + later + reading + grouping
     }
 
     /// Whether the last effect was given.

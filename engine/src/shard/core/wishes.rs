@@ -19,15 +19,15 @@ pub(super) enum Wish {
 
 impl Wish {
     /// What a wish adds to the metadata log; `None` where it is granted on a full disk too, because it frees space.
-    /// A topic that names no number of partitions gets `partitions`.
-    pub(super) fn record_bytes(&self, partitions: i32) -> Option<u64> {
+    /// A topic that names no number of partitions gets `partitions`, one the broker lives on `internal`.
+    pub(super) fn record_bytes(&self, partitions: i32, internal: i32) -> Option<u64> {
         match self {
             Wish::Topics(_, _, Ask::Create(request)) => {
                 Some(api::create_topics::record_bytes(request, partitions))
             }
             Wish::Topics(_, _, Ask::AutoCreate(names)) => {
-                let bytes = api::create_topics::auto_record_bytes(partitions);
-                Some(bytes * names.len() as u64)
+                let bytes = api::create_topics::auto_record_bytes(names, partitions, internal);
+                Some(bytes)
             }
             Wish::Topics(_, _, Ask::Delete { .. }) => None,
             Wish::Topics(_, _, Ask::Grow(request)) => {

@@ -1,0 +1,343 @@
+//! Who shall have what: the assignors `uniform` and `range`.
+//!
+//! Always: (1) every partition of a topic that somebody wants has one owner, and nobody has what he does not want; (2) equal
+//! inputs give equal assignments; (3) `uniform` moves no partition that balance does not ask for.
+
+use super::partitions::{Partitions, Place};
+use millstream_net::wire::Str;
+use millstream_storage::ids::TopicId;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The assignors by name, the default first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(in super::super) enum Assignor {
+    /// Even numbers, few moves.
+    Uniform,
+    /// Neighbouring partitions of each topic, equal numbers of all topics to the same member.
+    Range,
+}
+
+impl Assignor {
+    pub(super) fn named(name: &str) -> Option<Assignor> {
+        match name {
+            "uniform" => Some(Assignor::Uniform),
+            "range" => Some(Assignor::Range),
+            _ => None,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Assignor::Uniform => "uniform",
+            Assignor::Range => "range",
+        }
+    }
+
+    /// Assigns.
+    pub(super) fn assign(self, wishes: &Wishes) -> BTreeMap<Str, Partitions> {
+        match self {
+            Assignor::Uniform => uniform(wishes),
+            Assignor::Range => range(wishes),
+        }
+    }
+}
+
+/// What an assignor goes by.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    /// What each member wants. Static members go by their static names, so that a restart changes nothing.
+    pub(super) members: BTreeMap<Str, Wish>,
+    /// The partitions of each topic.
+    pub(super) topics: BTreeMap<TopicId, i32>,
+}
+
+/// What one member wants.
+#[derive(Debug, Default)]
+pub(super) struct Wish {
+    pub(super) instance: Option<Str>,
+    pub(super) topics: BTreeSet<TopicId>,
+    /// What it was to have before.
+    pub(super) former: Partitions,
+}
+
+fn range(wishes: &Wishes) -> BTreeMap<Str, Partitions> {
+    let members = wishes.members.iter();
+    let mut assigned: BTreeMap<Str, Partitions> = members
+        .map(|(id, _)| (id.clone(), Partitions::default()))
+        .collect();
+    for (topic, count) in &wishes.topics {
+        let members = wishes.members.iter();
+        let wanting = members.filter(|(_, wish)| wish.topics.contains(topic));
+        // Static members first, so that their places do not depend on ids that change.
+        let mut wanting: Vec<(bool, Option<&Str>, &Str)> = wanting
+            .map(|(id, wish)| (wish.instance.is_none(), wish.instance.as_ref(), id))
+            .collect();
+        wanting.sort_unstable();
+        let members = wanting.len() as i32;
+        let mut next = 0;
+        for (at, (_, _, id)) in wanting.into_iter().enumerate() {
+            let more = i32::from((at as i32) < count % members);
+            let owned = assigned.get_mut(id).expect("it is a member");
+            for partition in next..next + count / members + more {
+                owned.insert((*topic, partition));
+            }
+            next += count / members + more;
+        }
+    }
+    assigned
+}
+
+fn uniform(wishes: &Wishes) -> BTreeMap<Str, Partitions> {
+    let mut plan = Plan::keeping(wishes);
+    plan.give_away();
+    plan.level();
+    plan.owned
+        .into_iter()
+        .map(|(id, places)| (id, places.into_iter().collect()))
+        .collect()
+}
+
+/// A uniform assignment in the making.
+struct Plan<'a> {
+    wishes: &'a Wishes,
+    owned: BTreeMap<Str, BTreeSet<Place>>,
+    /// Members by what they own, the poorest first.
+    by_count: BTreeSet<(usize, Str)>,
+    free: Vec<Place>,
+}
+
+impl<'a> Plan<'a> {
+    /// Begins with what every member had and may keep.
+    fn keeping(wishes: &'a Wishes) -> Plan<'a> {
+        let mut taken = BTreeSet::new();
+        let mut owned = BTreeMap::new();
+        for (id, wish) in &wishes.members {
+            let kept = wish.former.iter().filter(|(topic, partition)| {
+                let count = wishes.topics.get(topic).copied().unwrap_or(0);
+                wish.topics.contains(topic) && (0..count).contains(partition)
+            });
+            let kept: BTreeSet<Place> = kept.filter(|place| taken.insert(*place)).collect();
+            owned.insert(id.clone(), kept);
+        }
+        let all = wishes.topics.iter();
+        let all = all.flat_map(|(topic, count)| (0..*count).map(move |one| (*topic, one)));
+        Plan {
+            wishes,
+            by_count: owned
+                .iter()
+                .map(|(id, places)| (places.len(), id.clone()))
+                .collect(),
+            free: all.filter(|place| !taken.contains(place)).collect(),
+            owned,
+        }
+    }
+
+    fn wants(&self, id: &Str, topic: TopicId) -> bool {
+        self.wishes.members[id].topics.contains(&topic)
+    }
+
+    /// Gives every free partition to the poorest member who wants its topic; topics that few want come first.
+    fn give_away(&mut self) {
+        let mut wanted: BTreeMap<TopicId, usize> = BTreeMap::new();
+        for topic in self.wishes.members.values().flat_map(|wish| &wish.topics) {
+            *wanted.entry(*topic).or_default() += 1;
+        }
+        let mut free = std::mem::take(&mut self.free);
+        free.sort_by_key(|(topic, partition)| (wanted.get(topic).copied(), *topic, *partition));
+        for place in free {
+            let mut poorest = self.by_count.iter();
+            let poorest = poorest.find(|(_, id)| self.wants(id, place.0));
+            if let Some((_, id)) = poorest.cloned() {
+                self.give(&id, place);
+            }
+        }
+    }
+
+    /// Moves partitions from rich to poor while that makes the numbers more even.
+    fn level(&mut self) {
+        let mut settled = BTreeSet::new();
+        // BOUND: every move lowers the sum of squares, every member that cannot give is settled once per move.
+        while let Some((count, rich)) = self
+            .by_count
+            .iter()
+            .rev()
+            .find(|(_, id)| !settled.contains(id))
+            .cloned()
+        {
+            match self.gift(&rich, count) {
+                Some((place, poor)) => {
+                    self.take(&rich, place);
+                    self.give(&poor, place);
+                    settled.clear();
+                }
+                None => {
+                    settled.insert(rich);
+                }
+            }
+            let least = self.by_count.first().map_or(0, |(count, _)| *count);
+            if settled.is_empty() && count <= least + 1 {
+                return;
+            }
+        }
+    }
+
+    /// What a member can give, and the poorest member who gains by it.
+    fn gift(&self, rich: &Str, count: usize) -> Option<(Place, Str)> {
+        let poorer = self.by_count.iter();
+        let poorer = poorer.take_while(|(poor, _)| poor + 2 <= count);
+        for (_, poor) in poorer {
+            let wish = &self.wishes.members[poor];
+            // The last ones go first: who came with neighbouring partitions keeps neighbouring ones.
+            let owned = self.owned[rich].iter().rev();
+            let mut given = owned.filter(|(topic, _)| wish.topics.contains(topic));
+            if let Some(place) = given.next() {
+                return Some((*place, poor.clone()));
+            }
+        }
+        None
+    }
+
+    fn give(&mut self, id: &Str, place: Place) {
+        let owned = self.owned.get_mut(id).expect("it is a member");
+        self.by_count.remove(&(owned.len(), id.clone()));
+        owned.insert(place);
+        self.by_count.insert((owned.len(), id.clone()));
+    }
+
+    fn take(&mut self, id: &Str, place: Place) {
+        let owned = self.owned.get_mut(id).expect("it is a member");
+        self.by_count.remove(&(owned.len(), id.clone()));
+        owned.remove(&place);
+        self.by_count.insert((owned.len(), id.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `member: topics; former` lines, topics as `letter` + partitions.
+    fn wishes(topics: &[(u128, i32)], members: &[(&str, &[u128])]) -> Wishes {
+        let members = members.iter().map(|(id, topics)| {
+            let wish = Wish {
+                topics: topics.iter().map(|id| TopicId(*id)).collect(),
+                ..Wish::default()
+            };
+            (Str::from(*id), wish)
+        });
+        Wishes {
+            members: members.collect(),
+            topics: topics
+                .iter()
+                .map(|(id, count)| (TopicId(*id), *count))
+                .collect(),
+        }
+    }
+
+    fn counts(assigned: &BTreeMap<Str, Partitions>) -> Vec<usize> {
+        assigned.values().map(Partitions::count).collect()
+    }
+
+    fn check(wishes: &Wishes, assigned: &BTreeMap<Str, Partitions>) {
+        let mut owners: BTreeMap<Place, &Str> = BTreeMap::new();
+        for (id, partitions) in assigned {
+            for place in partitions.iter() {
+                assert!(wishes.members[id].topics.contains(&place.0));
+                assert_eq!(owners.insert(place, id), None, "{place:?} has one owner");
+            }
+        }
+        for (topic, count) in &wishes.topics {
+            let wanted = wishes
+                .members
+                .values()
+                .any(|wish| wish.topics.contains(topic));
+            for partition in 0..*count {
+                assert_eq!(owners.contains_key(&(*topic, partition)), wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn both_give_every_wanted_partition_one_owner() {
+        let cases = [
+            wishes(&[(1, 7)], &[("a", &[1]), ("b", &[1]), ("c", &[1])]),
+            wishes(
+                &[(1, 2), (2, 5)],
+                &[("a", &[1, 2]), ("b", &[2]), ("c", &[])],
+            ),
+            wishes(&[(1, 1)], &[("a", &[1]), ("b", &[1])]),
+            wishes(
+                &[(1, 4), (2, 4), (3, 9)],
+                &[("a", &[1]), ("b", &[2, 1]), ("c", &[2])],
+            ),
+            wishes(&[(1, 4)], &[]),
+        ];
+        for wishes in &cases {
+            for assignor in [Assignor::Uniform, Assignor::Range] {
+                check(wishes, &assignor.assign(wishes));
+            }
+        }
+    }
+
+    #[test]
+    fn range_gives_neighbours_and_the_same_of_every_topic() {
+        let wishes = wishes(&[(1, 5), (2, 5)], &[("a", &[1, 2]), ("b", &[1, 2])]);
+        let assigned = Assignor::Range.assign(&wishes);
+        let of_a: Vec<Place> = assigned["a"].iter().collect();
+        let expected = [1, 2].map(|topic| (0..3).map(move |one| (TopicId(topic), one)));
+        assert_eq!(of_a, expected.into_iter().flatten().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn uniform_is_even_and_moves_as_little_as_that_takes() {
+        let mut wishes = wishes(&[(1, 100)], &[("a", &[1]), ("b", &[1]), ("c", &[1])]);
+        let first = Assignor::Uniform.assign(&wishes);
+        assert_eq!(counts(&first), [34, 33, 33]);
+        for (id, wish) in &mut wishes.members {
+            wish.former = first[id].clone();
+        }
+        assert_eq!(
+            Assignor::Uniform.assign(&wishes),
+            first,
+            "nothing moves for nothing"
+        );
+        let mut more = Wish::default();
+        more.topics.insert(TopicId(1));
+        wishes.members.insert("d".into(), more);
+        let second = Assignor::Uniform.assign(&wishes);
+        assert_eq!(counts(&second), [25, 25, 25, 25]);
+        let moved = |id: &str| {
+            let before = first[id].iter();
+            before.filter(|place| !second[id].contains(*place)).count()
+        };
+        assert_eq!(moved("a") + moved("b") + moved("c"), 25);
+        wishes.members.remove("a");
+        for (id, wish) in &mut wishes.members {
+            wish.former = second[id].clone();
+        }
+        let third = Assignor::Uniform.assign(&wishes);
+        assert_eq!(counts(&third), [33, 33, 34]);
+        for id in ["b", "c", "d"] {
+            assert!(second[id].iter().all(|place| third[id].contains(place)));
+        }
+    }
+
+    #[test]
+    fn uniform_is_even_where_members_want_different_topics() {
+        let wishes = wishes(
+            &[(1, 10), (2, 2)],
+            &[("a", &[1, 2]), ("b", &[1]), ("c", &[2])],
+        );
+        let assigned = Assignor::Uniform.assign(&wishes);
+        assert_eq!(counts(&assigned), [5, 5, 2]);
+    }
+
+    #[test]
+    fn a_large_group_is_assigned_at_once() {
+        let ids: Vec<String> = (0..2_000).map(|id| format!("m{id:05}")).collect();
+        let members: Vec<(&str, &[u128])> = ids.iter().map(|id| (id.as_str(), &[1][..])).collect();
+        let wishes = wishes(&[(1, 10_000)], &members);
+        let assigned = Assignor::Uniform.assign(&wishes);
+        assert!(assigned.values().all(|one| one.count() == 5));
+    }
+}

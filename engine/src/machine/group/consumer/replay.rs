@@ -1,0 +1,126 @@
+//! A consumer group from its records, and as records.
+
+use super::ConsumerGroup;
+use super::member::{self, Member};
+use super::partitions::Partitions;
+use super::pattern::Pattern;
+use crate::machine::group::desk::Desk;
+use millstream_net::wire::Str;
+use millstream_net::wire::offsets_topic::{
+    GroupRecord, RegularExpressionValue, TargetAssignmentMemberValue,
+};
+
+impl ConsumerGroup {
+    /// A record of this group. Members may come in any order of their records.
+    pub(in super::super) fn replay(&mut self, desk: &mut Desk, record: &GroupRecord) {
+        match record {
+            GroupRecord::ConsumerGroup(_, Some(value)) => {
+                self.epoch = value.epoch;
+                self.hash = value.metadata_hash;
+            }
+            GroupRecord::Member(key, Some(value)) => {
+                let mut member = self.replayed(&key.member_id);
+                member.take_metadata(value);
+                self.set_member(member);
+            }
+            GroupRecord::Member(key, None) => {
+                self.drop_member(desk, &key.member_id);
+            }
+            GroupRecord::TargetEpoch(_, Some(value)) => self.target_epoch = value.assignment_epoch,
+            GroupRecord::TargetMember(key, Some(value)) => {
+                let target = Partitions::of_target(&value.topic_partitions);
+                self.targets.insert(key.member_id.own(), target);
+            }
+            GroupRecord::TargetMember(key, None) => {
+                self.targets.remove(&key.member_id);
+            }
+            GroupRecord::CurrentMember(key, Some(value)) => {
+                let mut member = self.replayed(&key.member_id);
+                member.take_current(value);
+                // Whoever had a partition before has let go of it, or this record would not be there.
+                for place in member.held().collect::<Vec<_>>() {
+                    self.take_from_holder(place, &member.id);
+                }
+                self.set_member(member);
+            }
+            GroupRecord::CurrentMember(key, None) => {
+                if let Some(known) = self.members.get(&key.member_id).cloned() {
+                    self.set_member(Member {
+                        assigned: Partitions::default(),
+                        revoking: Partitions::default(),
+                        progress: super::Progress::Stable,
+                        ..known
+                    });
+                }
+            }
+            GroupRecord::RegularExpression(key, Some(value)) => {
+                let pattern = Pattern::replayed(value);
+                self.patterns.insert(key.regular_expression.own(), pattern);
+            }
+            GroupRecord::RegularExpression(key, None) => {
+                self.patterns.remove(&key.regular_expression);
+            }
+            _ => {}
+        }
+    }
+
+    fn replayed(&self, id: &Str) -> Member {
+        let known = self.members.get(id).cloned();
+        known.unwrap_or_else(|| Member::new(id.own()))
+    }
+
+    fn take_from_holder(&mut self, place: super::Place, id: &Str) {
+        let Some(holder) = self
+            .holders
+            .get(&place)
+            .filter(|holder| *holder != id)
+            .cloned()
+        else {
+            return;
+        };
+        let holder = self.members[&holder].clone();
+        let without = |partitions: &Partitions| -> Partitions {
+            partitions.iter().filter(|other| *other != place).collect()
+        };
+        let revoking = without(&holder.revoking);
+        let progress = match (holder.progress, revoking.is_empty()) {
+            (super::Progress::Unrevoked, true) => super::Progress::Unreleased,
+            (progress, _) => progress,
+        };
+        self.set_member(Member {
+            assigned: without(&holder.assigned),
+            revoking,
+            progress,
+            ..holder
+        });
+    }
+
+    /// The group as records, from which it can be replayed.
+    pub(in super::super) fn records(&self) -> Vec<GroupRecord> {
+        let mut records = vec![self.epoch_record()];
+        for (pattern, found) in &self.patterns {
+            let value = RegularExpressionValue {
+                topics: found.topics.iter().cloned().collect(),
+                ..RegularExpressionValue::default()
+            };
+            records.push(self.pattern_record(pattern, Some(value)));
+        }
+        for member in self.members.values() {
+            records.push(member.metadata_record(&self.id));
+        }
+        records.push(self.target_record(0));
+        for (id, target) in &self.targets {
+            let value = TargetAssignmentMemberValue {
+                topic_partitions: target.as_target(),
+            };
+            records.push(GroupRecord::TargetMember(
+                member::key(&self.id, id),
+                Some(value),
+            ));
+        }
+        for member in self.members.values() {
+            records.push(member.current_record(&self.id));
+        }
+        records
+    }
+}
