@@ -1,5 +1,7 @@
 """Configurations, partitions, the cluster, producers: rules D1, D2, M9, M11, M12, M13."""
 
+import time
+
 from records import batch
 
 TOPIC, BROKER = 2, 4
@@ -66,6 +68,7 @@ def altered(side, step, version, *changes, topic="altered", kind=TOPIC, only=Fal
     message = {"Resources": [{"ResourceType": kind, "ResourceName": topic, "Configs": configs}], "ValidateOnly": only}
     side.ask(f"version {version}: {step}", "IncrementalAlterConfigs", version, message)
     if kind == TOPIC and not only:
+        time.sleep(0.05)  # Kafka's own description is late.
         keys = ["retention.ms", "cleanup.policy", "segment.bytes", "leader.replication.throttled.replicas", "retention.bytes"]
         described(side, f"version {version}: {step}, afterwards", side.newest("DescribeConfigs"), TOPIC, topic, keys, False, False)
 
