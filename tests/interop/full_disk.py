@@ -11,7 +11,7 @@ import time
 from broker import Broker, binary, free_port
 from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewTopic
-from clients import kcat
+from kcat import kcat
 from loop_mount import loop_mount
 
 IMAGE_BYTES = 320 << 20

@@ -13,7 +13,7 @@ import time
 
 from broker import Broker
 from confluent_kafka import Producer
-from clients import kcat
+from kcat import kcat
 from loop_mount import loop_mount
 
 TOPIC = "late"
