@@ -81,8 +81,8 @@ fn distance(left: &str, right: &str) -> usize {
     for (index, letter) in left.chars().enumerate() {
         let mut diagonal = row[0];
         row[0] = index + 1;
-        for at in 0..right.len() {
-            let changed = diagonal + usize::from(letter != right[at]);
+        for (at, other) in right.iter().enumerate() {
+            let changed = diagonal + usize::from(letter != *other);
             diagonal = row[at + 1];
             row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
         }
