@@ -1,6 +1,6 @@
 """The load generator with real brokers: its report files read by another HdrHistogram and looked at in Chromium, a proxy that
-loses, doubles and swaps requests, refusals, and ProducerPerformance of Apache Kafka on the same load (where its tools are: set
-KAFKA_LIBS to a folder with Kafka's jars)."""
+loses, doubles and swaps requests, refusals, and ProducerPerformance of Apache Kafka on the same load (KAFKA_LIBS may name a
+folder with Kafka's jars)."""
 
 import json
 import os
@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from broker import Broker, binary, free_port, work_dir
+from broker import ROOT, Broker, binary, free_port, work_dir
 
 BENCH = os.environ.get("MILLSTREAM_BENCH", str(pathlib.Path(binary()).with_name("millstream-bench")))
 SMALL = ["--partitions", "2", "--connections", "2", "--batch-bytes", "1200", "--warmup", "1", "--ceiling=false"]
@@ -345,12 +345,11 @@ def check_restart():
 
 def check_producer_performance(broker):
     """The total of Kafka's own load tool at the same rate."""
-    libs = os.environ.get("KAFKA_LIBS")
-    if not libs:
-        print("    ProducerPerformance is not compared: KAFKA_LIBS names no folder with Kafka's jars")
-        return
+    libs = os.environ.get("KAFKA_LIBS", ROOT / "target" / "env" / "kafka" / "libs")
     rate, seconds = 8000, 6
-    subprocess.run([binary(), "topic", "create", "performance", "--partitions", "2", "--server", broker.address], check=False, capture_output=True)
+    subprocess.run(
+        [binary(), "topic", "create", "performance", "--partitions", "2", "--broker", broker.address], check=True, capture_output=True,
+    )
     done = subprocess.run(
         [
             "java", "-cp", f"{libs}/*", "org.apache.kafka.tools.ProducerPerformance", "--topic", "performance", "--num-records",
