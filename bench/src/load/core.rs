@@ -349,21 +349,20 @@ impl Core {
         }
     }
 
-    /// Makes requests due and numbers those that have room; ends production when its time is over.
+    /// Makes requests due and numbers those that have room; ends production when all that was due in its time is answered, or
+    /// given up.
     fn produce(&mut self, now: u64) {
         let over = now >= self.shared.ends_ns || self.produced_bytes >= self.shared.bytes_max;
-        if over {
-            let open = self.in_flight();
-            let given_up = now >= self.shared.ends_ns + ns(self.shared.workload.timeout);
-            if open == 0 || given_up {
-                self.producing = false;
-                self.shared.producing.fetch_sub(1, Ordering::Relaxed);
-            }
-            return;
+        if self.schedule.is_some() {
+            // Also late: what was due before the end is sent.
+            self.issue(now);
+        } else if !over {
+            self.fill(now);
         }
-        match &self.schedule {
-            Some(_) => self.issue(now),
-            None => self.fill(now),
+        let given_up = now >= self.shared.ends_ns + ns(self.shared.workload.timeout);
+        if over && (given_up || self.in_flight() + self.backlog() == 0) {
+            self.producing = false;
+            self.shared.producing.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -656,9 +655,6 @@ impl Core {
 
     /// Numbers requests that waited for a slot.
     fn go_on(&mut self, index: usize) {
-        if self.shared.clock().now_ns() >= self.shared.ends_ns {
-            return;
-        }
         let Role::Produces {
             producer,
             streams,
@@ -723,14 +719,19 @@ impl Core {
         each.sum()
     }
 
-    /// Gives the second that is over to whoever collects them.
-    fn pass_on(&mut self) {
-        self.part.in_flight = self.in_flight();
-        let backlog = self.connections.iter().map(|each| match &each.role {
+    /// Requests that are due and have no slot.
+    fn backlog(&self) -> u64 {
+        let each = self.connections.iter().map(|each| match &each.role {
             Role::Produces { producer, .. } => producer.backlog() as u64,
             Role::Reads { .. } => 0,
         });
-        self.part.backlog = backlog.sum();
+        each.sum()
+    }
+
+    /// Gives the second that is over to whoever collects them.
+    fn pass_on(&mut self) {
+        self.part.in_flight = self.in_flight();
+        self.part.backlog = self.backlog();
         let next = Part::of(self.part.second + 1);
         let part = std::mem::replace(&mut self.part, next);
         // Nobody listens any more only where the run was given up.
