@@ -1,7 +1,7 @@
 //! The commands: what is typed becomes workloads, what they give becomes reports and an exit code.
 //!
-//! Always: exit code 0 means a whole and undamaged run, 1 that it ended early, lost records or could not begin, 2 that the
-//! generator itself was late, so that the numbers are not valid.
+//! Always: exit code 0 means a whole and undamaged run, 1 that it ended early, lost records or could not begin, 2 that what was
+//! typed cannot be, 3 that the generator itself was late, so that the numbers are not valid.
 
 mod compare;
 mod run;
@@ -36,7 +36,7 @@ fn exit_code(runs: &[Run]) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if marks().any(|mark| matches!(mark, Mark::GeneratorLate { .. })) {
-        return ExitCode::from(2);
+        return ExitCode::from(3);
     }
     ExitCode::SUCCESS
 }

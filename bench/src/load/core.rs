@@ -700,6 +700,8 @@ impl Core {
                 while producer.abandon().is_some() {
                     self.part.failed(("connection", 0, what));
                 }
+                // What waited has the slots now, and is sent when the connection is open again.
+                self.go_on(index);
             }
             Role::Reads {
                 reader, request, ..
