@@ -153,6 +153,9 @@ impl ConsumerGroup {
             None => session_ms,
         };
         member.session_end = super::classic::after(desk, session_ms);
+        if member.classic.is_none() {
+            desk.timers.clear(&self.id, Alarm::Rejoin(id.clone()));
+        }
         let alarm = Alarm::Session(id.clone());
         desk.timers.set_by(&self.id, alarm, member.session_end);
     }
@@ -244,6 +247,7 @@ impl ConsumerGroup {
         self.targets.remove(id);
         desk.timers.clear(&self.id, Alarm::Session(id.clone()));
         desk.timers.clear(&self.id, Alarm::Revocation(id.clone()));
+        desk.timers.clear(&self.id, Alarm::Rejoin(id.clone()));
         if self.members.is_empty() {
             self.since_ms = desk.now.wall.0;
         }

@@ -82,7 +82,7 @@ impl ConsumerGroup {
         match member.progress {
             Progress::Unrevoked => {
                 let at = classic::after(desk, member.rebalance_timeout_ms);
-                desk.timers.set_by(&self.id, alarm, at);
+                desk.timers.set(&self.id, alarm, at);
             }
             _ => desk.timers.clear(&self.id, alarm),
         }
