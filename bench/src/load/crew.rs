@@ -122,11 +122,13 @@ pub fn work(
         // A command of the user's that goes on is the user's.
         let _ = child.try_wait();
     }
-    let measured = done
+    let mut measured = done
         .seconds
         .iter()
         .filter(|each| each.phase == Phase::Measured);
-    let last = measured.last().map_or(own_before, |last| last.generator);
+    let last = measured
+        .next_back()
+        .map_or(own_before, |last| last.generator);
     let first = done
         .seconds
         .iter()
