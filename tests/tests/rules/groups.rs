@@ -339,7 +339,7 @@ fn g2_unlawful_joins_are_refused_each_with_its_code() {
 
 #[test]
 fn g2_a_full_group_takes_nobody() {
-    let mut broker = broker();
+    let mut broker = broker_with_delay(3_000);
     let conns: Vec<Conn> = (0..3).map(|_| broker.connect(0)).collect();
     for conn in &conns {
         broker.send(*conn, 3, &join(&Str::default()));
@@ -926,10 +926,12 @@ fn g15_offsets_expire_once_nobody_needs_them() {
     kept.topics[0].partitions[0].partition_index = 1;
     committed(&mut broker, 4, &kept);
     broker.node.run_ms(8 * day_ms as u64);
+    // Connections that were quiet so long are closed.
+    let mut broker = broker.restart();
     assert_eq!(fetched(&mut broker), (-1, Str::default()));
     assert_eq!(state(&mut broker), "Empty", "one offset is kept longer");
-    let mut broker = broker.restart();
     broker.node.run_ms(23 * day_ms as u64);
+    let mut broker = broker.restart();
     assert_eq!(state(&mut broker), "Dead");
 }
 
