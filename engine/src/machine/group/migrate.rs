@@ -58,7 +58,7 @@ impl Coordinator {
 /// Whether every member says what it wants.
 fn understood(classic: &Classic) -> bool {
     let mut members = classic.members.values();
-    members.all(|member| ConsumerGroup::understands(member))
+    members.all(ConsumerGroup::understands)
 }
 
 /// The classic group that a consumer group becomes: its members are told to join again.

@@ -146,7 +146,7 @@ impl Lanes {
 
 impl Core {
     /// Sends what takes long to the workshop.
-    pub(super) fn to_workshop(
+    pub(super) fn send_to_workshop(
         &mut self,
         now: Now,
         request: RequestId,

@@ -145,7 +145,7 @@ impl Core {
             };
             self.send(now, shard, Mail::Append(Box::new(mail)));
         }
-        self.to_workshop(now, id, sorted.budget, sorted.laborious);
+        self.send_to_workshop(now, id, sorted.budget, sorted.laborious);
         for (part, refused) in sorted.refused {
             self.refuse_append(id, part, refused);
         }

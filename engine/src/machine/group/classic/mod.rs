@@ -322,12 +322,10 @@ impl Classic {
             common.retain(|name, _| spoken.contains(name));
         }
         for member in self.members.values() {
-            let best = member.protocols.iter().map(|one| &one.name);
-            if let Some(votes) = best
-                .into_iter()
-                .find_map(|name| common.contains_key(name).then_some(name))
-            {
-                *common.get_mut(votes).expect("it is among them") += 1;
+            let mut spoken = member.protocols.iter().map(|one| &one.name);
+            let best = spoken.find(|name| common.contains_key(*name));
+            if let Some(votes) = best.and_then(|name| common.get_mut(name)) {
+                *votes += 1;
             }
         }
         let most = common

@@ -219,7 +219,7 @@ fn run(seed: u64) {
         for client in clients.iter_mut().filter(|client| !client.alive) {
             client.suspect = true;
         }
-        if world.now.tick.0 % 7 == 0 {
+        if world.now.tick.0.is_multiple_of(7) {
             world.pass_ms(500);
         }
         nobody_shares(&alive_and_known(&world, &mut clients));
@@ -228,7 +228,7 @@ fn run(seed: u64) {
 }
 
 /// Marks the clients that the coordinator does not have (any more) in their epoch.
-fn alive_and_known<'a>(world: &World, clients: &'a mut [Client]) -> Vec<Client> {
+fn alive_and_known(world: &World, clients: &mut [Client]) -> Vec<Client> {
     let described = world.coordinator.consumer_describe(&group());
     let known: BTreeSet<&Str> = described.members.iter().map(|one| &one.member_id).collect();
     for client in clients.iter_mut() {
