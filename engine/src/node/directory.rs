@@ -149,16 +149,14 @@ fn write(disk: &dyn BlockingDisk, name: &str, bytes: &[u8]) -> Result<(), Refusa
 }
 
 fn failed(name: &str, error: &io::Error) -> Refusal {
-    let remedy = match error.raw_os_error() {
-        Some(libc::ENOSPC) => "the disk is full: make room",
+    let refusal = Refusal::new(format!("{name}: {error}")).code(code::DISK);
+    match error.raw_os_error() {
+        Some(libc::ENOSPC) => refusal.disk_full(),
         Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
-            "let this user write to the data directory"
+            refusal.remedy("let this user write to the data directory")
         }
-        _ => "look at the disk (`dmesg`)",
-    };
-    Refusal::new(format!("{name}: {error}"))
-        .remedy(remedy)
-        .code(code::DISK)
+        _ => refusal.remedy("look at the disk (`dmesg`)"),
+    }
 }
 
 fn unreadable(name: &str, bad: &impl std::fmt::Display) -> Refusal {

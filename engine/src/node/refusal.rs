@@ -44,6 +44,12 @@ impl Refusal {
         self
     }
 
+    /// What to do where the disk has no room.
+    #[must_use]
+    pub fn disk_full(self) -> Refusal {
+        self.remedy("the disk is full: make room").code(code::DISK)
+    }
+
     /// Another exit code.
     #[must_use]
     pub fn code(mut self, code: u8) -> Refusal {

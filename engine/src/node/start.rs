@@ -161,11 +161,14 @@ fn check_kernel() -> Result<(), Refusal> {
 fn lock(config: &Config) -> Result<DataLock, Refusal> {
     let data = &config.data_dir;
     std::fs::create_dir_all(data).map_err(|error| {
-        Refusal::new(format!(
+        let refusal = Refusal::new(format!(
             "the data directory {} cannot be made: {error}",
             data.display()
-        ))
-        .remedy("choose one with --data DIR that this user may write to")
+        ));
+        match error.raw_os_error() {
+            Some(libc::ENOSPC) => refusal.disk_full(),
+            _ => refusal.remedy("choose one with --data DIR that this user may write to"),
+        }
     })?;
     let waiting = |owner: &str| {
         eprintln!(
@@ -175,13 +178,18 @@ fn lock(config: &Config) -> Result<DataLock, Refusal> {
         );
     };
     DataLock::acquire(data, DataLock::PATIENCE, waiting).map_err(|refused| {
-        let remedy = match &refused {
+        let refusal = Refusal::new(refused.to_string());
+        match &refused {
             LockRefused::Held { .. } => {
-                "stop that process, or choose another directory with --data DIR"
+                refusal.remedy("stop that process, or choose another directory with --data DIR")
             }
-            LockRefused::Failed { .. } => "let this user write to the data directory",
-        };
-        Refusal::new(refused.to_string()).remedy(remedy)
+            LockRefused::Failed { error, .. } if error.raw_os_error() == Some(libc::ENOSPC) => {
+                refusal.disk_full()
+            }
+            LockRefused::Failed { .. } => {
+                refusal.remedy("let this user write to the data directory")
+            }
+        }
     })
 }
 
@@ -196,7 +204,7 @@ fn check_disk(config: &Config) -> Result<(), Refusal> {
     check_direct_io(&config.data_dir).map_err(|refused| {
         let refusal = Refusal::new(refused.to_string()).code(code::DISK);
         match refused.error.raw_os_error() {
-            Some(libc::ENOSPC) => refusal.remedy("the disk is full: make room"),
+            Some(libc::ENOSPC) => refusal.disk_full(),
             _ => refusal.remedy("`millstream doctor --data DIR` looks at the disk"),
         }
     })
@@ -217,7 +225,7 @@ fn recover_log(
             let full = matches!(&error, RecoveryError::Io { error, .. } if error.raw_os_error() == Some(libc::ENOSPC));
             let refusal = Refusal::new(format!("the log cannot be recovered: {error}"));
             match error {
-                _ if full => refusal.remedy("the disk is full: make room").code(code::DISK),
+                _ if full => refusal.disk_full(),
                 RecoveryError::Io { .. } => refusal.remedy("look at the disk (`dmesg`); nothing was deleted").code(code::DISK),
                 _ => refusal
                     .remedy("`millstream log verify DIR` tells all that is wrong; nothing was deleted")
