@@ -421,7 +421,9 @@ fn check_apis(workload: &Workload, cluster: &Cluster) -> Result<i16, String> {
         ] {
             cluster.version(key, 2, purpose)?;
         }
-        return Err("millstream-bench does not run members of consumer groups: leave out `group`".into());
+        return Err(
+            "millstream-bench does not run members of consumer groups: leave out `group`".into(),
+        );
     }
     let reads = workload.consumers > 0 || workload.catch_up > 0 || workload.verify;
     if reads {
