@@ -48,7 +48,7 @@ impl Default for CommitConfig {
             files_max: 8,
             slow_extent_bytes: 128 << 10,
             fast_extent_bytes: 32 << 10,
-            trickle_bytes: 512 << 10,
+            trickle_bytes: 8 << 20,
             fast_rate_bytes: 1 << 20,
             window_bytes: 1 << 20,
             run_bytes: 256 << 10,
