@@ -4,11 +4,12 @@
 //! it; (3) all threads have ended when this returns.
 
 use super::clock::ns;
-use super::core::{Core, Outcome, Plan, ProducerPlan, ReaderPlan, Shared};
+use super::core::{Core, Outcome};
 use super::ledger::Received;
 use super::part::{Failure, Part};
-use super::plan::Lane;
+use super::plan::{Lane, Plan, ProducerPlan, ReaderPlan};
 use super::schedule::{Pace, Schedule};
+use super::shared::Shared;
 use crate::probe::{self, Subject};
 use crate::result::{Latency, Phase, ProcessSums, Second, Stage};
 use crate::workload::Fault;

@@ -16,6 +16,7 @@ mod random;
 mod reader;
 mod run;
 mod schedule;
+mod shared;
 mod stamp;
 mod stored;
 mod template;

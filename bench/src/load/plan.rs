@@ -3,9 +3,9 @@
 //! Always: (1) a connection goes to the broker that leads all of its partitions; (2) every partition has a stream, and none has
 //! two on one connection.
 
-use super::core::{ReaderPlan, StreamPlan};
-use super::ledger::{Sent, Span};
+use super::ledger::{Received, Sent, Span};
 use super::reader::Place;
+use super::schedule::Schedule;
 use super::template::{key_name, key_weights};
 use crate::workload::{Position, Workload};
 use std::collections::BTreeMap;
@@ -19,6 +19,50 @@ pub type Leaders = [Vec<SocketAddr>];
 pub struct Lane {
     pub address: SocketAddr,
     pub streams: Vec<StreamPlan>,
+}
+
+/// A stream of batches: one connection's to one partition.
+#[derive(Clone, Debug)]
+pub struct StreamPlan {
+    pub id: u32,
+    pub topic: u32,
+    pub partition: i32,
+    /// How often it is chosen, where streams are not chosen in turn.
+    pub weight: f64,
+    pub sent: Sent,
+}
+
+/// A connection that produces.
+pub struct ProducerPlan {
+    pub address: SocketAddr,
+    pub streams: Vec<StreamPlan>,
+    /// Producer id and epoch, if it is idempotent.
+    pub identity: Option<(i64, i16)>,
+}
+
+/// A connection that consumes.
+#[derive(Clone)]
+pub struct ReaderPlan {
+    pub address: SocketAddr,
+    /// The reader of all partitions that it is part of.
+    pub reader: usize,
+    pub places: Vec<Place>,
+    pub replay: bool,
+    /// Whether the time from due to receipt is of interest.
+    pub timed: bool,
+}
+
+/// What one thread has to do.
+pub struct Plan {
+    pub cpu: Option<usize>,
+    pub producers: Vec<ProducerPlan>,
+    pub readers: Vec<ReaderPlan>,
+    /// Empty sets of what each reader receives.
+    pub received: Vec<Received>,
+    /// When requests are due; without it they follow answers.
+    pub schedule: Option<Schedule>,
+    /// Whether streams are drawn by their weights.
+    pub weighted: bool,
 }
 
 /// The producing connections of a workload; streams are numbered in order.

@@ -2,12 +2,13 @@
 //!
 //! Always: whatever was measured before something went wrong is in the result, which says so.
 
-use super::core::{Outcome, Shared};
+use super::core::Outcome;
 use super::crew::{Done, Job, Watch, work};
 use super::ledger::{Received, Sent, Span, reconcile};
 use super::plan::{Lane, Offsets, lanes, read_back, readers};
 use super::reader::FETCH_VERSION;
 use super::schedule::Pace;
+use super::shared::Shared;
 use super::template::Template;
 use crate::cluster::{Cluster, EARLIEST, LATEST, Missing};
 use crate::probe::Subject;

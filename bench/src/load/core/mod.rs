@@ -5,180 +5,34 @@
 //! (3) a connection that breaks is opened again until `timeout` is over, and what was in flight on it stays unresolved.
 //! Leaves to others: what requests and answers are (`producer`, `reader`), when they are due (`schedule`).
 
-use super::clock::{Clock, ns};
-use super::ledger::{Received, Sent};
+mod connection;
+mod consuming;
+mod producing;
+
+use super::ledger::Received;
 use super::link::{Done, Link, Op};
-use super::part::Part;
-use super::plan::Lane;
-use super::producer::{Flight, Producer};
+use super::part::{Failure, Part};
+use super::plan::{Lane, Plan};
+use super::producer::Producer;
 use super::random::Random;
 use super::reader::Reader;
 use super::schedule::Schedule;
-use super::stamp::{Stamp, UNTIMED};
-use super::template::{Numbers, Template};
-use crate::result::{Flow, Stage};
-use crate::workload::Workload;
+use super::shared::{SECOND_NS, Shared};
+use crate::result::Stage;
+use connection::{Connection, Role};
 use io_uring::{IoUring, types};
-use millstream_net::wire::{ErrorCode, Str};
+use millstream_net::wire::ErrorCode;
+use producing::{acknowledge, cumulated};
 use std::io;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-const SECOND_NS: u64 = 1_000_000_000;
-/// A request that was sent so much after its due time, although there was room, was late by the generator itself.
-const LATE_NS: u64 = 1_000_000;
 /// How long a turn of the loop waits at most.
 const WAIT_NS: u64 = 50_000_000;
 /// The same while a connection is opened again.
 const WAIT_RECONNECTING_NS: u64 = 2_000_000;
-/// How long readers may go on without anything new before they are given up.
-const READ_STALL_NS: u64 = 10 * SECOND_NS;
-
-/// What all threads of a load know.
-pub struct Shared {
-    pub workload: Workload,
-    pub templates: Arc<Vec<Template>>,
-    pub topics: Vec<Str>,
-    pub tag: u32,
-    clock: OnceLock<Clock>,
-    /// When production ends, or reading back.
-    pub ends_ns: u64,
-    /// Bytes after which it ends, for a preload.
-    pub bytes_max: u64,
-    /// Whether latencies are of interest: not in a preload, nor when reading back.
-    pub timed: bool,
-    /// Set from outside: stop now.
-    pub stop: AtomicBool,
-    /// Threads whose producers are not done.
-    pub producing: AtomicUsize,
-    /// Where the partitions end, once production is over: by topic and partition.
-    ends: OnceLock<Vec<Vec<i64>>>,
-    /// Whether the ends were known from the beginning.
-    reads_back: bool,
-    /// The first thing that ended the load early.
-    failure: Mutex<Option<String>>,
-}
-
-impl Shared {
-    /// Of a load that lasts so many seconds.
-    pub fn new(
-        workload: Workload,
-        templates: Arc<Vec<Template>>,
-        topics: Vec<Str>,
-        tag: u32,
-        lasts_s: u64,
-        timed: bool,
-    ) -> Shared {
-        Shared {
-            workload,
-            templates,
-            topics,
-            tag,
-            clock: OnceLock::new(),
-            ends_ns: lasts_s * SECOND_NS,
-            bytes_max: u64::MAX,
-            timed,
-            stop: AtomicBool::new(false),
-            producing: AtomicUsize::new(0),
-            ends: OnceLock::new(),
-            reads_back: false,
-            failure: Mutex::new(None),
-        }
-    }
-
-    /// Starts the clock.
-    pub fn start(&self) {
-        self.clock.get_or_init(Clock::start);
-    }
-
-    /// The clock, which was started before any thread ran.
-    #[inline]
-    pub fn clock(&self) -> &Clock {
-        self.clock.get().expect("threads run when the clock does")
-    }
-
-    /// Tells readers where to stop.
-    pub fn set_ends(&self, ends: Vec<Vec<i64>>) {
-        self.ends.get_or_init(|| ends);
-    }
-
-    /// Makes it a load that only reads up to these ends.
-    pub fn read_back_to(&mut self, ends: Vec<Vec<i64>>) {
-        self.set_ends(ends);
-        self.reads_back = true;
-    }
-
-    /// Whether it only reads, up to ends that were known before.
-    pub fn reads_back(&self) -> bool {
-        self.reads_back
-    }
-
-    /// What ended it early, if something did.
-    pub fn failure(&self) -> Option<String> {
-        self.failure
-            .lock()
-            .expect("no thread panics with it")
-            .clone()
-    }
-
-    /// Ends the load early; the first reason is kept.
-    pub fn fail(&self, reason: String) {
-        let mut failure = self.failure.lock().expect("no thread panics with it");
-        failure.get_or_insert(reason);
-        self.stop.store(true, Ordering::Relaxed);
-    }
-
-    fn template(&self, batch: u64) -> &Template {
-        &self.templates[(batch % self.templates.len() as u64) as usize]
-    }
-}
-
-/// A stream of batches: one connection's to one partition.
-#[derive(Clone, Debug)]
-pub struct StreamPlan {
-    pub id: u32,
-    pub topic: u32,
-    pub partition: i32,
-    /// How often it is chosen, where streams are not chosen in turn.
-    pub weight: f64,
-    pub sent: Sent,
-}
-
-/// A connection that produces.
-pub struct ProducerPlan {
-    pub address: SocketAddr,
-    pub streams: Vec<StreamPlan>,
-    /// Producer id and epoch, if it is idempotent.
-    pub identity: Option<(i64, i16)>,
-}
-
-/// A connection that consumes.
-#[derive(Clone)]
-pub struct ReaderPlan {
-    pub address: SocketAddr,
-    /// The reader of all partitions that it is part of.
-    pub reader: usize,
-    pub places: Vec<super::reader::Place>,
-    pub replay: bool,
-    /// Whether the time from due to receipt is of interest.
-    pub timed: bool,
-}
-
-/// What one thread has to do.
-pub struct Plan {
-    pub cpu: Option<usize>,
-    pub producers: Vec<ProducerPlan>,
-    pub readers: Vec<ReaderPlan>,
-    /// Empty sets of what each reader receives.
-    pub received: Vec<Received>,
-    /// When requests are due; without it they follow answers.
-    pub schedule: Option<Schedule>,
-    /// Whether streams are drawn by their weights.
-    pub weighted: bool,
-}
 
 /// What one thread did.
 #[derive(Default)]
@@ -188,29 +42,6 @@ pub struct Outcome {
     /// Partitions that a reader did not read to their end: reader, topic, partition.
     pub unread: Vec<(usize, u32, i32)>,
 }
-
-enum Role {
-    Produces {
-        producer: Producer,
-        streams: Vec<StreamPlan>,
-        /// Cumulated weights.
-        weights: Vec<f64>,
-        turn: usize,
-        identity: Option<(i64, i16)>,
-    },
-    Reads {
-        reader: Reader,
-        of: usize,
-        timed: bool,
-        request: Vec<u8>,
-    },
-}
-
-struct Connection {
-    link: Link,
-    role: Role,
-}
-
 /// The thread's state.
 pub struct Core {
     shared: Arc<Shared>,
@@ -347,140 +178,6 @@ impl Core {
             self.wait(now)?;
             self.complete()?;
         }
-    }
-
-    /// Makes requests due and numbers those that have room; ends production when all that was due in its time is answered, or
-    /// given up.
-    fn produce(&mut self, now: u64) {
-        let over = now >= self.shared.ends_ns || self.produced_bytes >= self.shared.bytes_max;
-        if self.schedule.is_some() {
-            // Also late: what was due before the end is sent.
-            self.issue(now);
-        } else if !over {
-            self.fill(now);
-        }
-        let given_up = now >= self.shared.ends_ns + ns(self.shared.workload.timeout);
-        if over && (given_up || self.in_flight() + self.backlog() == 0) {
-            self.producing = false;
-            self.shared.producing.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Open loop: everything that is due goes to a connection, in flight or waiting.
-    fn issue(&mut self, now: u64) {
-        let ends_ns = self.shared.ends_ns;
-        while let Some(due) = self.schedule.as_ref().map(Schedule::next_ns) {
-            if due > now || due >= ends_ns {
-                break;
-            }
-            self.schedule.as_mut().expect("just looked at").advance();
-            self.part.due += 1;
-            let index = self.draw_connection();
-            let Role::Produces {
-                producer,
-                streams,
-                weights,
-                turn,
-                identity,
-            } = &mut self.connections[index].role
-            else {
-                unreachable!("producers stand first");
-            };
-            let stream = draw(self.weighted, &mut self.random, weights, turn);
-            if producer.backlog() > 0 || !producer.has_room() {
-                producer.wait(stream as u32, due);
-                continue;
-            }
-            let lateness = now - due;
-            self.part.late += u64::from(lateness > LATE_NS);
-            if self.shared.timed {
-                self.part.stage(Stage::Lateness).record_ns(lateness);
-            }
-            queue(
-                &self.shared,
-                producer,
-                &mut streams[stream],
-                stream,
-                *identity,
-                due,
-            );
-        }
-    }
-
-    /// Closed loop: every free slot is filled, and due now.
-    fn fill(&mut self, now: u64) {
-        for connection in &mut self.connections {
-            let Role::Produces {
-                producer,
-                streams,
-                weights,
-                turn,
-                identity,
-            } = &mut connection.role
-            else {
-                return;
-            };
-            while connection.link.is_open() && producer.has_room() {
-                let stream = draw(self.weighted, &mut self.random, weights, turn);
-                self.part.due += 1;
-                queue(
-                    &self.shared,
-                    producer,
-                    &mut streams[stream],
-                    stream,
-                    *identity,
-                    now,
-                );
-            }
-        }
-    }
-
-    fn draw_connection(&mut self) -> usize {
-        draw(
-            self.weighted,
-            &mut self.random,
-            &self.weights,
-            &mut self.turn,
-        )
-    }
-
-    /// Lets readers ask that do not; tells them where to stop once that is known.
-    fn read_on(&mut self, now: u64) -> Result<(), String> {
-        let ends = self.shared.ends.get();
-        let tell = ends.is_some() && !self.told_ends;
-        for connection in &mut self.connections {
-            let Role::Reads {
-                reader, request, ..
-            } = &mut connection.role
-            else {
-                continue;
-            };
-            if let (true, Some(ends)) = (tell, ends) {
-                reader.end_at(|topic, partition| ends[topic as usize][partition as usize]);
-                self.last_progress_ns = now;
-            }
-            let wanted = ends.is_none() || !reader.is_done();
-            if wanted && connection.link.is_open() && !reader.is_asking() && request.is_empty() {
-                *request = reader.ask(&self.shared.workload, &self.shared.topics, now);
-            }
-        }
-        self.told_ends |= tell;
-        Ok(())
-    }
-
-    fn is_done(&self, now: u64) -> bool {
-        if self.producing {
-            return false;
-        }
-        let mut readers = self.connections.iter().filter_map(|each| match &each.role {
-            Role::Reads { reader, .. } => Some(reader),
-            Role::Produces { .. } => None,
-        });
-        if !self.told_ends {
-            return readers.next().is_none() && self.shared.producing.load(Ordering::Relaxed) == 0;
-        }
-        let stalled = now.saturating_sub(self.last_progress_ns) > READ_STALL_NS;
-        stalled || readers.all(|reader| reader.is_done())
     }
 
     /// Submits sends and receives of every connection that has none with the kernel.
@@ -652,48 +349,6 @@ impl Core {
         }
         Ok(())
     }
-
-    /// Numbers requests that waited for a slot.
-    fn go_on(&mut self, index: usize) {
-        let Role::Produces {
-            producer,
-            streams,
-            identity,
-            ..
-        } = &mut self.connections[index].role
-        else {
-            return;
-        };
-        while let Some((stream, due)) = producer.next_waiting() {
-            let plan = &mut streams[stream as usize];
-            queue(
-                &self.shared,
-                producer,
-                plan,
-                stream as usize,
-                *identity,
-                due,
-            );
-        }
-    }
-
-    /// Without acknowledgements a request is done when it is sent.
-    fn unacknowledged(&mut self, index: usize) {
-        let now = self.shared.clock().now_ns();
-        let Role::Produces {
-            producer, streams, ..
-        } = &mut self.connections[index].role
-        else {
-            return;
-        };
-        while let Some(flight) = producer.unacknowledged() {
-            let stream = &mut streams[flight.stream as usize];
-            let bytes = acknowledge(&self.shared, &mut self.part, stream, (0, &flight), now);
-            self.produced_bytes += bytes;
-        }
-        self.go_on(index);
-    }
-
     fn broken(&mut self, index: usize, what: &'static str) {
         match &mut self.connections[index].role {
             Role::Produces { producer, .. } => {
@@ -711,23 +366,6 @@ impl Core {
                 self.part.failed(("connection", 0, what));
             }
         }
-    }
-
-    fn in_flight(&self) -> u64 {
-        let each = self.connections.iter().map(|each| match &each.role {
-            Role::Produces { producer, .. } => producer.in_flight(),
-            Role::Reads { .. } => 0,
-        });
-        each.sum()
-    }
-
-    /// Requests that are due and have no slot.
-    fn backlog(&self) -> u64 {
-        let each = self.connections.iter().map(|each| match &each.role {
-            Role::Produces { producer, .. } => producer.backlog() as u64,
-            Role::Reads { .. } => 0,
-        });
-        each.sum()
     }
 
     /// Gives the second that is over to whoever collects them.
@@ -772,96 +410,6 @@ fn is_passing(error: &io::Error) -> bool {
     )
 }
 
-/// Numbers the next batch of a stream.
-#[inline]
-fn queue(
-    shared: &Shared,
-    producer: &mut Producer,
-    plan: &mut StreamPlan,
-    stream: usize,
-    identity: Option<(i64, i16)>,
-    due: u64,
-) {
-    let batch = plan.sent.batches;
-    let template = shared.template(batch);
-    let numbers = Numbers {
-        correlation_id: 0,
-        topic: &shared.topics[plan.topic as usize],
-        partition: plan.partition,
-        stamp: Stamp {
-            tag: shared.tag,
-            stream: plan.id,
-            batch,
-            due_ns: if shared.timed { due } else { UNTIMED },
-            records: template.records,
-        },
-        wall_ms: shared.clock().wall_ms(due),
-        producer: identity.map(|(id, epoch)| (id, epoch, (plan.sent.records & 0x7fff_ffff) as i32)),
-    };
-    let flight = Flight {
-        due_ns: due,
-        stream: stream as u32,
-        batch,
-    };
-    producer.queue(template, flight, numbers);
-    plan.sent.batches += 1;
-    plan.sent.records += u64::from(template.records);
-}
-
-/// Counts what became of a request; the bytes that are acknowledged by it.
-#[inline]
-fn acknowledge(
-    shared: &Shared,
-    part: &mut Part,
-    stream: &mut StreamPlan,
-    (code, flight): (i16, &Flight),
-    now: u64,
-) -> u64 {
-    if code != 0 {
-        part.failed(failure("Produce", code));
-        return 0;
-    }
-    let template = shared.template(flight.batch);
-    stream.sent.acknowledged.insert(flight.batch);
-    part.produced.add(Flow {
-        requests: 1,
-        records: u64::from(template.records),
-        bytes: template.batch_bytes as u64,
-    });
-    if shared.timed {
-        let latency = now.saturating_sub(flight.due_ns);
-        part.stage(Stage::Produce).record_ns(latency);
-    }
-    template.batch_bytes as u64
-}
-
-fn failure(api: &'static str, code: i16) -> super::part::Failure {
+fn failure(api: &'static str, code: i16) -> Failure {
     (api, code, ErrorCode::from_code(code).name())
-}
-
-/// The next index: in turn, or by weight.
-#[inline]
-fn draw(weighted: bool, random: &mut Random, weights: &[f64], turn: &mut usize) -> usize {
-    if weighted {
-        let drawn = random.fraction() * weights.last().expect("there is one to draw");
-        return weights
-            .partition_point(|sum| *sum <= drawn)
-            .min(weights.len() - 1);
-    }
-    let index = *turn;
-    *turn = if index + 1 == weights.len() {
-        0
-    } else {
-        index + 1
-    };
-    index
-}
-
-fn cumulated(weights: impl Iterator<Item = f64>) -> Vec<f64> {
-    weights
-        .scan(0.0, |sum, weight| {
-            *sum += weight;
-            Some(*sum)
-        })
-        .collect()
 }
