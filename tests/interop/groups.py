@@ -1,6 +1,6 @@
 """Consumer groups with real clients: members that join and leave, are killed, paused past their session, and a broker that is
 killed under them. Every record is read, none twice where nobody dies; no committed offset goes back; no partition has two
-owners in one generation.
+owners in one generation. Programs that are at hand share a topic (`group_programs.py`).
 
     groups.py [--shards N] [--seconds N]
 """
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 
+import group_programs
 from broker import Broker, binary
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -255,6 +256,7 @@ def main():
         for name, extra in kinds.items():
             in_peace(server.address, f"peace-{name}", extra)
         together(server.address, COUNT)
+        group_programs.run(server.address)
         for name, extra in kinds.items():
             # Each group reads from the beginning; numbers go on where the last one ended.
             in_trouble_topic(server, f"trouble-{name}", extra, args.seconds, rng)

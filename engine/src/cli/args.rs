@@ -338,22 +338,54 @@ pub struct ProduceArgs {
     pub client: ClientArgs,
 }
 
+/// Who assigns the partitions of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProtocolArg {
+    /// One of its members.
+    Classic,
+    /// The broker.
+    Consumer,
+}
+
+/// How members assign the partitions of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AssignorArg {
+    /// Neighbouring partitions; everybody stops while they are assigned.
+    Range,
+    /// Even numbers, few moves; who keeps a partition goes on reading it.
+    CooperativeSticky,
+}
+
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  \
     millstream consume words\n  \
     millstream consume words --from end --count 1\n  \
     millstream consume words --from 2026-01-31T12:00:00Z --partition 0 --until-end --json\n  \
-    millstream consume users --format '%p %o %T %k=%s\\n'\n\n\
+    millstream consume users --format '%p %o %T %k=%s\\n'\n  \
+    millstream consume orders --group billing\n      \
+        share the topic with all other members of the group, and go on next time where it stopped\n\n\
     In a format: %t topic, %p partition, %o offset, %T timestamp in ms, %k key, %s value, %% percent, \\n \\t \\\\.")]
 pub struct ConsumeArgs {
     /// The topic; it may come into being later.
     pub topic: String,
-    /// `beginning`, `end`, an OFFSET, or a TIMESTAMP such as 2026-01-31T12:00:00Z.
+    /// `beginning`, `end`, an OFFSET, or a TIMESTAMP such as 2026-01-31T12:00:00Z; in a group, only where it has committed nothing.
     #[arg(long, value_name = "WHERE", default_value = "beginning")]
     pub from: String,
     /// Only this partition; may be given many times.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "group")]
     pub partition: Vec<i32>,
+    /// Be a member of this consumer group: it shares the partitions among its members and remembers what was printed.
+    #[arg(long, short, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Who assigns the partitions of the group: its members, or the broker (KIP-848).
+    #[arg(long, value_enum, default_value = "classic", requires = "group")]
+    pub protocol: ProtocolArg,
+    /// How members assign; all of a group must speak the same.
+    #[arg(long, value_enum, default_value = "range", requires = "group")]
+    pub assignor: AssignorArg,
+    /// A name of this member that stays: it gets the same partitions after a restart.
+    #[arg(long, value_name = "NAME", requires = "group")]
+    pub instance: Option<String>,
     /// Stop after so many records.
     #[arg(long, short = 'n', value_name = "N")]
     pub count: Option<u64>,

@@ -1,15 +1,25 @@
-//! `millstream consume`: prints records as they come.
+//! `millstream consume`: prints records as they come, alone or as a member of a group.
+//!
+//! Always: a member commits only what was written out, and leaves its group when it ends, at a signal too.
 
-use super::args::ConsumeArgs;
+use super::args::{AssignorArg, ConsumeArgs, ProtocolArg};
 use super::format::{Format, write_json};
 use super::outcome::{Failure, Outcome};
 use super::timestamp;
-use crate::client::{Consumer, ConsumerConfig, StartAt, parse_addresses};
+use crate::client::{
+    ClassicAssignor, Consumer, ConsumerConfig, GroupProtocol, MembershipConfig, StartAt,
+    parse_addresses,
+};
+use crate::node::{Signals, random_id};
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long one look for records may take.
 const WAIT: Duration = Duration::from_millis(500);
+/// The same for a member of a group, which ends in order at a signal.
+const WAIT_IN_GROUP: Duration = Duration::from_millis(50);
 
 pub fn run(args: &ConsumeArgs) -> Outcome {
     let start = start(&args.from)?;
@@ -24,17 +34,64 @@ pub fn run(args: &ConsumeArgs) -> Outcome {
         ..ConsumerConfig::default()
     };
     let mut consumer = Consumer::new(&parse_addresses(&args.client.broker)?, config);
-    let partitions = (!args.partition.is_empty()).then_some(&args.partition[..]);
-    consumer.assign(&args.topic, partitions, start);
-    match print(args, &mut consumer, &format) {
+    let stop = Arc::new(AtomicBool::new(false));
+    match &args.group {
+        Some(group) => {
+            stop_at_a_signal(&stop)?;
+            consumer.join(membership(args, group, start)?);
+        }
+        None => {
+            let partitions = (!args.partition.is_empty()).then_some(&args.partition[..]);
+            consumer.assign(&args.topic, partitions, start);
+        }
+    }
+    let printed = print(args, &mut consumer, &format, &stop);
+    let left = match printed {
+        Err(Stopped::Failed(_)) => Ok(()),
+        _ => consumer.leave(),
+    };
+    match printed {
         // Whoever reads our output has seen enough.
         Err(Stopped::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         Err(Stopped::Output(error)) => {
             Err(Failure::new(format!("cannot write the records: {error}")))
         }
         Err(Stopped::Failed(failure)) => Err(failure),
-        Ok(()) => Ok(()),
+        Ok(()) => left.map_err(Failure::from),
     }
+}
+
+/// The first signal has the member leave its group, the second ends the process.
+fn stop_at_a_signal(stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let stop = stop.clone();
+    let waiting = Signals::block()
+        .and_then(|signals| signals.on_first(move || stop.store(true, Ordering::Relaxed)));
+    waiting.map_err(|error| Failure::new(format!("cannot wait for signals: {error}")))
+}
+
+fn membership(
+    args: &ConsumeArgs,
+    group: &str,
+    start: StartAt,
+) -> Result<MembershipConfig, Failure> {
+    let protocol = match (args.protocol, args.assignor) {
+        (ProtocolArg::Consumer, _) => GroupProtocol::Consumer,
+        (ProtocolArg::Classic, AssignorArg::Range) => {
+            GroupProtocol::Classic(ClassicAssignor::Range)
+        }
+        (ProtocolArg::Classic, AssignorArg::CooperativeSticky) => {
+            GroupProtocol::Classic(ClassicAssignor::CooperativeSticky)
+        }
+    };
+    let member_id = random_id();
+    let member_id = member_id
+        .map_err(|error| Failure::new(format!("the kernel gives no random bits: {error}")))?;
+    Ok(MembershipConfig {
+        instance: args.instance.clone(),
+        member_id,
+        start,
+        ..MembershipConfig::new(group, &args.topic, protocol)
+    })
 }
 
 /// Why printing ended early.
@@ -43,18 +100,26 @@ enum Stopped {
     Failed(Failure),
 }
 
-fn print(args: &ConsumeArgs, consumer: &mut Consumer, format: &Format) -> Result<(), Stopped> {
+fn print(
+    args: &ConsumeArgs,
+    consumer: &mut Consumer,
+    format: &Format,
+    stop: &AtomicBool,
+) -> Result<(), Stopped> {
+    let wait = match args.group {
+        Some(_) => WAIT_IN_GROUP,
+        None => WAIT,
+    };
     let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut left = args.count.unwrap_or(u64::MAX);
     let mut told = None;
-    while left > 0 {
+    while left > 0 && !stop.load(Ordering::Relaxed) {
         let records = consumer
-            .poll(WAIT)
+            .poll(wait)
             .map_err(|error| Stopped::Failed(error.into()))?;
-        for record in records
-            .iter()
-            .take(usize::try_from(left).unwrap_or(usize::MAX))
-        {
+        let count = usize::try_from(left).unwrap_or(usize::MAX);
+        let shown = &records[..records.len().min(count)];
+        for record in shown {
             let written = if args.client.json {
                 write_json(record, &mut output)
             } else {
@@ -64,6 +129,7 @@ fn print(args: &ConsumeArgs, consumer: &mut Consumer, format: &Format) -> Result
             left -= 1;
         }
         output.flush().map_err(Stopped::Output)?;
+        consumer.done(shown);
         if records.is_empty() {
             if args.until_end && consumer.is_at_end() {
                 return Ok(());

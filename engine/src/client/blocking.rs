@@ -11,6 +11,7 @@ use super::consumer::ConsumerCore;
 use super::driver::Driver;
 use super::error::ClientError;
 use super::incoming::{ConsumerConfig, Progress, StartAt};
+use super::membership::MembershipConfig;
 use super::outgoing::{Delivery, ProducerConfig, Record, Ticket};
 use super::producer::ProducerCore;
 use super::unpack::{ConsumedRecord, unpack};
@@ -131,6 +132,35 @@ impl Consumer {
         self.driver.core.assign(now, topic, partitions, start);
     }
 
+    /// Reads what a group gives this consumer, instead of `assign`. Keep polling: who is silent for the time of its session is
+    /// put out of the group.
+    pub fn join(&mut self, config: MembershipConfig) {
+        let now = self.driver.now();
+        self.driver.core.join(now, config);
+    }
+
+    /// The last of these records, and all before it, need not be read again by anybody of the group.
+    pub fn done(&mut self, records: &[ConsumedRecord]) {
+        if let Some(last) = records.last() {
+            let place = (last.topic.to_string(), last.partition);
+            self.driver.core.done(place, last.offset);
+        }
+    }
+
+    /// Commits what is done and leaves the group.
+    pub fn leave(&mut self) -> Result<(), ClientError> {
+        let now = self.driver.now();
+        self.driver.core.leave(now);
+        while !self.driver.core.is_outside() {
+            if let Some(failure) = self.driver.core.failure() {
+                return Err(failure);
+            }
+            let until = self.driver.now().tick.after_ms(1_000);
+            self.driver.round(until);
+        }
+        Ok(())
+    }
+
     /// The next records, of one partition and in order; none if none came within `wait`.
     pub fn poll(&mut self, wait: Duration) -> Result<Vec<ConsumedRecord>, ClientError> {
         let until = self
@@ -140,15 +170,20 @@ impl Consumer {
             .0
             .saturating_add(wait.as_nanos() as u64);
         let until = Tick(until);
+        self.driver.core.comes_back();
         loop {
             while let Some(fetched) = self.driver.core.take_fetched() {
                 // The next fetch is under way while the caller looks at these.
                 self.driver.turn();
                 let core = &self.driver.core;
                 let records = unpack(&fetched, core.isolation(), core.batch_bytes_max())?;
-                if !records.is_empty() {
+                if let Some(last) = records.last() {
+                    let place = (fetched.topic, fetched.partition);
+                    let last = last.offset;
+                    self.driver.core.gives(place, last, fetched.end);
                     return Ok(records);
                 }
+                self.driver.core.comes_back();
             }
             if let Some(failure) = self.driver.core.failure() {
                 return Err(failure);

@@ -17,8 +17,10 @@ use millstream_storage::ids::{Now, Tick};
 use super::address::Address;
 use super::driver::Core;
 use super::error::ClientError;
+use super::groups::Place;
 use super::incoming::{ConsumerConfig, Fetched, Isolation, Progress, StartAt};
 use super::links::{CallId, LinkEffect, LinkEvent, Loss, Outcome};
+use super::membership::{Change, Membership, MembershipConfig};
 use super::wiring::Wiring;
 
 const RETRY_MS: u64 = 100;
@@ -36,7 +38,11 @@ enum Activity {
 }
 
 struct Reading {
+    /// Which of several readings of a partition, one after the other, it is: what was asked for an earlier one is not its.
+    life: u64,
     position: Position,
+    /// Where to go on if there is no record at its position; none to end with an error.
+    otherwise: Option<StartAt>,
     activity: Activity,
     retry_at: Tick,
     buffered: bool,
@@ -50,18 +56,29 @@ struct Wanting {
     found: bool,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Flight {
-    Offsets(Vec<(String, i32)>),
-    Fetch(Vec<(String, i32)>),
+    Offsets,
+    Fetch,
 }
+
+/// What is asked about, each with its life.
+type Asked = Vec<(Place, u64)>;
 
 /// The pure part of a consumer.
 pub struct ConsumerCore {
     config: ConsumerConfig,
     wiring: Wiring,
     wanting: BTreeMap<String, Wanting>,
-    readings: BTreeMap<(String, i32), Reading>,
-    flights: BTreeMap<CallId, (Address, Flight)>,
+    readings: BTreeMap<Place, Reading>,
+    flights: BTreeMap<CallId, (Address, Flight, Asked)>,
+    lives: u64,
+    /// Where the partitions come from a group.
+    membership: Option<Membership>,
+    /// The caller looks at records: the group has to wait for what it says of them.
+    held: bool,
+    /// Where the fetch of the records ended that the caller was given last.
+    given: BTreeMap<Place, (i64, i64)>,
     fetched: VecDeque<Fetched>,
     failure: Option<ClientError>,
     because: Option<String>,
@@ -77,6 +94,10 @@ impl ConsumerCore {
             wanting: BTreeMap::new(),
             readings: BTreeMap::new(),
             flights: BTreeMap::new(),
+            lives: 0,
+            membership: None,
+            held: false,
+            given: BTreeMap::new(),
             fetched: VecDeque::new(),
             failure: None,
             because: None,
@@ -97,6 +118,51 @@ impl ConsumerCore {
         self.wanting.insert(topic.to_owned(), wanting);
     }
 
+    /// Reads what a group gives it.
+    pub fn join(&mut self, now: Now, config: MembershipConfig) {
+        // That the topics are there is watched here; which of their partitions are read comes from the group.
+        for topic in config.topics.clone() {
+            self.assign(now, &topic, Some(&[]), config.start);
+        }
+        self.membership = Some(Membership::new(now, config, &mut self.wiring));
+    }
+
+    /// The caller is done with these records, the last of a partition that it was given: the group need not read them again.
+    pub(super) fn done(&mut self, place: Place, last_offset: i64) {
+        let given = self.given.get(&place);
+        // Behind the last record there may be others that callers do not see.
+        let end = given.filter(|(last, _)| *last == last_offset);
+        let end = end.map_or(last_offset + 1, |(_, end)| *end);
+        if let Some(membership) = &mut self.membership {
+            membership.done(place, end);
+        }
+    }
+
+    /// What the caller is given of a partition: its last record, and the end of the batches it is in.
+    pub(super) fn gives(&mut self, place: Place, last_offset: i64, end: i64) {
+        if self.membership.is_some() {
+            self.given.insert(place, (last_offset, end));
+        }
+    }
+
+    /// The caller comes for more: what it did not call done by now, it will not.
+    pub(super) fn comes_back(&mut self) {
+        self.held = false;
+    }
+
+    /// Commits and leaves the group.
+    pub(super) fn leave(&mut self, now: Now) {
+        self.held = false;
+        if let Some(membership) = &mut self.membership {
+            membership.leave(now);
+        }
+    }
+
+    /// Whether it is in no group (any more).
+    pub(super) fn is_outside(&self) -> bool {
+        self.membership.as_ref().is_none_or(Membership::is_gone)
+    }
+
     /// The next records to be taken.
     pub(super) fn take_fetched(&mut self) -> Option<Fetched> {
         let fetched = self.fetched.pop_front()?;
@@ -106,17 +172,22 @@ impl ConsumerCore {
             .get_mut(&key)
             .expect("what was fetched is being read");
         reading.buffered = false;
+        self.held = true;
         Some(fetched)
     }
 
     /// Why the consumer has ended, if it has.
     pub fn failure(&self) -> Option<ClientError> {
-        self.failure.clone().or_else(|| self.wiring.unreachable())
+        let membership = self.membership.as_ref().and_then(Membership::failure);
+        let failure = self.failure.as_ref().or(membership);
+        failure.cloned().or_else(|| self.wiring.unreachable())
     }
 
     /// The last thing that stood in the way.
     pub fn trouble(&self) -> Option<String> {
-        self.because.clone().or_else(|| self.wiring.trouble())
+        let membership = self.membership.as_ref().and_then(Membership::trouble);
+        let because = self.because.as_ref().or(membership);
+        because.cloned().or_else(|| self.wiring.trouble())
     }
 
     /// Where it is in each partition.
@@ -144,7 +215,8 @@ impl ConsumerCore {
                 Position::At(offset) => reading.high_watermark.is_some_and(|end| offset >= end),
                 Position::Unknown(_) => false,
             });
-        known && read && self.fetched.is_empty()
+        let settled = self.membership.as_ref().is_none_or(Membership::is_settled);
+        known && settled && read && self.fetched.is_empty()
     }
 
     fn fail(&mut self, error: ClientError) {
@@ -154,6 +226,7 @@ impl ConsumerCore {
     /// Learns the partitions of topics as they appear.
     fn look_up(&mut self, now: Now) {
         let mut failures = Vec::new();
+        let mut found = Vec::new();
         for (name, wanting) in &mut self.wanting {
             let doing = format!("reading topic `{name}`");
             let Some(topic) = self.wiring.cluster.topic(name) else {
@@ -185,18 +258,7 @@ impl ConsumerCore {
                     } else {
                         wanting.start
                     };
-                    self.readings
-                        .entry((name.clone(), *partition))
-                        .or_insert_with(|| Reading {
-                            position: match start {
-                                StartAt::Offset(offset) => Position::At(offset),
-                                start => Position::Unknown(start),
-                            },
-                            activity: Activity::Idle,
-                            retry_at: now.tick,
-                            buffered: false,
-                            high_watermark: None,
-                        });
+                    found.push(((name.clone(), *partition), start));
                 }
                 wanting.found = true;
                 continue;
@@ -212,15 +274,65 @@ impl ConsumerCore {
                 });
             }
         }
+        for (place, start) in found {
+            if !self.readings.contains_key(&place) {
+                self.begin(now, place, start, None);
+            }
+        }
         for failure in failures {
             self.fail(failure);
         }
     }
 
+    /// Begins to read a partition.
+    fn begin(&mut self, now: Now, place: Place, start: StartAt, otherwise: Option<StartAt>) {
+        self.lives += 1;
+        let reading = Reading {
+            life: self.lives,
+            position: match start {
+                StartAt::Offset(offset) => Position::At(offset),
+                start => Position::Unknown(start),
+            },
+            otherwise,
+            activity: Activity::Idle,
+            retry_at: now.tick,
+            buffered: false,
+            high_watermark: None,
+        };
+        self.readings.insert(place, reading);
+    }
+
+    /// Reads a partition no more; what was fetched of it and not taken is dropped.
+    fn release(&mut self, place: &Place) {
+        self.readings.remove(place);
+        self.given.remove(place);
+        self.fetched
+            .retain(|one| (one.topic.as_str(), one.partition) != (place.0.as_str(), place.1));
+    }
+
+    /// Does what the group asks for.
+    fn follow_group(&mut self, now: Now) {
+        if self.held {
+            return;
+        }
+        let Some(membership) = &mut self.membership else {
+            return;
+        };
+        membership.turn(now, &mut self.wiring);
+        for change in membership.take_changes() {
+            match change {
+                Change::Begin(place, start, otherwise) => {
+                    self.begin(now, place, start, Some(otherwise));
+                }
+                Change::Release(place) => self.release(&place),
+            }
+        }
+    }
+
     /// Asks leaders for offsets and records of all partitions whose turn it is.
     fn ask(&mut self, now: Now) {
-        let mut offsets: BTreeMap<Address, Vec<(String, i32)>> = BTreeMap::new();
-        let mut fetches: BTreeMap<Address, Vec<(String, i32)>> = BTreeMap::new();
+        let mut offsets: BTreeMap<Address, Vec<Place>> = BTreeMap::new();
+        let mut fetches: BTreeMap<Address, Vec<Place>> = BTreeMap::new();
         let mut leaderless = false;
         for (key, reading) in &mut self.readings {
             if !matches!(reading.activity, Activity::Idle)
@@ -236,7 +348,7 @@ impl ConsumerCore {
             let fetching = self
                 .flights
                 .values()
-                .any(|(address, flight)| address == node && matches!(flight, Flight::Fetch(_)));
+                .any(|(address, flight, _)| address == node && *flight == Flight::Fetch);
             match reading.position {
                 Position::Unknown(_) => {
                     reading.activity = Activity::Asking;
@@ -258,17 +370,28 @@ impl ConsumerCore {
             let call = self
                 .wiring
                 .call(now, &node, request.into(), CALL_TIMEOUT_MS);
-            self.flights.insert(call, (node, Flight::Offsets(keys)));
+            let asked = self.with_lives(keys);
+            self.flights.insert(call, (node, Flight::Offsets, asked));
         }
         for (node, keys) in fetches {
             let request = self.fetch_request(&keys);
             let timeout_ms = CALL_TIMEOUT_MS + self.config.wait_ms_max;
             let call = self.wiring.call(now, &node, request.into(), timeout_ms);
-            self.flights.insert(call, (node, Flight::Fetch(keys)));
+            let asked = self.with_lives(keys);
+            self.flights.insert(call, (node, Flight::Fetch, asked));
         }
     }
 
-    fn offsets_request(&self, keys: &[(String, i32)]) -> ListOffsetsRequest {
+    fn with_lives(&self, keys: Vec<Place>) -> Asked {
+        let keys = keys.into_iter();
+        keys.map(|key| {
+            let life = self.readings[&key].life;
+            (key, life)
+        })
+        .collect()
+    }
+
+    fn offsets_request(&self, keys: &[Place]) -> ListOffsetsRequest {
         let mut topics: Vec<ListOffsetsTopic> = Vec::new();
         for key in keys {
             if topics
@@ -300,7 +423,7 @@ impl ConsumerCore {
         }
     }
 
-    fn fetch_request(&self, keys: &[(String, i32)]) -> FetchRequest {
+    fn fetch_request(&self, keys: &[Place]) -> FetchRequest {
         let mut topics: Vec<FetchTopic> = Vec::new();
         for key in keys {
             if topics
@@ -334,21 +457,34 @@ impl ConsumerCore {
     }
 
     fn outcome(&mut self, now: Now, call: CallId, outcome: Outcome) {
-        let Some((node, flight)) = self.flights.remove(&call) else {
+        if self
+            .membership
+            .as_ref()
+            .is_some_and(|one| one.has_called(call))
+        {
+            let membership = self.membership.as_mut().expect("it has called");
+            return membership.outcome(now, &mut self.wiring, call, outcome);
+        }
+        let Some((node, flight, asked)) = self.flights.remove(&call) else {
             return;
         };
-        let (Flight::Offsets(keys) | Flight::Fetch(keys)) = &flight;
-        for key in keys {
+        // The group may have taken some away meanwhile, and even given them back.
+        let asked = asked.into_iter().filter(|(key, life)| {
+            let reading = self.readings.get(key);
+            reading.is_some_and(|reading| reading.life == *life)
+        });
+        let keys: Vec<Place> = asked.map(|(key, _)| key).collect();
+        for key in &keys {
             self.reading(key).activity = Activity::Idle;
         }
         match (flight, outcome) {
-            (Flight::Offsets(keys), Outcome::Answered(Response::ListOffsets(answer))) => {
+            (Flight::Offsets, Outcome::Answered(Response::ListOffsets(answer))) => {
                 self.found_offsets(now, &node, &keys, &answer);
             }
-            (Flight::Fetch(keys), Outcome::Answered(Response::Fetch(answer))) => {
+            (Flight::Fetch, Outcome::Answered(Response::Fetch(answer))) => {
                 self.found_records(now, &node, &keys, &answer);
             }
-            (Flight::Offsets(keys) | Flight::Fetch(keys), Outcome::Lost(Loss::Broken(reason))) => {
+            (_, Outcome::Lost(Loss::Broken(reason))) => {
                 for key in keys {
                     self.retry(now, &key, format!("{node}: {reason}"));
                 }
@@ -365,20 +501,20 @@ impl ConsumerCore {
         }
     }
 
-    fn reading(&mut self, key: &(String, i32)) -> &mut Reading {
+    fn reading(&mut self, key: &Place) -> &mut Reading {
         self.readings
             .get_mut(key)
-            .expect("a partition is read for ever")
+            .expect("an answer counts only while its partition is read")
     }
 
     /// Tries a partition again after a moment, with newer metadata.
-    fn retry(&mut self, now: Now, key: &(String, i32), because: String) {
+    fn retry(&mut self, now: Now, key: &Place, because: String) {
         self.reading(key).retry_at = now.tick.after_ms(RETRY_MS);
         self.because = Some(because);
         self.wiring.refresh(now);
     }
 
-    fn refused(&mut self, now: Now, node: &Address, key: &(String, i32), code: ErrorCode) {
+    fn refused(&mut self, now: Now, node: &Address, key: &Place, code: ErrorCode) {
         if code.is_retriable() {
             return self.retry(now, key, format!("{node}: {code}"));
         }
@@ -394,7 +530,7 @@ impl ConsumerCore {
         &mut self,
         now: Now,
         node: &Address,
-        keys: &[(String, i32)],
+        keys: &[Place],
         answer: &ListOffsetsResponse,
     ) {
         for key in keys {
@@ -426,13 +562,7 @@ impl ConsumerCore {
         }
     }
 
-    fn found_records(
-        &mut self,
-        now: Now,
-        node: &Address,
-        keys: &[(String, i32)],
-        answer: &FetchResponse,
-    ) {
+    fn found_records(&mut self, now: Now, node: &Address, keys: &[Place], answer: &FetchResponse) {
         if answer.error_code != ErrorCode::None {
             for key in keys {
                 self.refused(now, node, key, answer.error_code);
@@ -460,7 +590,7 @@ impl ConsumerCore {
         &mut self,
         now: Now,
         node: &Address,
-        key: &(String, i32),
+        key: &Place,
         found: &FetchPartitionResponse,
     ) {
         let Position::At(from) = self.reading(key).position else {
@@ -469,6 +599,11 @@ impl ConsumerCore {
         match found.error_code {
             ErrorCode::None => {}
             ErrorCode::OffsetOutOfRange => {
+                let reading = self.reading(key);
+                if let Some(otherwise) = reading.otherwise {
+                    reading.position = Position::Unknown(otherwise);
+                    return;
+                }
                 let (topic, partition) = key.clone();
                 return self.fail(ClientError::OffsetOutOfRange {
                     topic,
@@ -499,6 +634,7 @@ impl ConsumerCore {
                     topic,
                     partition,
                     from,
+                    end,
                     records,
                     aborted,
                 });
@@ -539,6 +675,7 @@ impl Core for ConsumerCore {
         }
         if self.failure.is_none() {
             self.look_up(now);
+            self.follow_group(now);
             self.ask(now);
         }
     }
@@ -548,7 +685,9 @@ impl Core for ConsumerCore {
         let missing = self.wanting.values().filter(|wanting| !wanting.found);
         let patience = self.config.missing_topic_ms_max;
         let missing = missing.filter_map(|wanting| Some(wanting.since.after_ms(patience?)));
-        let own = retries.chain(missing).filter(|at| *at > self.turned_at);
+        let membership = self.membership.as_ref().and_then(Membership::deadline);
+        let own = retries.chain(missing).chain(membership);
+        let own = own.filter(|at| *at > self.turned_at);
         own.chain(self.wiring.deadline()).min()
     }
 

@@ -132,6 +132,17 @@ fn refusal_remedy(code: ErrorCode) -> &'static str {
         ErrorCode::TopicAuthorizationFailed
         | ErrorCode::ClusterAuthorizationFailed
         | ErrorCode::GroupAuthorizationFailed => "ask the cluster's owner for the permission",
+        ErrorCode::InconsistentGroupProtocol => {
+            "the other members of the group assign in another way: choose theirs, or another group"
+        }
+        ErrorCode::GroupMaxSizeReached => {
+            "the group is full: choose another, or raise `group.max.size`"
+        }
+        ErrorCode::FencedInstanceId | ErrorCode::UnreleasedInstanceId => {
+            "another member runs under the same name: end it, or choose another name"
+        }
+        ErrorCode::InvalidGroupId => "give the group a name",
+        ErrorCode::NonEmptyGroup => "stop its members first",
         ErrorCode::TopicDeletionDisabled => "set `delete.topic.enable=true` on the broker",
         _ => "look the code up in Kafka's list of error codes, and at the broker's log",
     }

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use millstream_net::wire::api::{
     ConsumerGroupDescribeRequest, DeleteGroupsRequest, DescribeGroupsRequest,
     FindCoordinatorRequest, ListGroupsRequest, ListOffsetsPartition, ListOffsetsRequest,
-    ListOffsetsTopic, OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic,
-    OffsetFetchGroup, OffsetFetchRequest,
+    ListOffsetsTopic, OffsetCommitPartition, OffsetCommitRequest, OffsetCommitResponse,
+    OffsetCommitTopic, OffsetFetchGroup, OffsetFetchPartitionResult, OffsetFetchRequest,
+    OffsetFetchResponse,
 };
 use millstream_net::wire::consumer_protocol::ConsumerAssignment;
 use millstream_net::wire::{Call, ErrorCode, Str};
@@ -57,6 +58,60 @@ pub struct GroupMember {
     pub host: String,
     /// What it has.
     pub partitions: Vec<Place>,
+}
+
+/// Partitions by topic.
+pub(super) fn by_topic<'a>(
+    places: impl Iterator<Item = (&'a str, i32)>,
+) -> BTreeMap<&'a str, Vec<i32>> {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for (topic, partition) in places {
+        topics.entry(topic).or_default().push(partition);
+    }
+    topics
+}
+
+/// Offsets as a commit carries them.
+pub(super) fn committed_topics(offsets: &BTreeMap<Place, i64>) -> Vec<OffsetCommitTopic> {
+    let mut topics: Vec<OffsetCommitTopic> = Vec::new();
+    for ((topic, partition), offset) in offsets {
+        if topics.last().is_none_or(|last| last.name != topic.as_str()) {
+            topics.push(OffsetCommitTopic {
+                name: topic.as_str().into(),
+                ..Default::default()
+            });
+        }
+        let last = topics.last_mut().expect("pushed where it was missing");
+        last.partitions.push(OffsetCommitPartition {
+            partition_index: *partition,
+            committed_offset: *offset,
+            committed_metadata: Some(Str::default()),
+            ..Default::default()
+        });
+    }
+    topics
+}
+
+/// The first error in the answer to a commit.
+pub(super) fn first_refusal(answer: &OffsetCommitResponse) -> ErrorCode {
+    let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
+    let mut codes = partitions.map(|one| one.error_code);
+    let first = codes.find(|code| *code != ErrorCode::None);
+    first.unwrap_or_default()
+}
+
+/// The partitions in the answer to a question for offsets, of one group, in whichever version.
+pub(super) fn found_offsets(
+    answer: &OffsetFetchResponse,
+) -> impl Iterator<Item = (Place, &OffsetFetchPartitionResult)> {
+    let old = answer.topics.iter();
+    let old = old.map(|topic| (&topic.name, &topic.partitions));
+    let new = answer.groups.iter().flat_map(|group| &group.topics);
+    let new = new.map(|topic| (&topic.name, &topic.partitions));
+    old.chain(new).flat_map(|(name, partitions)| {
+        let partitions = partitions.iter();
+        partitions.map(move |one| ((name.to_string(), one.partition_index), one))
+    })
 }
 
 impl Admin {
@@ -141,21 +196,11 @@ impl Admin {
                 .first()
                 .map_or(answer.error_code, |group| group.error_code)
         })?;
-        let mut committed = BTreeMap::new();
-        for topic in answer.topics {
-            for one in topic.partitions {
-                let place = (topic.name.to_string(), one.partition_index);
-                committed.insert(place, one.committed_offset);
-            }
-        }
-        for topic in answer.groups.into_iter().flat_map(|group| group.topics) {
-            for one in topic.partitions {
-                let place = (topic.name.to_string(), one.partition_index);
-                committed.insert(place, one.committed_offset);
-            }
-        }
-        committed.retain(|_, offset| *offset >= 0);
-        Ok(committed)
+        let found = found_offsets(&answer);
+        let committed = found.filter(|(_, one)| one.committed_offset >= 0);
+        Ok(committed
+            .map(|(place, one)| (place, one.committed_offset))
+            .collect())
     }
 
     /// Commits offsets for a group without members.
@@ -166,38 +211,13 @@ impl Admin {
     ) -> Result<(), ClientError> {
         let doing = format!("moving group `{name}`");
         let coordinator = self.coordinator(name)?;
-        let mut topics: BTreeMap<&str, Vec<OffsetCommitPartition>> = BTreeMap::new();
-        for ((topic, partition), offset) in offsets {
-            topics
-                .entry(topic)
-                .or_default()
-                .push(OffsetCommitPartition {
-                    partition_index: *partition,
-                    committed_offset: *offset,
-                    committed_metadata: Some(Str::default()),
-                    ..Default::default()
-                });
-        }
-        let topics = topics
-            .into_iter()
-            .map(|(name, partitions)| OffsetCommitTopic {
-                name: name.into(),
-                partitions,
-                ..Default::default()
-            });
         let request = OffsetCommitRequest {
             group_id: name.into(),
-            topics: topics.collect(),
+            topics: committed_topics(offsets),
             ..Default::default()
         };
-        self.ask_at(&doing, &coordinator, request, |answer| {
-            let partitions = answer.topics.iter().flat_map(|topic| &topic.partitions);
-            let mut codes = partitions.map(|one| one.error_code);
-            codes
-                .find(|code| *code != ErrorCode::None)
-                .unwrap_or_default()
-        })
-        .map(drop)
+        self.ask_at(&doing, &coordinator, request, first_refusal)
+            .map(drop)
     }
 
     /// Forgets a group and its offsets.
@@ -224,18 +244,16 @@ impl Admin {
         timestamp: i64,
     ) -> Result<BTreeMap<Place, i64>, ClientError> {
         let doing = "looking up offsets";
-        let mut by_leader: BTreeMap<String, (Address, BTreeMap<&str, Vec<i32>>)> = BTreeMap::new();
+        let mut by_leader: BTreeMap<Address, Vec<(&str, i32)>> = BTreeMap::new();
         for (topic, partition) in places {
-            let Some((leader, _)) = self.cluster().leader(topic, *partition) else {
-                continue;
-            };
-            let entry = by_leader.entry(leader.to_string());
-            let (_, topics) = entry.or_insert_with(|| (leader.clone(), BTreeMap::new()));
-            topics.entry(topic).or_default().push(*partition);
+            if let Some((leader, _)) = self.cluster().leader(topic, *partition) {
+                let places = by_leader.entry(leader.clone()).or_default();
+                places.push((topic, *partition));
+            }
         }
         let mut found = BTreeMap::new();
-        for (leader, topics) in by_leader.into_values() {
-            let topics = topics
+        for (leader, places) in by_leader {
+            let topics = by_topic(places.into_iter())
                 .into_iter()
                 .map(|(name, partitions)| ListOffsetsTopic {
                     name: name.into(),
@@ -309,24 +327,27 @@ impl Admin {
     }
 }
 
+/// Topics with partitions as single places.
+pub(super) fn places<'a, C: FromIterator<Place>>(
+    topics: impl Iterator<Item = (&'a Str, &'a [i32])>,
+) -> C {
+    let places = topics.flat_map(|(name, partitions)| {
+        let partitions = partitions.iter();
+        partitions.map(move |one| (name.to_string(), *one))
+    });
+    places.collect()
+}
+
 fn of_consumers(group: millstream_net::wire::api::DescribedConsumerGroup) -> Group {
     let members = group.members.into_iter().map(|member| GroupMember {
         id: member.member_id.to_string(),
         instance: member.instance_id.map(|one| one.to_string()),
         client_id: member.client_id.to_string(),
         host: member.client_host.to_string(),
-        partitions: member
-            .assignment
-            .topic_partitions
-            .into_iter()
-            .flat_map(|topic| {
-                let name = topic.topic_name.to_string();
-                topic
-                    .partitions
-                    .into_iter()
-                    .map(move |one| (name.clone(), one))
-            })
-            .collect(),
+        partitions: {
+            let topics = member.assignment.topic_partitions.iter();
+            places(topics.map(|topic| (&topic.topic_name, &topic.partitions[..])))
+        },
     });
     Group {
         state: group.group_state.to_string(),
@@ -348,16 +369,10 @@ fn classic(group: millstream_net::wire::api::DescribedGroup) -> Group {
             instance: member.group_instance_id.map(|one| one.to_string()),
             client_id: member.client_id.to_string(),
             host: member.client_host.to_string(),
-            partitions: topics
-                .into_iter()
-                .flat_map(|topic| {
-                    let name = topic.topic.to_string();
-                    topic
-                        .partitions
-                        .into_iter()
-                        .map(move |one| (name.clone(), one))
-                })
-                .collect(),
+            partitions: {
+                let topics = topics.iter();
+                places(topics.map(|topic| (&topic.topic, &topic.partitions[..])))
+            },
         }
     });
     Group {

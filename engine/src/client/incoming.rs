@@ -70,6 +70,8 @@ pub(super) struct Fetched {
     pub partition: i32,
     /// Records below it were not asked for.
     pub from: i64,
+    /// Behind the last of them.
+    pub end: i64,
     pub records: Bytes,
     /// Producers of aborted transactions and the offsets from which their records are to be left out.
     pub aborted: Vec<(i64, i64)>,

@@ -31,6 +31,19 @@ const VERSION_CAPS: [(ApiKey, i16); 4] = [
     (ApiKey::OffsetFetch, 9),
 ];
 
+/// What a connection is for. A broker answers the requests of one connection in turn, so that what waits long there would hold
+/// up everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Channel {
+    /// Everything but the following.
+    Common,
+    /// Membership of a group: a heartbeat must not stand behind a fetch, nor a fetch behind a join.
+    Membership,
+}
+
+/// A broker, on one of the connections to it.
+type Peer = (Address, Channel);
+
 /// One call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId(pub u64);
@@ -140,7 +153,7 @@ impl Link {
 /// All connections of a client.
 pub struct Links {
     client_id: Str,
-    links: BTreeMap<Address, Link>,
+    links: BTreeMap<Peer, Link>,
     next_id: u64,
     next_correlation_id: i32,
     effects: Vec<LinkEffect>,
@@ -166,12 +179,14 @@ impl Links {
         &mut self,
         now: Now,
         address: &Address,
+        channel: Channel,
         request: Request,
         timeout_ms: u64,
     ) -> CallId {
+        let peer = (address.clone(), channel);
         let call = CallId(self.fresh_id());
         let deadline = now.tick.after_ms(timeout_ms);
-        let link = self.links.entry(address.clone()).or_insert_with(|| Link {
+        let link = self.links.entry(peer.clone()).or_insert_with(|| Link {
             stage: Stage::Closed(now.tick),
             reconnect_ms: RECONNECT_MS,
             waiting: VecDeque::new(),
@@ -182,7 +197,7 @@ impl Links {
             request,
             deadline,
         });
-        self.advance(now, address);
+        self.advance(now, &peer);
         call
     }
 
@@ -190,32 +205,32 @@ impl Links {
     pub fn step(&mut self, now: Now, event: LinkEvent) {
         let (LinkEvent::Opened(id) | LinkEvent::Frame(id, _) | LinkEvent::Closed(id, _)) = &event;
         let link = self.links.iter().find(|(_, link)| link.id() == Some(*id));
-        let Some(address) = link.map(|(address, _)| address.clone()) else {
+        let Some(peer) = link.map(|(peer, _)| peer.clone()) else {
             return;
         };
         match event {
-            LinkEvent::Opened(id) => self.negotiate(now, &address, id),
+            LinkEvent::Opened(id) => self.negotiate(now, &peer, id),
             LinkEvent::Frame(_, frame) => {
-                if let Err(reason) = self.frame(now, &address, &frame) {
-                    self.break_off(now, &address, &reason);
+                if let Err(reason) = self.frame(now, &peer, &frame) {
+                    self.break_off(now, &peer, &reason);
                 }
             }
-            LinkEvent::Closed(_, reason) => self.lose(now, &address, &reason),
+            LinkEvent::Closed(_, reason) => self.lose(now, &peer, &reason),
         }
-        self.advance(now, &address);
+        self.advance(now, &peer);
     }
 
     /// Gives up what is overdue and opens what was waiting for its time.
     pub fn tick(&mut self, now: Now) {
-        let addresses: Vec<Address> = self.links.keys().cloned().collect();
-        for address in addresses {
-            if self.links[&address]
+        let peers: Vec<Peer> = self.links.keys().cloned().collect();
+        for peer in peers {
+            if self.links[&peer]
                 .overdue_at()
                 .is_some_and(|at| at <= now.tick)
             {
-                self.break_off(now, &address, "no answer in time");
+                self.break_off(now, &peer, "no answer in time");
             }
-            self.advance(now, &address);
+            self.advance(now, &peer);
         }
     }
 
@@ -246,14 +261,14 @@ impl Links {
     }
 
     /// Opens a connection that is wanted and due; sends what waits for a ready one.
-    fn advance(&mut self, now: Now, address: &Address) {
+    fn advance(&mut self, now: Now, peer: &Peer) {
         let id = LinkId(self.next_id + 1);
-        let link = self.links.get_mut(address).expect("a link stays for ever");
+        let link = self.links.get_mut(peer).expect("a link stays for ever");
         match &link.stage {
             Stage::Closed(at) if *at <= now.tick && !link.waiting.is_empty() => {
                 link.stage = Stage::Opening(id);
                 self.next_id = id.0;
-                self.effects.push(LinkEffect::Open(id, address.clone()));
+                self.effects.push(LinkEffect::Open(id, peer.0.clone()));
             }
             Stage::Ready(id, versions) => {
                 for waiting in link.waiting.drain(..) {
@@ -286,12 +301,12 @@ impl Links {
         }
     }
 
-    fn negotiate(&mut self, now: Now, address: &Address, id: LinkId) {
+    fn negotiate(&mut self, now: Now, peer: &Peer, id: LinkId) {
         let highest = ApiKey::ApiVersions.api().schema.max;
-        self.ask_versions(now, address, id, highest);
+        self.ask_versions(now, peer, id, highest);
     }
 
-    fn ask_versions(&mut self, now: Now, address: &Address, id: LinkId, version: i16) {
+    fn ask_versions(&mut self, now: Now, peer: &Peer, id: LinkId, version: i16) {
         const NEGOTIATION_MS_MAX: u64 = 10_000;
         self.next_correlation_id = self.next_correlation_id.wrapping_add(1) & i32::MAX;
         let correlation_id = self.next_correlation_id;
@@ -302,7 +317,7 @@ impl Links {
         let client_id = Some(&self.client_id);
         let parts = encode_request(version, correlation_id, client_id, &request.into());
         self.effects.push(LinkEffect::Send(id, parts));
-        let link = self.links.get_mut(address).expect("a link stays for ever");
+        let link = self.links.get_mut(peer).expect("a link stays for ever");
         link.stage = Stage::Negotiating(id);
         link.in_flight.push_back(InFlight {
             call: None,
@@ -313,8 +328,8 @@ impl Links {
         });
     }
 
-    fn frame(&mut self, now: Now, address: &Address, frame: &Bytes) -> Result<(), String> {
-        let link = self.links.get_mut(address).expect("a link stays for ever");
+    fn frame(&mut self, now: Now, peer: &Peer, frame: &Bytes) -> Result<(), String> {
+        let link = self.links.get_mut(peer).expect("a link stays for ever");
         let Some(sent) = link.in_flight.pop_front() else {
             return Err("the broker sent an answer nobody asked for".into());
         };
@@ -340,7 +355,7 @@ impl Links {
                 Ok(())
             }
             (None, Response::ApiVersions(versions)) => {
-                self.versions(now, address, sent.version, &versions)
+                self.versions(now, peer, sent.version, &versions)
             }
             (None, _) => unreachable!("a negotiation is an ApiVersions request"),
         }
@@ -349,11 +364,11 @@ impl Links {
     fn versions(
         &mut self,
         now: Now,
-        address: &Address,
+        peer: &Peer,
         asked: i16,
         answer: &ApiVersionsResponse,
     ) -> Result<(), String> {
-        let link = self.links.get_mut(address).expect("a link stays for ever");
+        let link = self.links.get_mut(peer).expect("a link stays for ever");
         let Stage::Negotiating(id) = link.stage else {
             unreachable!("versions are asked for while negotiating");
         };
@@ -378,7 +393,7 @@ impl Links {
                 let theirs = ranges
                     .get(&ApiKey::ApiVersions)
                     .map_or(0, |versions| versions.max);
-                self.ask_versions(now, address, id, theirs.clamp(0, asked - 1));
+                self.ask_versions(now, peer, id, theirs.clamp(0, asked - 1));
                 Ok(())
             }
             code => Err(format!("it refused to say its versions: {code}")),
@@ -386,15 +401,15 @@ impl Links {
     }
 
     /// Ends a connection that is of no more use.
-    fn break_off(&mut self, now: Now, address: &Address, reason: &str) {
-        if let Some(id) = self.links[address].id() {
+    fn break_off(&mut self, now: Now, peer: &Peer, reason: &str) {
+        if let Some(id) = self.links[peer].id() {
             self.effects.push(LinkEffect::Close(id));
         }
-        self.lose(now, address, reason);
+        self.lose(now, peer, reason);
     }
 
-    fn lose(&mut self, now: Now, address: &Address, reason: &str) {
-        let link = self.links.get_mut(address).expect("a link stays for ever");
+    fn lose(&mut self, now: Now, peer: &Peer, reason: &str) {
+        let link = self.links.get_mut(peer).expect("a link stays for ever");
         link.stage = Stage::Closed(now.tick.after_ms(link.reconnect_ms));
         link.reconnect_ms = (2 * link.reconnect_ms).min(RECONNECT_MS_MAX);
         let in_flight = link.in_flight.drain(..).filter_map(|sent| sent.call);

@@ -1,11 +1,11 @@
 //! A Kafka client: topics, producer, consumer. Works against any broker.
 //!
 //! Always:
-//! 1. What decides (`links`, `wiring`, `producer`, `consumer`, the core of `admin`) is pure; `driver` and `transport` connect it
+//! 1. What decides (`links`, `wiring`, `producer`, `consumer`, `membership`, the core of `admin`) is pure; `driver` and `transport` connect it
 //!    to the world.
 //! 2. Versions are negotiated per connection, the highest that both sides have.
 //!
-//! Left to others: membership of consumer groups (they are seen and moved from outside), transactions, security.
+//! Left to others: transactions, security.
 
 mod address;
 mod admin;
@@ -18,6 +18,7 @@ mod groups;
 mod incoming;
 mod lane;
 mod links;
+mod membership;
 mod operate;
 mod outgoing;
 mod partitioner;
@@ -36,6 +37,7 @@ pub use cluster::{Cluster, Partition, Topic};
 pub use error::ClientError;
 pub use groups::{Group, GroupMember, ListedGroup, Place};
 pub use incoming::{ConsumerConfig, Isolation, Progress, StartAt};
+pub use membership::{ClassicAssignor, GroupProtocol, MembershipConfig};
 pub use operate::{Setting, SettingSource, Span};
 pub use outgoing::{Acks, Delivery, ProducerConfig, Record, Ticket};
 pub use partitioner::{murmur2, partition_of_key};

@@ -11,7 +11,7 @@ use millstream_storage::ids::{Now, Tick};
 use super::address::Address;
 use super::cluster::Cluster;
 use super::error::ClientError;
-use super::links::{CallId, LinkEffect, LinkEvent, Links, Outcome};
+use super::links::{CallId, Channel, LinkEffect, LinkEvent, Links, Outcome};
 
 /// Metadata is asked for again after a failure, or where an answer was of no help.
 const REFRESH_BACKOFF_MS: u64 = 100;
@@ -161,7 +161,19 @@ impl Wiring {
         request: Request,
         timeout_ms: u64,
     ) -> CallId {
-        self.links.call(now, address, request, timeout_ms)
+        self.call_on(now, address, Channel::Common, request, timeout_ms)
+    }
+
+    /// Calls a broker on a connection of that kind.
+    pub fn call_on(
+        &mut self,
+        now: Now,
+        address: &Address,
+        channel: Channel,
+        request: Request,
+        timeout_ms: u64,
+    ) -> CallId {
+        self.links.call(now, address, channel, request, timeout_ms)
     }
 
     /// Takes what the transport reports.
@@ -176,9 +188,8 @@ impl Wiring {
         self.collect(now);
         if self.refresh_call.is_none() && self.refresh_at <= now.tick {
             let address = self.any_broker().clone();
-            let call = self
-                .links
-                .call(now, &address, self.metadata_request(), METADATA_TIMEOUT_MS);
+            let request = self.metadata_request();
+            let call = self.call(now, &address, request, METADATA_TIMEOUT_MS);
             let wanted_version = self.wanted_version;
             self.refresh_call = Some(RefreshCall {
                 call,

@@ -13,5 +13,7 @@ mod signals;
 mod sockets;
 mod start;
 
+pub(crate) use random::text_id as random_id;
 pub use refusal::Refusal;
+pub(crate) use signals::Signals;
 pub use start::serve;

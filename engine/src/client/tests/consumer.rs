@@ -182,6 +182,7 @@ fn aborted_records_are_left_out_for_those_who_ask_and_markers_for_all() {
         topic: "t".into(),
         partition: 0,
         from: 10,
+        end: 0,
         records: records.concat().into(),
         aborted: vec![(7, 18), (7, 3)],
     };
@@ -202,6 +203,7 @@ fn a_batch_cut_off_at_the_end_is_left_and_a_damaged_one_named() {
         topic: "t".into(),
         partition: 4,
         from: 1,
+        end: 0,
         records: records.into(),
         aborted: vec![],
     };

@@ -10,7 +10,7 @@ use millstream_net::wire::{
 use millstream_storage::ids::{Now, Tick};
 
 use super::fake::address;
-use crate::client::links::{CallId, LinkEffect, LinkEvent, LinkId, Links, Loss, Outcome};
+use crate::client::links::{CallId, Channel, LinkEffect, LinkEvent, LinkId, Links, Loss, Outcome};
 
 fn at(ms: u64) -> Now {
     Now {
@@ -61,7 +61,13 @@ fn sent(effects: &[LinkEffect]) -> Vec<(i16, i16, i32)> {
 /// Links with one call to broker 1, opened and with its first ApiVersions request sent.
 fn negotiating() -> (Links, CallId, LinkId) {
     let mut links = Links::new("test");
-    let call = links.call(at(0), &address(1), metadata_request(), 1_000);
+    let call = links.call(
+        at(0),
+        &address(1),
+        Channel::Common,
+        metadata_request(),
+        1_000,
+    );
     let effects = links.take_effects();
     let [LinkEffect::Open(link, opened)] = &effects[..] else {
         panic!("{effects:?}")
@@ -172,7 +178,13 @@ fn a_broken_connection_is_opened_again_after_growing_pauses() {
     let mut now = 0;
     let mut pauses = Vec::new();
     for _ in 0..7 {
-        let call = links.call(at(now), &address(1), metadata_request(), 60_000);
+        let call = links.call(
+            at(now),
+            &address(1),
+            Channel::Common,
+            metadata_request(),
+            60_000,
+        );
         let due = links.deadline().unwrap();
         if links.take_effects().is_empty() {
             pauses.push(due.ms_since(at(now).tick));
