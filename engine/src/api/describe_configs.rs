@@ -1,8 +1,9 @@
-//! DescribeConfigs (rule D1): topics by the table of topic keys, this node by the table of broker keys.
+//! DescribeConfigs (rule D1): topics by the table of topic keys, this node by the table of broker keys, groups by theirs.
 
 use super::settings::{BrokerKey, Settings};
 use super::topics::unknown_topic;
 use crate::machine::config_kind::Kind;
+use crate::machine::group::GroupSetting;
 use crate::machine::image::Image;
 use crate::machine::topic_config::shown;
 use crate::machine::topic_config::{KEYS, Source, Synonym, Values, effective, synonyms};
@@ -16,6 +17,10 @@ use millstream_net::wire::{ErrorCode, Str};
 pub const TOPIC: i8 = 2;
 /// A broker, as a kind of resource.
 pub const BROKER: i8 = 4;
+/// A consumer group, as a kind of resource.
+pub const GROUP: i8 = 32;
+/// Where a value comes from that a group has of its own.
+const OF_GROUP: i8 = 8;
 
 /// Where a value comes from, as it is told to clients.
 pub fn source_code(source: Source) -> i8 {
@@ -96,8 +101,10 @@ impl View<'_> {
                 is_this_node(name, self.settings).map_err(invalid)?;
                 Ok(self.of_this_broker())
             }
+            GROUP if name.is_empty() => Err(invalid("There are no values of all groups.".into())),
+            GROUP => Ok(self.of_group(name)),
             other => Err(invalid(format!(
-                "Resources of type {other} have no configuration here: topics (2) and brokers (4) have."
+                "Resources of type {other} have no configuration here: topics (2), brokers (4) and groups (32) have."
             ))),
         }
     }
@@ -154,6 +161,53 @@ impl View<'_> {
                 let value = told.get(key.kept_as)?;
                 Some(self.broker_entry(key, &[(value.as_str(), Source::Brokers)]))
             });
+        entries.collect()
+    }
+
+    /// A group need not exist to have values.
+    fn of_group(&self, group: &str) -> Vec<DescribeConfigsEntry> {
+        let own = self.image.group_configs(group);
+        let brokers = self.settings.broker_values(self.image);
+        let keys = GroupSetting::ALL.into_iter();
+        let entries = keys.filter(|key| self.is_asked(key.name())).map(|key| {
+            let own = own.and_then(|own| own.get(key.name()));
+            let mut values = Vec::from_iter(own.map(|own| (key.name(), own.as_str(), OF_GROUP)));
+            let known = self.settings.broker_keys.iter();
+            if let Some(broker) = known.into_iter().find(|one| one.name == key.broker_key()) {
+                let set = brokers.of(broker.kept_as);
+                let default = broker.default.map(|value| (value, Source::Default));
+                let set = set.chain(default);
+                values.extend(set.map(|(value, source)| (broker.name, value, source_code(source))));
+            }
+            let (value, source) = match values.first() {
+                Some((_, value, source)) => ((*value).into(), *source),
+                None => {
+                    let default = key.default(&self.settings.groups).to_string();
+                    (default.into(), source_code(Source::Default))
+                }
+            };
+            let synonyms = values
+                .iter()
+                .map(|(name, value, source)| DescribeConfigsSynonym {
+                    name: Str::from_static(name),
+                    value: Some((*value).into()),
+                    source: *source,
+                });
+            let kind = key.kind(&self.settings.groups);
+            DescribeConfigsEntry {
+                name: Str::from_static(key.name()),
+                value: Some(value),
+                read_only: false,
+                config_source: source,
+                is_sensitive: false,
+                synonyms: match self.request.include_synonyms {
+                    true => synonyms.collect(),
+                    false => Vec::new(),
+                },
+                config_type: kind.wire_type() as i8,
+                documentation: self.documentation(key.doc(), kind),
+            }
+        });
         entries.collect()
     }
 

@@ -2,11 +2,12 @@
 //!
 //! Always: the answer has the resources of the request in its order; what is refused here never reaches the controller.
 
-use super::describe_configs::{BROKER, TOPIC, is_this_node};
+use super::describe_configs::{BROKER, GROUP, TOPIC, is_this_node};
 use super::errors;
 use super::settings::Settings;
 use super::topics::unknown_topic;
-use crate::machine::controller::{AlterTopic, Change, PerTopic, RefusalKind};
+use crate::machine::controller::{Alteration, Altered, Change, RefusalKind, Refused as Refusal};
+use crate::machine::image::Image;
 use crate::machine::topic_config::shown;
 use millstream_net::wire::api::{
     AlterConfigsResource, AlterConfigsResult, AlterableConfig, IncrementalAlterConfigsRequest,
@@ -17,6 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// BOUND: resources of one request; each may take room in the quorum's log.
 pub const RESOURCES_MAX: usize = 10_000;
+/// BOUND: the name of a group.
+const GROUP_BYTES_MAX: usize = 8_192;
 /// BOUND: changes of one resource.
 const CHANGES_MAX: usize = 100;
 /// What a changed value takes in the quorum's log beside key, value and the topic's name, at the most.
@@ -26,7 +29,7 @@ const RECORD_BYTES: u64 = 256;
 #[derive(Debug)]
 pub struct AlterAnswer {
     response: IncrementalAlterConfigsResponse,
-    /// The places of the topics that the controller is asked about, in its order.
+    /// The places of what the controller is asked about, in its order.
     asked: Vec<usize>,
 }
 
@@ -71,30 +74,34 @@ pub fn refuse_all(
 pub fn plan(
     request: &IncrementalAlterConfigsRequest,
     settings: &Settings,
-) -> (Vec<AlterTopic>, AlterAnswer) {
+    image: &Image,
+) -> (Vec<Alteration>, AlterAnswer) {
     let mut response = refuse_all(request, ErrorCode::None, None);
-    let (mut topics, mut asked) = (Vec::new(), Vec::new());
+    let (mut alterations, mut asked) = (Vec::new(), Vec::new());
     let mut counts: BTreeMap<(i8, &str), usize> = BTreeMap::new();
     for resource in &request.resources {
         *counts.entry(name_of(resource)).or_default() += 1;
     }
     for (at, resource) in request.resources.iter().enumerate() {
         let twice = counts[&name_of(resource)] > 1;
-        match resource_changes(resource, twice, settings) {
-            Ok(topic) => {
-                topics.push(topic);
+        match resource_changes(resource, twice, settings, image) {
+            Ok(alteration) => {
+                alterations.push(alteration);
                 asked.push(at);
             }
             Err(refused) => refuse(&mut response.responses[at], refused),
         }
     }
-    (topics, AlterAnswer { response, asked })
+    (alterations, AlterAnswer { response, asked })
 }
 
 /// The whole answer, with what the controller says.
-pub fn answer(plan: AlterAnswer, topics: PerTopic<String, ()>) -> IncrementalAlterConfigsResponse {
+pub fn answer(
+    plan: AlterAnswer,
+    results: Vec<Result<(), Refusal>>,
+) -> IncrementalAlterConfigsResponse {
     let mut response = plan.response;
-    for (at, (_, result)) in plan.asked.into_iter().zip(topics) {
+    for (at, result) in plan.asked.into_iter().zip(results) {
         let Err(refused) = result else { continue };
         let entry = &mut response.responses[at];
         let told = match refused.kind {
@@ -119,7 +126,8 @@ fn resource_changes(
     resource: &AlterConfigsResource,
     twice: bool,
     settings: &Settings,
-) -> Result<AlterTopic, Refused> {
+    image: &Image,
+) -> Result<Alteration, Refused> {
     let invalid = |message: String| Err((ErrorCode::InvalidRequest, message));
     if twice {
         return invalid("The resource is named more than once.".into());
@@ -128,10 +136,19 @@ fn resource_changes(
     let name = resource.resource_name.as_str();
     match resource.resource_type {
         TOPIC if name.is_empty() => invalid("There are no values of all topics.".into()),
-        TOPIC => Ok(AlterTopic {
-            name: name.to_owned(),
+        TOPIC => Ok(Alteration {
+            of: Altered::Topic(name.to_owned()),
             changes,
         }),
+        GROUP if name.is_empty() => invalid("There are no values of all groups.".into()),
+        GROUP if name.len() > GROUP_BYTES_MAX => invalid("The group's name is too long.".into()),
+        GROUP => {
+            judge_group(image, settings, name, &changes)?;
+            Ok(Alteration {
+                of: Altered::Group(name.to_owned()),
+                changes,
+            })
+        }
         BROKER => {
             if !name.is_empty()
                 && let Err(message) = is_this_node(name, settings)
@@ -144,9 +161,26 @@ fn resource_changes(
             ))
         }
         other => invalid(format!(
-            "Resources of type {other} have no configuration here: topics (2) have."
+            "Resources of type {other} have no configuration here: topics (2) and groups (32) have."
         )),
     }
+}
+
+/// Values of groups lie in ranges that the node was started with.
+fn judge_group(
+    image: &Image,
+    settings: &Settings,
+    group: &str,
+    changes: &[(String, Change)],
+) -> Result<(), Refused> {
+    let set = changes.iter().filter_map(|(name, change)| match change {
+        Change::Set(value) => Some((name.as_str(), value.as_str())),
+        Change::Delete | Change::Append(_) | Change::Subtract(_) => None,
+    });
+    let set: Vec<(&str, &str)> = set.collect();
+    let former = image.group_configs(group);
+    let judged = settings.groups.check_group(former, &set);
+    judged.map_err(|message| (ErrorCode::InvalidConfig, message))
 }
 
 fn changes(configs: &[AlterableConfig]) -> Result<Vec<(String, Change)>, Refused> {

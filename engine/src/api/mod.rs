@@ -16,6 +16,7 @@ pub mod fetch;
 pub mod find_coordinator;
 pub mod groups;
 pub mod incremental_alter_configs;
+pub mod list_config_resources;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;

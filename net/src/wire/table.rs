@@ -113,6 +113,7 @@ macro_rules! with_apis {
             61 DescribeProducers: DescribeProducersRequest, DescribeProducersResponse, 0 to 0, flexible 0, served 0 to 0;
             68 ConsumerGroupHeartbeat: ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, 0 to 1, flexible 0, served 0 to 1;
             69 ConsumerGroupDescribe: ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse, 0 to 1, flexible 0, served 0 to 1;
+            74 ListConfigResources: ListConfigResourcesRequest, ListConfigResourcesResponse, 0 to 1, flexible 0, served 0 to 1;
             75 DescribeTopicPartitions: DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, 0 to 0, flexible 0, served 0 to 0;
         }
     };

@@ -12,11 +12,12 @@ use std::sync::Arc;
 
 const GROUP: &str = "g";
 
-fn broker() -> Broker {
+pub(super) fn broker() -> Broker {
     let mut config = NodeConfig::default();
     config.settings.groups = Arc::new(GroupConfig {
         initial_delay_ms: 0,
         consumer_size_max: 3,
+        consumer_assignment_ms: 0,
         ..GroupConfig::default()
     });
     config.controller.offsets_partitions = 3;
@@ -32,7 +33,7 @@ fn broker() -> Broker {
 }
 
 /// The first heartbeat of a member.
-fn join(member: &str) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn join(member: &str) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         group_id: GROUP.into(),
         member_id: member.into(),
@@ -44,7 +45,7 @@ fn join(member: &str) -> ConsumerGroupHeartbeatRequest {
 }
 
 /// A later one, in which nothing is new.
-fn beat(member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
+pub(super) fn beat(member: &str, epoch: i32) -> ConsumerGroupHeartbeatRequest {
     ConsumerGroupHeartbeatRequest {
         group_id: GROUP.into(),
         member_id: member.into(),
@@ -500,4 +501,67 @@ fn k8_each_kind_is_described_by_its_own_request() {
     let mut broker = broker.restart();
     assert_eq!(describe(&mut broker).group_state, "Stable");
     assert_eq!(broker.call(1, &beat("m", 1)).error_code, ErrorCode::None);
+}
+
+#[test]
+fn names_that_are_too_long_or_too_many_are_refused_and_make_no_group() {
+    let mut broker = broker();
+    let long = || Str::from("x".repeat(20_000));
+    let names = |count: usize, bytes: usize| Some(vec![Str::from("t".repeat(bytes)); count]);
+    let base = || join("m");
+    let cases = [
+        (
+            ConsumerGroupHeartbeatRequest {
+                group_id: long(),
+                ..base()
+            },
+            ErrorCode::InvalidGroupId,
+        ),
+        (
+            ConsumerGroupHeartbeatRequest {
+                member_id: long(),
+                ..base()
+            },
+            ErrorCode::InvalidRequest,
+        ),
+        (
+            ConsumerGroupHeartbeatRequest {
+                instance_id: Some(long()),
+                ..base()
+            },
+            ErrorCode::InvalidRequest,
+        ),
+        (
+            ConsumerGroupHeartbeatRequest {
+                rack_id: Some(long()),
+                ..base()
+            },
+            ErrorCode::InvalidRequest,
+        ),
+        (
+            ConsumerGroupHeartbeatRequest {
+                subscribed_topic_names: names(10_001, 1),
+                ..base()
+            },
+            ErrorCode::InvalidRequest,
+        ),
+        (
+            ConsumerGroupHeartbeatRequest {
+                subscribed_topic_names: names(1, 300),
+                ..base()
+            },
+            ErrorCode::InvalidRequest,
+        ),
+        (
+            ConsumerGroupHeartbeatRequest {
+                subscribed_topic_regex: Some(long()),
+                ..base()
+            },
+            ErrorCode::InvalidRegularExpression,
+        ),
+    ];
+    for (at, (request, code)) in cases.into_iter().enumerate() {
+        assert_eq!(broker.call(1, &request).error_code, code, "case {at}");
+    }
+    assert_eq!(describe(&mut broker).error_code, ErrorCode::GroupIdNotFound);
 }

@@ -8,6 +8,7 @@ mod consumer_groups;
 mod fetch;
 mod forwarding;
 mod framing;
+mod group_configs;
 mod groups;
 mod metadata;
 mod offsets;

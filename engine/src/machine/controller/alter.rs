@@ -1,48 +1,58 @@
-//! IncrementalAlterConfigs for topics (rule D2): changes become absolute values.
+//! IncrementalAlterConfigs for topics and groups (rule D2): changes become absolute values.
 
 use super::Controller;
 use super::create::check_config;
 use super::types::{
-    AlterTopic, Answer, Ask, Change, Effect, Intent, PerTopic, RefusalKind, Refused,
+    Alteration, Altered, Answer, Ask, Change, Effect, Intent, RefusalKind, Refused,
 };
 use crate::machine::image::{ConfigResource, Record, Topic};
 use crate::machine::topic_config::{Key, check, key, list_with, list_without};
 
+/// BOUND: groups with values of their own; all are in the image of every node.
+const GROUPS_MAX: usize = 100_000;
+
 impl Controller {
-    /// Changes values of topics, each topic for itself and as a whole; answered when they are in the image. No topic is named
-    /// twice, and no key of one.
-    pub fn alter_topics(
+    /// Changes values of topics and groups, each for itself and as a whole; answered when they are in the image. Nothing is
+    /// named twice, and no key of one.
+    pub fn alter_configs(
         &mut self,
         ask: Ask,
-        topics: &[AlterTopic],
+        alterations: &[Alteration],
         intent: Intent,
         effects: &mut Vec<Effect>,
     ) {
         let mut records = Vec::new();
-        let results = topics.iter().map(|topic| {
-            let result = self.altered(topic).map(|changed| records.extend(changed));
-            (topic.name.clone(), result)
+        let results = alterations.iter().map(|one| {
+            let changed = match &one.of {
+                Altered::Topic(name) => self.altered_topic(name, &one.changes),
+                Altered::Group(name) => self.altered_group(name, &one.changes),
+            };
+            changed.map(|changed| records.extend(changed))
         });
-        let answer: PerTopic<String, ()> = results.collect();
+        let answer = results.collect();
         if intent == Intent::Validate {
             records.clear();
         }
         self.decide(Some(ask), records, Answer::Configured(answer), effects);
     }
 
-    fn altered(&self, asked: &AlterTopic) -> Result<Vec<Record>, Refused> {
-        let topic = self.ahead.topic_named(&asked.name).ok_or_else(|| {
+    fn altered_topic(
+        &self,
+        asked: &str,
+        changes: &[(String, Change)],
+    ) -> Result<Vec<Record>, Refused> {
+        let topic = self.ahead.topic_named(asked).ok_or_else(|| {
             Refused::new(
                 RefusalKind::UnknownTopic,
                 "This server does not host this topic.",
             )
         })?;
         let mut records = Vec::new();
-        for (name, change) in &asked.changes {
+        for (name, change) in changes {
             let value = new_value(topic, name, change)?;
             if value.as_ref() != topic.configs.get(name) {
                 records.push(Record::Config {
-                    resource: ConfigResource::Topic(asked.name.clone()),
+                    resource: ConfigResource::Topic(asked.to_owned()),
                     key: name.clone(),
                     value,
                 });
@@ -50,6 +60,42 @@ impl Controller {
         }
         Ok(records)
     }
+
+    fn altered_group(
+        &self,
+        asked: &str,
+        changes: &[(String, Change)],
+    ) -> Result<Vec<Record>, Refused> {
+        let known = self.ahead.group_configs(asked);
+        if known.is_none() && self.ahead.configured_group_count() >= GROUPS_MAX {
+            return Err(Refused::new(
+                RefusalKind::PolicyViolation,
+                format!("There are {GROUPS_MAX} groups with configurations of their own already."),
+            ));
+        }
+        let mut records = Vec::new();
+        for (name, change) in changes {
+            let value = match change {
+                Change::Set(value) => Some(value.clone()),
+                Change::Delete => None,
+                Change::Append(_) | Change::Subtract(_) => return Err(not_a_list(name)),
+            };
+            if value.as_ref() != known.and_then(|known| known.get(name)) {
+                records.push(Record::Config {
+                    resource: ConfigResource::Group(asked.to_owned()),
+                    key: name.clone(),
+                    value,
+                });
+            }
+        }
+        Ok(records)
+    }
+}
+
+fn not_a_list(name: &str) -> Refused {
+    let text =
+        format!("{name} is not a list: nothing can be appended to it or subtracted from it.");
+    Refused::new(RefusalKind::InvalidConfig, text)
 }
 
 /// The value after a change; `None`: the topic says nothing of its own.
@@ -67,9 +113,7 @@ fn new_value(topic: &Topic, name: &str, change: &Change) -> Result<Option<String
     let former = || topic.configs.get(name).map_or(key.default, String::as_str);
     let of_list = |change: fn(&Key, &str, &str) -> String| match key.kind.is_list() {
         true => Ok(change(key, former(), given)),
-        false => Err(bad(format!(
-            "{name} is not a list: nothing can be appended to it or subtracted from it."
-        ))),
+        false => Err(not_a_list(name)),
     };
     let value = match change {
         Change::Append(_) => of_list(list_with)?,

@@ -16,8 +16,8 @@ mod types;
 
 pub use create::PARTITIONS_PER_REQUEST;
 pub use types::{
-    AddPartitions, AlterTopic, Answer, Ask, Change, CreateTopics, Created, Deleted, Effect, Intent,
-    MorePartitions, NewTopic, PerTopic, RefusalKind, Refused, TopicName,
+    AddPartitions, Alteration, Altered, Answer, Ask, Change, CreateTopics, Created, Deleted,
+    Effect, Intent, MorePartitions, NewTopic, PerTopic, RefusalKind, Refused, TopicName,
 };
 
 use super::image::{Configs, Entry, Image, Payload, Record, Replica};

@@ -427,21 +427,23 @@ impl Bench {
     }
 
     fn alter(&mut self, topic: &str, changes: &[(&str, Change)]) -> Option<RefusalKind> {
+        self.alter_one(Altered::Topic(topic.into()), changes)
+    }
+
+    fn alter_one(&mut self, of: Altered, changes: &[(&str, Change)]) -> Option<RefusalKind> {
         let own = |(key, change): &(&str, Change)| ((*key).to_owned(), change.clone());
-        let topics = [AlterTopic {
-            name: topic.into(),
-            changes: changes.iter().map(own).collect(),
-        }];
+        let changes = changes.iter().map(own).collect();
+        let alterations = [Alteration { of, changes }];
         let results = self.ask_for(
             |controller, ask, effects| {
-                controller.alter_topics(ask, &topics, Intent::Execute, effects);
+                controller.alter_configs(ask, &alterations, Intent::Execute, effects);
             },
             |answer| match answer {
                 Answer::Configured(results) => Some(results),
                 _ => None,
             },
         );
-        results[0].1.as_ref().err().map(|refused| refused.kind)
+        results[0].as_ref().err().map(|refused| refused.kind)
     }
 
     fn grow(
@@ -627,4 +629,31 @@ fn a_default_factor_that_cannot_be_reached_is_capped_where_nobody_is_answered_an
         bench.commit();
     }
     assert_eq!(told, 1);
+}
+
+#[test]
+fn values_of_groups_are_kept_changed_and_given_up() {
+    let mut bench = Bench::new(1);
+    let key = "consumer.session.timeout.ms";
+    let alter = |bench: &mut Bench, change: Change| {
+        bench.alter_one(Altered::Group("g".into()), &[(key, change)])
+    };
+    let set = |value: &str| Change::Set(value.to_owned());
+    assert_eq!(alter(&mut bench, set("50000")), None);
+    let value = |bench: &Bench| {
+        let configs = bench.applied.group_configs("g")?;
+        configs.get(key).cloned()
+    };
+    assert_eq!(value(&bench).as_deref(), Some("50000"));
+    let snapshot = bench.applied.snapshot();
+    let read = Image::from_snapshot(&snapshot).expect("it was just taken");
+    assert_eq!(read.group_configs("g"), bench.applied.group_configs("g"));
+    let refused = alter(&mut bench, Change::Append("1".into()));
+    assert_eq!(refused, Some(RefusalKind::InvalidConfig));
+    assert_eq!(alter(&mut bench, Change::Delete), None);
+    assert_eq!(
+        bench.applied.configured_group_count(),
+        0,
+        "nothing is left of it"
+    );
 }

@@ -87,11 +87,20 @@ pub enum Change {
     Subtract(String),
 }
 
-/// A topic whose values are to change.
+/// What has values of its own that change.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AlterTopic {
-    /// The topic.
-    pub name: String,
+pub enum Altered {
+    /// A topic, by name.
+    Topic(String),
+    /// A consumer group, by name. Its changes were judged by the node's ranges before.
+    Group(String),
+}
+
+/// Values that are to change.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Alteration {
+    /// Whose.
+    pub of: Altered,
     /// The changes by key.
     pub changes: Vec<(String, Change)>,
 }
@@ -183,7 +192,7 @@ pub enum Answer {
     /// To CreatePartitions.
     Grown(PerTopic<String, ()>),
     /// To IncrementalAlterConfigs.
-    Configured(PerTopic<String, ()>),
+    Configured(Vec<Result<(), Refused>>),
     /// This node does not decide (any more); whether it was done is not known.
     NotController,
 }

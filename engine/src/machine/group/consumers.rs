@@ -28,6 +28,9 @@ impl Coordinator {
         caller: &Caller,
         request: &ConsumerGroupHeartbeatRequest,
     ) -> Result<ConsumerGroupHeartbeatResponse, Refused> {
+        if !self.desk.config.consumer_protocol {
+            return Err(not_enabled());
+        }
         consumer::judge(caller.version, request)?;
         let id = &request.group_id;
         let is_new = !self.groups.contains_key(id);
@@ -68,6 +71,15 @@ impl Coordinator {
     /// Rule K8.
     pub(super) fn consumer_describe(&self, id: &Str) -> DescribedConsumerGroup {
         match self.groups.get(id).map(|group| &group.body) {
+            _ if !self.desk.config.consumer_protocol => {
+                let (error_code, text) = not_enabled();
+                DescribedConsumerGroup {
+                    error_code,
+                    error_message: Some(text.into()),
+                    group_id: id.clone(),
+                    ..DescribedConsumerGroup::default()
+                }
+            }
             Some(Body::Consumer(consumer)) => consumer.describe(&self.desk.image),
             _ => {
                 let (error_code, text) = not_found(id);
@@ -80,6 +92,11 @@ impl Coordinator {
             }
         }
     }
+}
+
+fn not_enabled() -> Refused {
+    let text = "group.coordinator.rebalance.protocols does not name `consumer`.";
+    (ErrorCode::UnsupportedVersion, text.to_owned())
 }
 
 fn not_found(id: &Str) -> Refused {

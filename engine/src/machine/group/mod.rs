@@ -27,7 +27,7 @@ mod tests;
 mod timers;
 
 pub use call::{Answer, Call, Caller, Ticket};
-pub use config::GroupConfig;
+pub use config::{GroupConfig, GroupSetting};
 pub use desk::Effect;
 
 use crate::machine::image::Image;

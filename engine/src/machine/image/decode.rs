@@ -188,6 +188,7 @@ fn read_resource(body: fb::Config<'_>) -> Result<ConfigResource, Malformed> {
             Ok(node) => Ok(ConfigResource::Broker(NodeId(node))),
             Err(_) => Err(Malformed("a broker's name is no number".into())),
         },
+        (fb::Resource::Group, name) => Ok(ConfigResource::Group(name.to_owned())),
         _ => Err(Malformed("an unknown kind of resource".into())),
     }
 }

@@ -264,6 +264,7 @@ fn write_config<'a>(
         ConfigResource::Topic(name) => (fb::Resource::Topic, name.clone()),
         ConfigResource::Broker(node) => (fb::Resource::Broker, node.0.to_string()),
         ConfigResource::Brokers => (fb::Resource::Broker, String::new()),
+        ConfigResource::Group(name) => (fb::Resource::Group, name.clone()),
     };
     let name = Some(builder.create_string(&name));
     let key = Some(builder.create_string(key));

@@ -112,6 +112,7 @@ pub struct Image {
     brokers: Arc<BTreeMap<NodeId, Broker>>,
     broker_configs: Arc<BTreeMap<NodeId, Configs>>,
     default_configs: Arc<Configs>,
+    group_configs: SharedMap<Arc<str>, Arc<Configs>>,
     topics: SharedMap<TopicId, Arc<Topic>>,
     names: SharedMap<Arc<str>, TopicId>,
     /// Names with `.` as `_`, where they differ from the name: metrics cannot tell such topics apart (rule M3).
@@ -261,6 +262,10 @@ impl Image {
         delta: &mut Delta,
     ) -> Result<(), Inconsistent> {
         let configs = match resource {
+            ConfigResource::Group(name) => {
+                self.set_group_config(name, key, value);
+                return Ok(());
+            }
             ConfigResource::Topic(name) => {
                 let topic = self
                     .names
@@ -285,6 +290,23 @@ impl Image {
             None => configs.remove(key),
         };
         Ok(())
+    }
+
+    fn set_group_config(&mut self, group: &str, key: &str, value: Option<&str>) {
+        if self.group_configs.value(group).is_none() && value.is_some() {
+            self.group_configs.insert(group.into(), Arc::default());
+        }
+        let Some(configs) = self.group_configs.value_mut(group) else {
+            return;
+        };
+        let configs = Arc::make_mut(configs);
+        match value {
+            Some(value) => configs.insert(key.to_owned(), value.to_owned()),
+            None => configs.remove(key),
+        };
+        if configs.is_empty() {
+            self.group_configs.remove(group);
+        }
     }
 
     /// The term of the newest entry.
@@ -375,6 +397,22 @@ impl Image {
     /// Configured values of one broker.
     pub fn broker_configs(&self, node: NodeId) -> Option<&Configs> {
         self.broker_configs.get(&node)
+    }
+
+    /// Configured values of a consumer group, where it has any.
+    pub fn group_configs(&self, group: &str) -> Option<&Configs> {
+        let configs = self.group_configs.value(group)?;
+        Some(configs)
+    }
+
+    /// The groups with configured values, by name.
+    pub fn configured_groups(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<Configs>)> {
+        self.group_configs.iter()
+    }
+
+    /// How many these are.
+    pub fn configured_group_count(&self) -> usize {
+        self.group_configs.count()
     }
 
     /// Configured values of all brokers that do not say otherwise.

@@ -93,6 +93,8 @@ pub enum ConfigResource {
     Broker(NodeId),
     /// All brokers that do not say otherwise.
     Brokers,
+    /// A consumer group, by name; it need not exist.
+    Group(String),
 }
 
 /// One record.

@@ -21,6 +21,10 @@ impl Image {
         for (node, configs) in self.broker_configs.iter() {
             push_configs(&ConfigResource::Broker(*node), configs, &mut records);
         }
+        for (group, configs) in self.configured_groups() {
+            let resource = ConfigResource::Group(group.to_string());
+            push_configs(&resource, configs, &mut records);
+        }
         for topic in self.topics() {
             let name = topic.name.to_string();
             records.push(Record::Topic { id: topic.id, name });

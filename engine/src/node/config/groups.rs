@@ -5,11 +5,18 @@ use crate::machine::group::GroupConfig;
 
 /// What coordinators go by.
 pub(super) fn config(settings: &Settings) -> GroupConfig {
-    let number = |name| settings.number_or_default(name);
+    let number = |name: &str| settings.number_or_default(name);
     let minutes = number("offsets.retention.minutes");
     let policy = settings
         .text("group.consumer.migration.policy")
         .unwrap_or("");
+    let protocols = settings
+        .text("group.coordinator.rebalance.protocols")
+        .unwrap_or("");
+    let range = |of: &str| {
+        let bound = |which| number(&format!("group.consumer.{which}.{of}")) as i32;
+        (bound("min"), bound("max"))
+    };
     GroupConfig {
         initial_delay_ms: number("group.initial.rebalance.delay.ms") as u64,
         session_min_ms: number("group.min.session.timeout.ms") as i32,
@@ -20,6 +27,11 @@ pub(super) fn config(settings: &Settings) -> GroupConfig {
         metadata_bytes_max: number("offset.metadata.max.bytes") as usize,
         consumer_session_ms: number("group.consumer.session.timeout.ms") as i32,
         consumer_heartbeat_ms: number("group.consumer.heartbeat.interval.ms") as i32,
+        consumer_assignment_ms: number("group.consumer.assignment.interval.ms") as i32,
+        consumer_session_range: range("session.timeout.ms"),
+        consumer_heartbeat_range: range("heartbeat.interval.ms"),
+        consumer_assignment_range: range("assignment.interval.ms"),
+        consumer_protocol: protocols.split(',').any(|one| one.trim() == "consumer"),
         consumer_size_max: number("group.consumer.max.size") as usize,
         rewrite_bytes: GroupConfig::default().rewrite_bytes,
         upgrade: matches!(policy, "bidirectional" | "upgrade"),

@@ -304,6 +304,15 @@ const OWN: &[Key] = &[
         "Members of one classic group.",
     ),
     key(
+        "group.coordinator.rebalance.protocols",
+        Kind::Form {
+            range: "a comma-separated list of classic, consumer, streams, share, with classic in it",
+            check: rebalance_protocols,
+        },
+        "classic,consumer",
+        "Which kinds of group there are; of these, classic and consumer (KIP-848) exist here.",
+    ),
+    key(
         "group.consumer.session.timeout.ms",
         COUNT,
         "45000",
@@ -314,6 +323,48 @@ const OWN: &[Key] = &[
         COUNT,
         "5000",
         "How often members of consumer groups are told to give a sign of life.",
+    ),
+    key(
+        "group.consumer.assignment.interval.ms",
+        INT_MS,
+        "1000",
+        "How long the partitions of a consumer group stay assigned as they are, at the least.",
+    ),
+    key(
+        "group.consumer.min.session.timeout.ms",
+        COUNT,
+        "45000",
+        "The shortest session that a consumer group may be configured with.",
+    ),
+    key(
+        "group.consumer.max.session.timeout.ms",
+        COUNT,
+        "60000",
+        "The longest session that a consumer group may be configured with.",
+    ),
+    key(
+        "group.consumer.min.heartbeat.interval.ms",
+        COUNT,
+        "5000",
+        "The shortest heartbeat interval that a consumer group may be configured with.",
+    ),
+    key(
+        "group.consumer.max.heartbeat.interval.ms",
+        COUNT,
+        "15000",
+        "The longest heartbeat interval that a consumer group may be configured with.",
+    ),
+    key(
+        "group.consumer.min.assignment.interval.ms",
+        INT_MS,
+        "0",
+        "The shortest assignment interval that a consumer group may be configured with.",
+    ),
+    key(
+        "group.consumer.max.assignment.interval.ms",
+        INT_MS,
+        "15000",
+        "The longest assignment interval that a consumer group may be configured with.",
     ),
     key(
         "group.consumer.max.size",
@@ -365,11 +416,6 @@ const OWN: &[Key] = &[
     inert("queued.max.requests", COUNT, "500"),
     inert("max.connections.per.ip", COUNT, "2147483647"),
     inert("connections.max.reauth.ms", MS, "0"),
-    inert(
-        "group.coordinator.rebalance.protocols",
-        Kind::Text,
-        "classic,consumer",
-    ),
     inert("offsets.topic.replication.factor", COUNT, "3"),
     inert("transaction.max.timeout.ms", COUNT, "900000"),
     inert("transactional.id.expiration.ms", COUNT, "604800000"),
@@ -392,6 +438,19 @@ const OWN: &[Key] = &[
     inert("log.cleaner.threads", COUNT, "1"),
     inert("log.cleaner.backoff.ms", MS, "15000"),
 ];
+
+/// Classic groups are not to be done without.
+fn rebalance_protocols(text: &str) -> Result<(), String> {
+    let words: Vec<&str> = text.split(',').map(str::trim).collect();
+    let known = |word: &&str| ["classic", "consumer", "streams", "share"].contains(word);
+    match words.contains(&"classic") && words.iter().all(known) {
+        true => Ok(()),
+        false => Err(
+            "a comma-separated list of classic, consumer, streams, share, with classic in it"
+                .into(),
+        ),
+    }
+}
 
 /// Every broker key: its own, then the defaults of topic keys.
 pub fn all() -> impl Iterator<Item = Key> {

@@ -237,7 +237,9 @@ impl Control {
                 self.controller.add_partitions(ask, &plan, &mut effects);
             }
             Wish::Topics(from, id, Ask::Alter(request)) => {
-                let (topics, answer) = api::incremental_alter_configs::plan(&request, settings);
+                let image = &self.image;
+                let plan = api::incremental_alter_configs::plan(&request, settings, image);
+                let (alterations, answer) = plan;
                 let intent = match request.validate_only {
                     true => Intent::Validate,
                     false => Intent::Execute,
@@ -245,7 +247,7 @@ impl Control {
                 let asker = Asker::Request(from, id, Form::Alter(answer));
                 let ask = name(&mut self.next_ask, &mut self.asks, asker);
                 self.controller
-                    .alter_topics(ask, &topics, intent, &mut effects);
+                    .alter_configs(ask, &alterations, intent, &mut effects);
             }
             Wish::ProducerIds(from) => {
                 let asker = Asker::ProducerIds(from);
@@ -355,8 +357,8 @@ fn response(form: Form, answer: controller::Answer) -> Response {
         (Form::Grow, controller::Answer::Grown(topics)) => {
             api::create_partitions::answer(topics).into()
         }
-        (Form::Alter(rest), controller::Answer::Configured(topics)) => {
-            api::incremental_alter_configs::answer(rest, topics).into()
+        (Form::Alter(rest), controller::Answer::Configured(results)) => {
+            api::incremental_alter_configs::answer(rest, results).into()
         }
         _ => panic!("an answer about topics belongs to a request about topics"),
     }

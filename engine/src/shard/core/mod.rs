@@ -260,6 +260,11 @@ impl Core {
                 let response = api::describe_cluster::answer(&request, view);
                 self.respond(slot, &header, response);
             }
+            WireRequest::ListConfigResources(request) => {
+                let (version, image) = (header.api_version, &self.meta.image);
+                let response = api::list_config_resources::answer(version, &request, image);
+                self.respond(slot, &header, response);
+            }
             WireRequest::DescribeTopicPartitions(request) => {
                 let image = &self.meta.image;
                 let response = api::describe_topic_partitions::answer(&request, image);

@@ -4,7 +4,7 @@ use super::super::call::{Answer, Caller, Ticket};
 use super::super::desk::Desk;
 use super::super::timers::Alarm;
 use super::member::Member;
-use super::{BYTES_MAX, Classic, PENDING_MAX, State, ms};
+use super::{BYTES_MAX, Classic, PENDING_MAX, PROTOCOLS_MAX, State, ms};
 use millstream_net::wire::api::{
     JoinGroupMember, JoinGroupRequest, JoinGroupResponse, SyncGroupResponse,
 };
@@ -94,6 +94,9 @@ impl Classic {
 
     /// What can be said of a join before anything changes.
     fn judge(&self, desk: &Desk, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
+        if request.protocols.len() > PROTOCOLS_MAX {
+            return Err(ErrorCode::InvalidRequest);
+        }
         if self.is_full(desk.config.size_max, &request.member_id) {
             return Err(ErrorCode::GroupMaxSizeReached);
         }

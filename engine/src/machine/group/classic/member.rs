@@ -62,6 +62,11 @@ impl Member {
         self.protocols == request.protocols
     }
 
+    /// The names of what it speaks.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Str> {
+        self.protocols.iter().map(|one| &one.name)
+    }
+
     /// What it tells the leader in a protocol.
     pub(in super::super) fn metadata(&self, protocol: &str) -> Bytes {
         let spoken = self.protocols.iter().find(|one| one.name == *protocol);

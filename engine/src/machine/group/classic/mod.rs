@@ -29,6 +29,8 @@ pub(super) use record::subscribed_topics;
 
 /// BOUND: member ids given out and not used.
 const PENDING_MAX: usize = 10_000;
+/// BOUND: protocols that a member speaks.
+const PROTOCOLS_MAX: usize = 100;
 /// BOUND: bytes that the members of a group are remembered by; its record must fit a batch.
 const BYTES_MAX: usize = 32 << 20;
 /// A new member that waits for its first generation is taken for dead after so long.
@@ -241,10 +243,7 @@ impl Classic {
                 (Some(protocol), true) => member.metadata(protocol),
                 _ => Default::default(),
             },
-            member_assignment: match shown {
-                true => member.assignment.clone(),
-                false => Default::default(),
-            },
+            member_assignment: member.assignment.clone(),
         });
         DescribedGroup {
             group_id: self.id.clone(),
@@ -305,24 +304,28 @@ impl Classic {
             return !protocol_type.is_empty() && !protocols.is_empty();
         }
         let same = self.protocol_type.as_deref() == Some(protocol_type);
-        same && protocols.iter().any(|one| {
-            let mut members = self.members.values();
-            members.all(|member| member.protocols.iter().any(|known| known.name == one.name))
-        })
+        let common = self.common_protocols();
+        same && protocols.iter().any(|one| common.contains(&one.name))
+    }
+
+    /// The protocols that all members speak.
+    fn common_protocols(&self) -> BTreeSet<&Str> {
+        let mut members = self.members.values();
+        let first = members.next();
+        let mut common: BTreeSet<&Str> = first.into_iter().flat_map(Member::names).collect();
+        for member in members {
+            let spoken: BTreeSet<&Str> = member.names().collect();
+            common.retain(|name| spoken.contains(name));
+        }
+        common
     }
 
     /// The protocol that most members like best among those that all speak.
     fn elected_protocol(&self) -> Option<Str> {
-        let mut members = self.members.values();
-        let first = members.next()?;
-        let mut common: BTreeMap<&Str, usize> =
-            first.protocols.iter().map(|one| (&one.name, 0)).collect();
-        for member in members {
-            let spoken: BTreeSet<&Str> = member.protocols.iter().map(|one| &one.name).collect();
-            common.retain(|name, _| spoken.contains(name));
-        }
+        let common = self.common_protocols();
+        let mut common: BTreeMap<&Str, usize> = common.into_iter().map(|name| (name, 0)).collect();
         for member in self.members.values() {
-            let mut spoken = member.protocols.iter().map(|one| &one.name);
+            let mut spoken = member.names();
             let best = spoken.find(|name| common.contains_key(*name));
             if let Some(votes) = best.and_then(|name| common.get_mut(name)) {
                 *votes += 1;

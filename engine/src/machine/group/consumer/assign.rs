@@ -1,7 +1,8 @@
 //! Who shall have what: the assignors `uniform` and `range`.
 //!
 //! Always: (1) every partition of a topic that somebody wants has one owner, and nobody has what he does not want; (2) equal
-//! inputs give equal assignments; (3) `uniform` moves no partition that balance does not ask for.
+//! inputs give equal assignments; (3) `uniform` moves no partition that balance does not ask for; among members that have
+//! equally many, one in a rack of the partition gets it, and racks move nothing by themselves.
 
 use super::partitions::{Partitions, Place};
 use millstream_net::wire::Str;
@@ -42,6 +43,10 @@ impl Assignor {
     }
 }
 
+/// BOUND: members and partitions that `uniform` looks at for moves, at the least and for each of them.
+const LOOKS_MIN: usize = 100_000;
+const LOOKS_PER_PLACE: usize = 100;
+
 /// What an assignor goes by.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
@@ -49,12 +54,15 @@ pub(super) struct Wishes {
     pub(super) members: BTreeMap<Str, Wish>,
     /// The partitions of each topic.
     pub(super) topics: BTreeMap<TopicId, i32>,
+    /// The racks that have a replica of each partition; left out where nobody says where he is.
+    pub(super) racks: BTreeMap<TopicId, Vec<BTreeSet<Str>>>,
 }
 
 /// What one member wants.
 #[derive(Debug, Default)]
 pub(super) struct Wish {
     pub(super) instance: Option<Str>,
+    pub(super) rack: Option<Str>,
     pub(super) topics: BTreeSet<TopicId>,
     /// What it was to have before.
     pub(super) former: Partitions,
@@ -132,31 +140,67 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn wants(&self, id: &Str, topic: TopicId) -> bool {
-        self.wishes.members[id].topics.contains(&topic)
-    }
-
     /// Gives every free partition to the poorest member who wants its topic; topics that few want come first.
     fn give_away(&mut self) {
-        let mut wanted: BTreeMap<TopicId, usize> = BTreeMap::new();
-        for topic in self.wishes.members.values().flat_map(|wish| &wish.topics) {
-            *wanted.entry(*topic).or_default() += 1;
-        }
-        let mut free = std::mem::take(&mut self.free);
-        free.sort_by_key(|(topic, partition)| (wanted.get(topic).copied(), *topic, *partition));
-        for place in free {
-            let mut poorest = self.by_count.iter();
-            let poorest = poorest.find(|(_, id)| self.wants(id, place.0));
-            if let Some((_, id)) = poorest.cloned() {
-                self.give(&id, place);
+        let mut wanting: BTreeMap<TopicId, Vec<&'a Str>> = BTreeMap::new();
+        for (id, wish) in &self.wishes.members {
+            for topic in &wish.topics {
+                wanting.entry(*topic).or_default().push(id);
             }
+        }
+        let mut free: BTreeMap<TopicId, Vec<i32>> = BTreeMap::new();
+        for (topic, partition) in std::mem::take(&mut self.free) {
+            free.entry(topic).or_default().push(partition);
+        }
+        let mut free: Vec<(TopicId, Vec<i32>)> = free.into_iter().collect();
+        free.sort_by_key(|(topic, _)| (wanting.get(topic).map_or(0, Vec::len), *topic));
+        for (topic, partitions) in free {
+            let members = wanting.get(&topic).map_or(&[][..], Vec::as_slice);
+            self.give_topic(topic, &partitions, members);
+        }
+    }
+
+    fn give_topic(&mut self, topic: TopicId, partitions: &[i32], members: &[&'a Str]) {
+        let wishes = self.wishes;
+        let mut all = BTreeSet::new();
+        let mut by_rack: BTreeMap<&Str, BTreeSet<(usize, &Str)>> = BTreeMap::new();
+        for id in members {
+            let entry = (self.owned[*id].len(), *id);
+            all.insert(entry);
+            if let Some(rack) = &wishes.members[*id].rack {
+                by_rack.entry(rack).or_default().insert(entry);
+            }
+        }
+        let racks = wishes.racks.get(&topic);
+        for partition in partitions {
+            let Some((count, poorest)) = all.first().copied() else {
+                return;
+            };
+            let racks = racks.and_then(|racks| racks.get(*partition as usize));
+            let near = racks.into_iter().flatten().find_map(|rack| {
+                let (poor, id) = by_rack.get(rack)?.first().copied()?;
+                (poor == count).then_some(id)
+            });
+            let id = near.unwrap_or(poorest);
+            all.remove(&(count, id));
+            all.insert((count + 1, id));
+            if let Some(rack) = &wishes.members[id].rack
+                && let Some(of_rack) = by_rack.get_mut(rack)
+            {
+                of_rack.remove(&(count, id));
+                of_rack.insert((count + 1, id));
+            }
+            self.give(id, (topic, *partition));
         }
     }
 
     /// Moves partitions from rich to poor while that makes the numbers more even.
     fn level(&mut self) {
         let mut settled = BTreeSet::new();
-        // BOUND: every move lowers the sum of squares, every member that cannot give is settled once per move.
+        let partitions: usize = self.by_count.iter().map(|(count, _)| count).sum();
+        // BOUND: every move lowers the sum of squares. Where members want very different topics, finding the next one takes long:
+        // what is not even by then stays so.
+        let mut looks = LOOKS_MIN + LOOKS_PER_PLACE * (partitions + self.by_count.len());
         while let Some((count, rich)) = self
             .by_count
             .iter()
@@ -164,7 +208,13 @@ impl<'a> Plan<'a> {
             .find(|(_, id)| !settled.contains(id))
             .cloned()
         {
-            match self.gift(&rich, count) {
+            let (gift, looked) = self.gift(&rich, count);
+            let looked = looked + settled.len();
+            if looked >= looks {
+                return;
+            }
+            looks -= looked;
+            match gift {
                 Some((place, poor)) => {
                     self.take(&rich, place);
                     self.give(&poor, place);
@@ -181,20 +231,23 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// What a member can give, and the poorest member who gains by it.
-    fn gift(&self, rich: &Str, count: usize) -> Option<(Place, Str)> {
+    /// What a member can give, and the poorest member who gains by it; and how many members and partitions were looked at.
+    fn gift(&self, rich: &Str, count: usize) -> (Option<(Place, Str)>, usize) {
+        let mut looked = 0;
         let poorer = self.by_count.iter();
         let poorer = poorer.take_while(|(poor, _)| poor + 2 <= count);
         for (_, poor) in poorer {
             let wish = &self.wishes.members[poor];
             // The last ones go first: who came with neighbouring partitions keeps neighbouring ones.
-            let owned = self.owned[rich].iter().rev();
-            let mut given = owned.filter(|(topic, _)| wish.topics.contains(topic));
-            if let Some(place) = given.next() {
-                return Some((*place, poor.clone()));
+            for place in self.owned[rich].iter().rev() {
+                looked += 1;
+                if wish.topics.contains(&place.0) {
+                    return (Some((*place, poor.clone())), looked);
+                }
             }
+            looked += 1;
         }
-        None
+        (None, looked)
     }
 
     fn give(&mut self, id: &Str, place: Place) {
@@ -231,6 +284,7 @@ mod tests {
                 .iter()
                 .map(|(id, count)| (TopicId(*id), *count))
                 .collect(),
+            racks: BTreeMap::new(),
         }
     }
 
@@ -341,5 +395,61 @@ mod tests {
         let wishes = wishes(&[(1, 10_000)], &members);
         let assigned = Assignor::Uniform.assign(&wishes);
         assert!(assigned.values().all(|one| one.count() == 5));
+    }
+
+    #[test]
+    fn uniform_prefers_a_member_in_the_rack_of_a_partition_and_stays_even() {
+        let mut wishes = wishes(&[(1, 6)], &[("a", &[1]), ("b", &[1]), ("c", &[1])]);
+        for (id, rack) in [("a", "x"), ("b", "y")] {
+            wishes.members.get_mut(id).unwrap().rack = Some(rack.into());
+        }
+        let rack = |of: &'static str| BTreeSet::from([Str::from_static(of)]);
+        let racks = ["y", "y", "x", "x", "z", "z"].map(rack);
+        wishes.racks.insert(TopicId(1), racks.into());
+        let assigned = Assignor::Uniform.assign(&wishes);
+        check(&wishes, &assigned);
+        assert_eq!(counts(&assigned), [2, 2, 2]);
+        let of = |id: &str| -> Vec<i32> { assigned[id].iter().map(|one| one.1).collect() };
+        assert!(of("b").contains(&0) && of("a").contains(&2), "{assigned:?}");
+        // Racks move nothing that somebody has.
+        let before = assigned.clone();
+        for (id, wish) in &mut wishes.members {
+            wish.former = assigned[id].clone();
+        }
+        let racks = ["x", "x", "y", "y", "y", "y"].map(rack);
+        wishes.racks.insert(TopicId(1), racks.into());
+        assert_eq!(Assignor::Uniform.assign(&wishes), before);
+    }
+
+    #[test]
+    fn members_that_want_everything_and_nothing_do_not_make_it_slow() {
+        let all: Vec<u128> = (0..1_000).collect();
+        let topics: Vec<(u128, i32)> = all.iter().map(|id| (*id, 10)).collect();
+        let ids: Vec<String> = (0..2_000).map(|id| format!("m{id:05}")).collect();
+        let wanted = |at: usize| match at {
+            0..1_000 => &[][..],
+            1_000..1_990 => &all[at - 1_000..at - 999],
+            _ => &all[..],
+        };
+        let members: Vec<(&str, &[u128])> = ids
+            .iter()
+            .enumerate()
+            .map(|(at, id)| (id.as_str(), wanted(at)))
+            .collect();
+        let mut wishes = wishes(&topics, &members);
+        let first = Assignor::Uniform.assign(&wishes);
+        check(&wishes, &first);
+        // All at one member, as if it had been alone.
+        for (id, wish) in &mut wishes.members {
+            if id == "m01999" {
+                let places = topics.iter();
+                let places =
+                    places.flat_map(|(id, count)| (0..*count).map(|one| (TopicId(*id), one)));
+                wish.former = places.collect();
+            }
+        }
+        let began = std::time::Instant::now();
+        check(&wishes, &Assignor::Uniform.assign(&wishes));
+        assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
     }
 }

@@ -265,7 +265,10 @@ impl ConsumerGroup {
             Ok(member) => member,
             Err(code) => return code,
         };
-        let news = self.epoch > member.epoch
+        // Before the next assignment is due, joining again would tell it nothing new.
+        let due = self.epoch > self.target_epoch && self.assignable_at(desk).is_none();
+        let news = due
+            || self.target_epoch > member.epoch
             || member.progress == Progress::Unrevoked
             || (member.progress == Progress::Unreleased && self.can_get_more(member));
         let timeout_ms = member.rebalance_timeout_ms;

@@ -4,6 +4,7 @@ use super::assign::Assignor;
 use super::member::{LEFT_FOR_A_WHILE, Member};
 use super::partitions::Partitions;
 use super::{ConsumerGroup, Pattern, Refused, member};
+use crate::machine::group::NAME_BYTES_MAX;
 use crate::machine::group::call::Caller;
 use crate::machine::group::desk::Desk;
 use millstream_net::wire::api::{
@@ -12,12 +13,21 @@ use millstream_net::wire::api::{
 use millstream_net::wire::offsets_topic::{GroupRecord, TargetAssignmentMemberValue};
 use millstream_net::wire::{ErrorCode, Str};
 
+/// BOUND: topics that a member names.
+const TOPICS_MAX: usize = 10_000;
+/// BOUND: no topic has a longer name.
+const TOPIC_BYTES_MAX: usize = 249;
+
 /// What is wrong with a request before its group is looked at.
 pub(in super::super) fn judge(
     version: i16,
     request: &ConsumerGroupHeartbeatRequest,
 ) -> Result<(), Refused> {
     let invalid = |text: &str| Err((ErrorCode::InvalidRequest, text.to_owned()));
+    let is_long = |text: &Option<Str>| {
+        text.as_ref()
+            .is_some_and(|text| text.len() > NAME_BYTES_MAX)
+    };
     let is_blank = |text: &Option<Str>| text.as_ref().is_some_and(|text| text.trim().is_empty());
     if request.group_id.trim().is_empty() {
         return invalid("GroupId can't be empty.");
@@ -30,6 +40,18 @@ pub(in super::super) fn judge(
     }
     if is_blank(&request.rack_id) {
         return invalid("RackId can't be empty.");
+    }
+    let names = request
+        .subscribed_topic_names
+        .as_deref()
+        .unwrap_or_default();
+    if request.member_id.len() > NAME_BYTES_MAX
+        || is_long(&request.instance_id)
+        || is_long(&request.rack_id)
+        || names.len() > TOPICS_MAX
+        || names.iter().any(|name| name.len() > TOPIC_BYTES_MAX)
+    {
+        return invalid("MemberId, InstanceId, RackId or SubscribedTopicNames is too long.");
     }
     match request.member_epoch {
         0 => judge_join(request)?,
@@ -137,7 +159,7 @@ impl ConsumerGroup {
         Ok(ConsumerGroupHeartbeatResponse {
             member_id: Some(id.clone()),
             member_epoch: member.epoch,
-            heartbeat_interval_ms: self.heartbeat_ms(desk),
+            heartbeat_interval_ms: self.heartbeat_ms(desk, member),
             assignment,
             ..ConsumerGroupHeartbeatResponse::default()
         })

@@ -18,17 +18,21 @@ mod reconcile;
 mod replay;
 mod target;
 
+use super::config::GroupSetting;
 use super::desk::Desk;
 use super::timers::Alarm;
 use member::{LEFT_FOR_A_WHILE, Member, Progress};
 use millstream_net::wire::offsets_topic::{ConsumerGroupMetadataValue, GroupKey, GroupRecord};
 use millstream_net::wire::{ErrorCode, Str};
-use millstream_storage::ids::MetadataIndex;
+use millstream_storage::ids::{MetadataIndex, Tick};
 use partitions::{Partitions, Place};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use heartbeat::{judge, judge_pattern};
 pub(super) use pattern::Pattern;
+
+/// How long a member that waits for others to let go is told to wait before it asks again.
+const WAITING_MS: i32 = 500;
 
 /// A refusal, with its text for the client.
 pub(super) type Refused = (ErrorCode, String);
@@ -41,6 +45,8 @@ pub(super) struct ConsumerGroup {
     pub(super) epoch: i32,
     /// The epoch the target assignment was made for.
     pub(super) target_epoch: i32,
+    /// When that was, since this coordinator began.
+    assigned_at: Option<Tick>,
     pub(super) members: BTreeMap<Str, Member>,
     /// Which member has which static name.
     statics: BTreeMap<Str, Str>,
@@ -64,6 +70,7 @@ impl ConsumerGroup {
             id,
             epoch: 0,
             target_epoch: 0,
+            assigned_at: None,
             members: BTreeMap::new(),
             statics: BTreeMap::new(),
             targets: BTreeMap::new(),
@@ -162,12 +169,33 @@ impl ConsumerGroup {
 
     /// How long a member may give no sign of life (rule K5).
     fn session_ms(&self, desk: &Desk) -> i32 {
-        desk.config.consumer_session_ms
+        let config = &desk.config;
+        config.of_group(&desk.image, &self.id, GroupSetting::Session)
     }
 
-    /// How often members give one.
-    fn heartbeat_ms(&self, desk: &Desk) -> i32 {
-        desk.config.consumer_heartbeat_ms
+    /// When a member shall give the next one. One that waits asks again as soon as there may be something for it.
+    fn heartbeat_ms(&self, desk: &Desk, member: &Member) -> i32 {
+        let config = &desk.config;
+        let usual = config.of_group(&desk.image, &self.id, GroupSetting::Heartbeat);
+        let waits = match (self.assignable_at(desk), member.progress) {
+            (Some(at), _) => {
+                let wait_ms = at.ms_since(desk.now.tick).saturating_add(1);
+                i32::try_from(wait_ms).unwrap_or(usual)
+            }
+            (None, Progress::Unreleased) => WAITING_MS,
+            (None, _) => usual,
+        };
+        waits.min(usual)
+    }
+
+    /// Until when the present assignment stays though it should be another one.
+    fn assignable_at(&self, desk: &Desk) -> Option<Tick> {
+        let interval_ms = desk
+            .config
+            .of_group(&desk.image, &self.id, GroupSetting::Assignment);
+        let at = super::classic::ms(interval_ms);
+        let at = self.assigned_at?.after_ms(at);
+        (self.epoch > self.target_epoch && at > desk.now.tick).then_some(at)
     }
 
     /// A session may have ended.

@@ -5,6 +5,7 @@ use super::assign::{Assignor, Wish, Wishes};
 use super::member;
 use super::partitions::uuid_of;
 use crate::machine::group::desk::Desk;
+use crate::machine::image::{Image, PartitionRecord};
 use millstream_net::wire::Str;
 use millstream_net::wire::offsets_topic::{
     GroupKey, GroupRecord, TargetAssignmentMemberValue, TargetAssignmentMetadataValue,
@@ -30,7 +31,7 @@ impl ConsumerGroup {
         self.hash = self.hash_of_topics(desk);
     }
 
-    /// A hash over the topics that members want: ids, names, partitions (FNV-1a).
+    /// A hash over the topics that members want: ids, names, partitions, and racks they are in (FNV-1a).
     fn hash_of_topics(&self, desk: &Desk) -> i64 {
         let mut hash = 0xcbf2_9ce4_8422_2325_u64;
         let mut mix = |bytes: &[u8]| {
@@ -43,6 +44,13 @@ impl ConsumerGroup {
                 mix(&uuid_of(topic.id).0);
                 mix(name.as_bytes());
                 mix(&(topic.partitions.len() as u32).to_be_bytes());
+                for racks in topic
+                    .partitions
+                    .iter()
+                    .map(|one| racks_of(&desk.image, one))
+                {
+                    racks.iter().for_each(|rack| mix(rack.as_bytes()));
+                }
             }
         }
         hash as i64
@@ -50,9 +58,12 @@ impl ConsumerGroup {
 
     /// Makes the target assignment of the present epoch, if it is not made yet, and writes down what is new in it.
     pub(super) fn retarget(&mut self, desk: &mut Desk) {
-        if self.target_epoch == self.epoch {
+        // A lone member need not wait: there is nobody whose coming or going could be taken along.
+        let waits = self.members.len() > 1 && self.assignable_at(desk).is_some();
+        if self.target_epoch == self.epoch || waits {
             return;
         }
+        self.assigned_at = Some(desk.now.tick);
         let assigned = self.assignor().assign(&self.wishes(desk));
         for (id, partitions) in assigned {
             if self.targets.get(&id) == Some(&partitions) {
@@ -93,23 +104,36 @@ impl ConsumerGroup {
 
     fn wishes(&self, desk: &Desk) -> Wishes {
         let mut wishes = Wishes::default();
+        let by_rack = self.members.values().any(|member| member.rack.is_some());
         for (id, member) in &self.members {
             let names: BTreeSet<&Str> = self.topics_of(member).collect();
             let mut wish = Wish {
                 instance: member.instance.clone(),
                 former: self.targets.get(id).cloned().unwrap_or_default(),
+                rack: member.rack.clone(),
                 ..Wish::default()
             };
             for name in names {
                 if let Some(topic) = desk.image.topic_named(name) {
                     wish.topics.insert(topic.id);
-                    wishes
-                        .topics
-                        .insert(topic.id, topic.partitions.len() as i32);
+                    let count = topic.partitions.len() as i32;
+                    let is_new = wishes.topics.insert(topic.id, count).is_none();
+                    if by_rack && is_new {
+                        let partitions = topic.partitions.iter();
+                        let racks = partitions.map(|one| racks_of(&desk.image, one));
+                        wishes.racks.insert(topic.id, racks.collect());
+                    }
                 }
             }
             wishes.members.insert(id.clone(), wish);
         }
         wishes
     }
+}
+
+/// The racks that have a replica of a partition.
+fn racks_of(image: &Image, partition: &PartitionRecord) -> BTreeSet<Str> {
+    let nodes = partition.replicas.iter().map(|replica| replica.node);
+    let racks = nodes.filter_map(|node| image.broker(node)?.rack.as_deref());
+    racks.map(Str::from).collect()
 }

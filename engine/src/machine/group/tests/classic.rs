@@ -186,8 +186,31 @@ fn run(seed: u64) {
                     panic!("a commit is answered at once");
                 };
                 if answer.topics[0].partitions[0].error_code == ErrorCode::None {
+                    let newest = seen.keys().map(|(generation, _)| *generation).max();
+                    assert!(
+                        client.generation >= newest.unwrap_or(0),
+                        "it was not fenced"
+                    );
                     committed.insert(answer.topics[0].partitions[0].partition_index, step);
                 }
+            }
+            5 if client.generation > 0 => {
+                // It tries to commit as what it was before.
+                let former = Client {
+                    id: client.id.clone(),
+                    generation: client.generation - 1,
+                    ..Client::new()
+                };
+                let ticket = world.call(8, commit(&former, step));
+                let Some(Answer::Commit(answer)) = world.answers.remove(&ticket) else {
+                    panic!("a commit is answered at once");
+                };
+                let code = answer.topics[0].partitions[0].error_code;
+                assert_ne!(
+                    code,
+                    ErrorCode::None,
+                    "a generation that is over commits nothing"
+                );
             }
             _ => match client.doing {
                 Doing::Outside => client.doing = Doing::Joining(world.call(5, join(&client.id))),

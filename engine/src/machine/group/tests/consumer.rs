@@ -5,7 +5,7 @@ use crate::machine::group::consumer::partitions::{Partitions, Place, id_of};
 use crate::machine::group::{Answer, Call, GroupConfig};
 use millstream_net::wire::api::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, HeartbeatTopicPartitions,
-    OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic,
+    OffsetCommitPartition, OffsetCommitRequest, OffsetCommitTopic, OffsetFetchGroup,
 };
 use millstream_net::wire::{ErrorCode, Str, Uuid};
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,11 +131,50 @@ fn nobody_shares(clients: &[Client]) {
     }
 }
 
-fn commit(world: &mut World, client: &Client, offset: i64) -> Option<(ErrorCode, Place)> {
+/// The configuration of coordinators that assign as soon as something has changed.
+fn at_once() -> GroupConfig {
+    GroupConfig {
+        consumer_assignment_ms: 0,
+        ..GroupConfig::default()
+    }
+}
+
+/// The epoch in which the coordinator knows a member.
+fn known_epoch(world: &World, id: &Str) -> Option<i32> {
+    let described = world.coordinator.consumer_describe(&group());
+    let mut members = described.members.iter();
+    members
+        .find(|one| one.member_id == *id)
+        .map(|one| one.member_epoch)
+}
+
+fn offsets(world: &mut World) -> BTreeMap<Place, i64> {
+    let asked = OffsetFetchGroup {
+        group_id: group(),
+        ..OffsetFetchGroup::default()
+    };
+    let ticket = world.call(10, Call::Fetch(asked));
+    let Some(Answer::Fetch(answer)) = world.answers.remove(&ticket) else {
+        panic!("offsets are told at once");
+    };
+    let topics = answer.topics.iter().flat_map(|topic| {
+        let id = id_of(topic.topic_id);
+        let partitions = topic.partitions.iter();
+        partitions.map(move |one| ((id, one.partition_index), one.committed_offset))
+    });
+    topics.collect()
+}
+
+fn commit(
+    world: &mut World,
+    client: &Client,
+    epoch: i32,
+    offset: i64,
+) -> Option<(ErrorCode, Place)> {
     let place = *client.owned.first()?;
     let request = OffsetCommitRequest {
         group_id: group(),
-        generation_id_or_member_epoch: client.epoch,
+        generation_id_or_member_epoch: epoch,
         member_id: client.id.clone(),
         topics: vec![OffsetCommitTopic {
             topic_id: Uuid(place.0.0.to_be_bytes()),
@@ -157,11 +196,15 @@ fn commit(world: &mut World, client: &Client, offset: i64) -> Option<(ErrorCode,
 
 fn run(seed: u64) {
     let mut random = Random(seed * 2 + 1);
-    let mut world = World::new(GroupConfig::default());
+    let mut world = World::new(GroupConfig {
+        consumer_assignment_ms: [0, 1_000][random.below(2)],
+        ..GroupConfig::default()
+    });
     let mut partitions = 4 + random.below(12) as i32;
     world.topic(1, "a", partitions);
     world.topic(2, "b", 3);
     let mut clients: Vec<Client> = (0..2 + random.below(5)).map(Client::new).collect();
+    let mut committed: BTreeMap<Place, i64> = BTreeMap::new();
     for step in 0..400 {
         let at = random.below(clients.len());
         match random.below(20) {
@@ -186,9 +229,24 @@ fn run(seed: u64) {
                 clients[at].start_over();
             }
             5 if clients[at].alive => {
-                if let Some((code, _)) = commit(&mut world, &clients[at], step) {
-                    let known = code == ErrorCode::None;
-                    assert!(!known || !clients[at].suspect || clients[at].epoch > 0);
+                let epoch = clients[at].epoch;
+                let id = clients[at].id.clone();
+                if let Some((code, place)) = commit(&mut world, &clients[at], epoch, step)
+                    && code == ErrorCode::None
+                {
+                    assert_eq!(known_epoch(&world, &id), Some(epoch), "it was not fenced");
+                    committed.insert(place, step);
+                }
+            }
+            7 if clients[at].largest_epoch > 0 => {
+                // It is not what it was, and tries to commit as what it was.
+                let former = clients[at].largest_epoch - 1 - random.below(2) as i32;
+                let id = clients[at].id.clone();
+                if let Some((code, place)) = commit(&mut world, &clients[at], former, step)
+                    && code == ErrorCode::None
+                {
+                    assert_eq!(known_epoch(&world, &id), Some(former), "it was not fenced");
+                    committed.insert(place, step);
                 }
             }
             6 if clients[at].alive => {
@@ -223,6 +281,7 @@ fn run(seed: u64) {
             world.pass_ms(500);
         }
         nobody_shares(&alive_and_known(&world, &mut clients));
+        assert_eq!(offsets(&mut world), committed, "acknowledged commits stay");
     }
     converges(&mut world, &mut clients, partitions);
 }
@@ -285,7 +344,7 @@ fn whatever_clients_do_no_partition_has_two_owners_and_all_find_one() {
 #[test]
 fn a_partition_moves_only_after_its_owner_let_go() {
     // Rule K4.
-    let mut world = World::new(GroupConfig::default());
+    let mut world = World::new(at_once());
     world.topic(1, "a", 4);
     let mut first = Client::new(0);
     let mut second = Client::new(1);
@@ -318,7 +377,7 @@ fn a_partition_moves_only_after_its_owner_let_go() {
 #[test]
 fn who_does_not_let_go_in_time_is_put_out() {
     // Rule K4.
-    let mut world = World::new(GroupConfig::default());
+    let mut world = World::new(at_once());
     world.topic(1, "a", 2);
     let mut first = Client::new(0);
     let mut second = Client::new(1);

@@ -2,6 +2,7 @@
 
 mod classic;
 mod consumer;
+mod scale;
 
 use super::{Answer, Call, Caller, Coordinator, Effect, GroupConfig, Ticket};
 use crate::machine::image::{Entry, Image, PartitionRecord, Payload, Record, Replica};
