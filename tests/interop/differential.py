@@ -18,14 +18,14 @@ import time
 
 from broker import Broker
 from kafka_broker import Kafka
-from rules import admin, epochs, fetch, framing, limits, offsets, produce, sessions, topics
+from rules import admin, epochs, fetch, framing, groups, limits, offsets, produce, sessions, topics
 from side import Side, flat
 from wire import Malformed
 
 REASONS = pathlib.Path(__file__).parent / "differences.txt"
-PARTS = [framing, topics, produce, fetch, sessions, offsets, epochs, admin]
+PARTS = [framing, topics, produce, fetch, sessions, offsets, epochs, admin, groups]
 FIELDS_TOLD = 4
-SETTINGS = ["node.id=1", "num.partitions=2", "log.retention.ms=-1"]
+SETTINGS = ["node.id=1", "num.partitions=2", "log.retention.ms=-1", "group.initial.rebalance.delay.ms=0"]
 
 
 def reasons():

@@ -2,9 +2,11 @@
 topic: each record is printed once, by whom the group says; who leaves has committed what it printed, and the others go on there."""
 
 import contextlib
+import pathlib
 import re
 import signal
 import subprocess
+import sys
 import time
 
 from broker import binary, work_dir
@@ -12,7 +14,8 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 from kafka_broker import java
 
-PARTITIONS = 6
+HERE = pathlib.Path(__file__).resolve().parent
+NODE = HERE.parents[1] / "target/env/node"
 LINE = re.compile(r"^(?:Partition:)?(\d+)[\t ](?:Offset:)?(\d+)[\t ](\d+)$")
 
 
@@ -35,18 +38,26 @@ def own(broker, topic, group, protocol):
     return [binary(), "consume", topic, "--group", group, "--protocol", protocol, "--format", "%p %o %s\\n", "-b", broker]
 
 
+def python(client):
+    return lambda broker, topic, group, _: [sys.executable, str(HERE / "drivers/group_member.py"), client, broker, topic, group]
+
+
+def node(client):
+    return lambda broker, topic, group, _: ["node", str(NODE / "group_member.mjs"), client, broker, topic, group]
+
+
 class Programs:
     """Programs of one group, each with a file of what it prints."""
 
-    def __init__(self, broker, topic, group):
-        self.broker, self.topic, self.group = broker, topic, group
+    def __init__(self, broker, topic, group, partitions):
+        self.broker, self.topic, self.group, self.partitions = broker, topic, group, partitions
         self.dir = work_dir("programs")
         self.running, self.outputs = {}, {}
         self.sent = 0
 
     def __enter__(self):
         admin = AdminClient({"bootstrap.servers": self.broker})
-        admin.create_topics([NewTopic(self.topic, PARTITIONS, 1)])[self.topic].result(30)
+        admin.create_topics([NewTopic(self.topic, self.partitions, 1)])[self.topic].result(30)
         return self
 
     def __exit__(self, *_):
@@ -74,7 +85,7 @@ class Programs:
         while time.monotonic() < deadline:
             shown = self.describe()
             shares = sorted(int(count) for count in re.findall(r"partitions: (\d+)$", shown, re.M))
-            if "Stable" in shown and len(shares) == members and sum(shares) == PARTITIONS:
+            if "Stable" in shown and len(shares) == members and sum(shares) == self.partitions:
                 assert shares[-1] - shares[0] <= 1, shown
                 return
             time.sleep(0.2)
@@ -86,7 +97,7 @@ class Programs:
     def produce(self, count):
         producer = Producer({"bootstrap.servers": self.broker, "enable.idempotence": True})
         for number in range(self.sent, self.sent + count):
-            producer.produce(self.topic, value=str(number), partition=number % PARTITIONS)
+            producer.produce(self.topic, value=str(number), partition=number % self.partitions)
             producer.poll(0)
         assert producer.flush(60) == 0
         self.sent += count
@@ -113,13 +124,14 @@ class Programs:
 
 
 def share(broker, group, protocol, members):
-    with Programs(broker, group, group) as programs:
+    partitions = 2 * len(members)
+    with Programs(broker, group, group, partitions) as programs:
         for name, command in members.items():
             programs.start(name, command(broker, group, group, protocol))
         programs.until_stable(len(members))
         programs.produce(3000)
         counts = programs.until_printed()
-        assert all(count >= 3000 // PARTITIONS for count in counts.values()), counts
+        assert all(count >= 3000 // partitions for count in counts.values()), counts
         # One leaves in order: the others go on exactly where it stopped.
         assert programs.end("millstream") == 0, programs.words()
         programs.until_stable(len(members) - 1)
@@ -138,3 +150,6 @@ def run(broker, prefix=""):
     share(broker, f"{prefix}programs-classic", "classic", {"kcat": kcat, "console": console, "millstream": own})
     share(broker, f"{prefix}programs-consumer", "consumer", {"console": console, "other": own, "millstream": own})
     share(broker, f"{prefix}programs-own", "classic", {"other": own, "millstream": own})
+    clients = {name: python(name) for name in ("confluent", "kafka-python", "aiokafka")}
+    clients |= {name: node(name) for name in ("kafkajs", "platformatic")}
+    share(broker, f"{prefix}programs-all", "classic", {"console": console, **clients, "millstream": own})

@@ -372,6 +372,8 @@ fn classic_sync(joined: &JoinGroupResponse, assigned: &[i32]) -> SyncGroupReques
         group_id: GROUP.into(),
         generation_id: joined.generation_id,
         member_id: joined.member_id.clone(),
+        protocol_type: Some("consumer".into()),
+        protocol_name: joined.protocol_name.clone(),
         assignments: vec![assigned],
         ..SyncGroupRequest::default()
     }

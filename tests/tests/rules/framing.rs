@@ -231,6 +231,7 @@ fn a1_a3_a8_the_ranges_are_those_that_are_served_and_produce_begins_at_0() {
         (61, 0, 0),
         (68, 0, 1),
         (69, 0, 1),
+        (74, 0, 1),
         (75, 0, 0),
     ];
     assert_eq!(sorted, expected);

@@ -97,7 +97,7 @@ impl Coordinator {
         call: Call,
     ) {
         self.begin(now, image);
-        if let Some(code) = unlawful(&call) {
+        if let Some(code) = unlawful(&call, caller.version) {
             return self.desk.answer(ticket, call.refuse(code));
         }
         match call {
@@ -348,7 +348,7 @@ fn unknown_member(leaving: &LeavingMember) -> LeftMember {
 }
 
 /// What is wrong with a call before its group is looked at.
-fn unlawful(call: &Call) -> Option<ErrorCode> {
+fn unlawful(call: &Call, version: i16) -> Option<ErrorCode> {
     let long = |name: &Str| name.len() > NAME_BYTES_MAX;
     let (names, may_be_empty): (Vec<&Str>, bool) = match call {
         Call::Join(request) => {
@@ -363,8 +363,17 @@ fn unlawful(call: &Call) -> Option<ErrorCode> {
     if long(group) || (group.is_empty() && !may_be_empty) {
         return Some(ErrorCode::InvalidGroupId);
     }
-    names
-        .into_iter()
-        .any(long)
-        .then_some(ErrorCode::InvalidRequest)
+    if names.into_iter().any(long) {
+        return Some(ErrorCode::InvalidRequest);
+    }
+    match call {
+        // From version 5 on a member says which protocol it takes the group's to be (rule G7).
+        Call::Sync(request)
+            if version >= 5
+                && (request.protocol_type.is_none() || request.protocol_name.is_none()) =>
+        {
+            Some(ErrorCode::InconsistentGroupProtocol)
+        }
+        _ => None,
+    }
 }

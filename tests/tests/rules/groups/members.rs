@@ -43,6 +43,13 @@ fn g7_sync_is_judged_by_generation_member_phase_and_protocol() {
             },
             ErrorCode::InconsistentGroupProtocol,
         ),
+        (
+            SyncGroupRequest {
+                protocol_name: None,
+                ..base()
+            },
+            ErrorCode::InconsistentGroupProtocol,
+        ),
     ];
     for (request, code) in cases {
         assert_eq!(broker.call(5, &request).error_code, code);

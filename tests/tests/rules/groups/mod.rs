@@ -95,6 +95,8 @@ fn sync(joined: &JoinGroupResponse, assigned: &[(&Str, &'static [u8])]) -> SyncG
         group_id: GROUP.into(),
         generation_id: joined.generation_id,
         member_id: joined.member_id.clone(),
+        protocol_type: Some("consumer".into()),
+        protocol_name: joined.protocol_name.clone(),
         assignments: assigned.collect(),
         ..SyncGroupRequest::default()
     }

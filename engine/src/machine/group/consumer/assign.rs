@@ -1,8 +1,8 @@
 //! Who shall have what: the assignors `uniform` and `range`.
 //!
 //! Always: (1) every partition of a topic that somebody wants has one owner, and nobody has what he does not want; (2) equal
-//! inputs give equal assignments; (3) `uniform` moves no partition that balance does not ask for; among members that have
-//! equally many, one in a rack of the partition gets it, and racks move nothing by themselves.
+//! inputs give equal assignments; (3) `uniform` moves no partition that balance does not ask for; what is free goes to a
+//! member in one of its racks, as far as that leaves the numbers even; racks move nothing by themselves.
 
 use super::partitions::{Partitions, Place};
 use millstream_net::wire::Str;
@@ -161,36 +161,22 @@ impl<'a> Plan<'a> {
     }
 
     fn give_topic(&mut self, topic: TopicId, partitions: &[i32], members: &[&'a Str]) {
-        let wishes = self.wishes;
-        let mut all = BTreeSet::new();
-        let mut by_rack: BTreeMap<&Str, BTreeSet<(usize, &Str)>> = BTreeMap::new();
-        for id in members {
-            let entry = (self.owned[*id].len(), *id);
-            all.insert(entry);
-            if let Some(rack) = &wishes.members[*id].rack {
-                by_rack.entry(rack).or_default().insert(entry);
+        if members.is_empty() {
+            return;
+        }
+        let mut queue = Queue::new(self, members, partitions.len());
+        let racks = self.wishes.racks.get(&topic);
+        let mut left = Vec::new();
+        for partition in partitions {
+            let racks = racks.and_then(|racks| racks.get(*partition as usize));
+            match racks.and_then(|racks| queue.near(racks)) {
+                Some(id) => self.give(id, (topic, *partition)),
+                None => left.push(*partition),
             }
         }
-        let racks = wishes.racks.get(&topic);
-        for partition in partitions {
-            let Some((count, poorest)) = all.first().copied() else {
-                return;
-            };
-            let racks = racks.and_then(|racks| racks.get(*partition as usize));
-            let near = racks.into_iter().flatten().find_map(|rack| {
-                let (poor, id) = by_rack.get(rack)?.first().copied()?;
-                (poor == count).then_some(id)
-            });
-            let id = near.unwrap_or(poorest);
-            all.remove(&(count, id));
-            all.insert((count + 1, id));
-            if let Some(rack) = &wishes.members[id].rack
-                && let Some(of_rack) = by_rack.get_mut(rack)
-            {
-                of_rack.remove(&(count, id));
-                of_rack.insert((count + 1, id));
-            }
-            self.give(id, (topic, *partition));
+        for partition in left {
+            let id = queue.poorest();
+            self.give(id, (topic, partition));
         }
     }
 
@@ -262,6 +248,72 @@ impl<'a> Plan<'a> {
         self.by_count.remove(&(owned.len(), id.clone()));
         owned.remove(&place);
         self.by_count.insert((owned.len(), id.clone()));
+    }
+}
+
+/// The members who want a topic, the poorest first, all and by rack.
+struct Queue<'a> {
+    all: BTreeSet<(usize, &'a Str)>,
+    by_rack: BTreeMap<&'a Str, BTreeSet<(usize, &'a Str)>>,
+    racks: BTreeMap<&'a Str, &'a Str>,
+    /// As many as everybody gets at the least, if all is given to the poorest.
+    level: usize,
+}
+
+impl<'a> Queue<'a> {
+    fn new(plan: &Plan<'a>, members: &[&'a Str], partitions: usize) -> Queue<'a> {
+        let mut queue = Queue {
+            all: BTreeSet::new(),
+            by_rack: BTreeMap::new(),
+            racks: BTreeMap::new(),
+            level: 0,
+        };
+        for id in members {
+            let entry = (plan.owned[*id].len(), *id);
+            queue.all.insert(entry);
+            if let Some(rack) = &plan.wishes.members[*id].rack {
+                queue.racks.insert(id, rack);
+                queue.by_rack.entry(rack).or_default().insert(entry);
+            }
+        }
+        let mut counted = 0;
+        for (at, (count, _)) in queue.all.iter().enumerate() {
+            // All members before this one could be raised to what it has.
+            if at * count > counted + partitions {
+                break;
+            }
+            counted += count;
+            queue.level = (counted + partitions) / (at + 1);
+        }
+        queue
+    }
+
+    /// Takes the poorest member in one of these racks, unless it has its part already.
+    fn near(&mut self, racks: &BTreeSet<Str>) -> Option<&'a Str> {
+        let firsts = racks
+            .iter()
+            .filter_map(|rack| self.by_rack.get(rack)?.first().copied());
+        let (count, id) = firsts.min()?;
+        (count < self.level).then(|| self.take(count, id))
+    }
+
+    /// Takes the poorest member of all.
+    fn poorest(&mut self) -> &'a Str {
+        let first = self.all.first().copied();
+        let (count, id) = first.expect("somebody wants the topic");
+        self.take(count, id)
+    }
+
+    /// A member gets one more.
+    fn take(&mut self, count: usize, id: &'a Str) -> &'a Str {
+        self.all.remove(&(count, id));
+        self.all.insert((count + 1, id));
+        let rack = self.racks.get(id);
+        if let Some(of_rack) = rack.and_then(|rack| self.by_rack.get_mut(*rack)) {
+            of_rack.remove(&(count, id));
+            of_rack.insert((count + 1, id));
+        }
+        id
     }
 }
 
@@ -410,7 +462,7 @@ mod tests {
         check(&wishes, &assigned);
         assert_eq!(counts(&assigned), [2, 2, 2]);
         let of = |id: &str| -> Vec<i32> { assigned[id].iter().map(|one| one.1).collect() };
-        assert!(of("b").contains(&0) && of("a").contains(&2), "{assigned:?}");
+        assert_eq!([of("a"), of("b"), of("c")], [[2, 3], [0, 1], [4, 5]]);
         // Racks move nothing that somebody has.
         let before = assigned.clone();
         for (id, wish) in &mut wishes.members {

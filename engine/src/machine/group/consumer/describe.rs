@@ -23,7 +23,8 @@ impl ConsumerGroup {
                 client_id: member.client_id.clone(),
                 client_host: member.client_host.clone(),
                 subscribed_topic_names: member.names.iter().cloned().collect(),
-                subscribed_topic_regex: member.pattern.clone(),
+                // None is told as an empty one.
+                subscribed_topic_regex: Some(member.pattern.clone().unwrap_or_default()),
                 assignment: described(&member.assigned, image),
                 target_assignment: described(self.targets.get(&member.id).unwrap_or(&none), image),
                 member_type: i8::from(member.classic.is_none()),

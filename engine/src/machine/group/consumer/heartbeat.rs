@@ -119,6 +119,9 @@ impl ConsumerGroup {
         }
         let pattern = take_wishes(&mut now, request)?;
         let known = self.members.get(&now.id).cloned();
+        // The answer to its last heartbeat was lost.
+        let present = known.as_ref().map_or(0, |known| known.epoch);
+        let repeats = request.member_epoch != present;
         let changed = known
             .as_ref()
             .is_none_or(|known| !known.wants_the_same(&now));
@@ -149,10 +152,7 @@ impl ConsumerGroup {
                 && owned.is_some());
         // Who reports something else than it shall have did not get, or not yet follow, the last answer.
         let differs = owned.is_some_and(|owned| owned != member.assigned);
-        let news = says_everything
-            || differs
-            || member.assigned != before
-            || member.epoch != request.member_epoch;
+        let news = says_everything || differs || member.assigned != before || repeats;
         let assignment = news.then(|| HeartbeatAssignment {
             topic_partitions: member.assigned.told(),
         });

@@ -21,7 +21,7 @@ mod target;
 use super::config::GroupSetting;
 use super::desk::Desk;
 use super::timers::Alarm;
-use member::{LEFT_FOR_A_WHILE, Member, Progress};
+use member::{Member, Progress};
 use millstream_net::wire::offsets_topic::{ConsumerGroupMetadataValue, GroupKey, GroupRecord};
 use millstream_net::wire::{ErrorCode, Str};
 use millstream_storage::ids::{MetadataIndex, Tick};
@@ -90,8 +90,7 @@ impl ConsumerGroup {
     /// Its state as it is described.
     pub(super) fn state(&self) -> &'static str {
         let settled = |member: &Member| {
-            member.progress == Progress::Stable
-                && (member.epoch == self.target_epoch || member.epoch == LEFT_FOR_A_WHILE)
+            member.progress == Progress::Stable && member.epoch == self.target_epoch
         };
         if self.members.is_empty() {
             "Empty"
