@@ -6,6 +6,9 @@ owners in one generation. Programs that are at hand share a topic (`group_progra
 """
 
 import argparse
+import collections
+import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import random
@@ -21,7 +24,11 @@ from kafka import KafkaConsumer
 
 PARTITIONS = 8
 TOPIC = "work"
-SETTINGS = ("group.initial.rebalance.delay.ms=0",)
+SESSION_S = 6
+KILL_EVERY_S = 30
+SETTINGS = (
+    "group.initial.rebalance.delay.ms=0", f"group.consumer.session.timeout.ms={SESSION_S * 1000}", "group.consumer.heartbeat.interval.ms=1000",
+)
 
 
 def create(broker, topic=TOPIC):
@@ -47,69 +54,96 @@ def confluent(broker, group, extra):
     })
 
 
-def member(broker, group, extra, report, quota):
-    """A consumer process: reports every record it has read and every commit that was acknowledged, until it has read `quota`
-    records or for ever."""
+def member(broker, group, extra, report, topic):
+    """A consumer process: reports what it owns and from when to when, every record it has read, every commit that was
+    acknowledged."""
     consumer = confluent(broker, group, extra)
-    consumer.subscribe([TOPIC])
-    read = 0
-    while quota is None or read < quota:
-        messages = consumer.consume(200, 0.3)
-        numbers = [int(one.value()) for one in messages if not one.error()]
-        if not numbers:
+
+    def owns(kind):
+        # The clock is the same for all processes.
+        return lambda _, places: report.put((kind, os.getpid(), (time.monotonic(), [one.partition for one in places])))
+
+    consumer.subscribe([topic], on_assign=owns("assigned"), on_revoke=owns("revoked"), on_lost=owns("revoked"))
+    over = []
+    signal.signal(signal.SIGTERM, lambda *_: over.append(True))
+    while not over:
+        messages = [one for one in consumer.consume(200, 0.3) if not one.error()]
+        if not messages:
             continue
-        read += len(numbers)
-        report.put(("read", os.getpid(), numbers))
-        ends = {}
-        for one in messages:
-            if not one.error():
-                ends[one.partition()] = one.offset() + 1
+        report.put(("read", os.getpid(), [int(one.value()) for one in messages]))
+        ends = {one.partition(): one.offset() + 1 for one in messages}
         try:
-            done = consumer.commit(offsets=[TopicPartition(TOPIC, p, o) for p, o in ends.items()], asynchronous=False)
+            done = consumer.commit(offsets=[TopicPartition(topic, p, o) for p, o in ends.items()], asynchronous=False)
             report.put(("committed", os.getpid(), [(one.partition, one.offset) for one in done if not one.error]))
         except Exception:  # The partitions may be somebody else's by now.
             pass
     consumer.close()
 
 
-def committed(broker, group):
+def committed(broker, group, topic=TOPIC):
     admin = AdminClient({"bootstrap.servers": broker})
     future = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(group)])[group]
-    return {one.partition: one.offset for one in future.result(30).topic_partitions if one.topic == TOPIC}
+    return {one.partition: one.offset for one in future.result(30).topic_partitions if one.topic == topic}
 
 
 class Group:
     """The members of one group, each a process, and what they reported."""
 
-    def __init__(self, broker, name, extra):
-        self.broker, self.name, self.extra = broker, name, extra
+    def __init__(self, broker, name, extra, topic=TOPIC):
+        self.broker, self.name, self.extra, self.topic = broker, name, extra, topic
         self.report = multiprocessing.Queue()
         self.members, self.read, self.acknowledged = [], {}, {}
+        self.paused = None
+        # Who has which partition since when, and who cannot know that it has it no more.
+        self.owners, self.excused, self.shared = {}, set(), []
 
     def join(self):
-        process = multiprocessing.Process(target=member, args=(self.broker, self.name, self.extra, self.report, None), daemon=True)
+        arguments = (self.broker, self.name, self.extra, self.report, self.topic)
+        process = multiprocessing.Process(target=member, args=arguments, daemon=True)
         process.start()
         self.members.append(process)
         return process
 
     def kill(self, process, how=signal.SIGKILL):
+        """Ends a member (SIGTERM: it leaves in order), or pauses it."""
+        if how != signal.SIGCONT:
+            self.excused.add(process.pid)
+        if how == signal.SIGTERM:
+            self.excused.discard(process.pid)
         os.kill(process.pid, how)
-        if how == signal.SIGKILL:
-            process.join(10)
+        if how in (signal.SIGKILL, signal.SIGTERM):
             self.members.remove(process)
 
     def listen(self):
         while True:
             try:
-                kind, pid, what = self.report.get(timeout=0.05)
+                kind, pid, what = self.report.get(timeout=0.02)
             except Exception:
                 return
             if kind == "read":
                 for number in what:
                     self.read[number] = self.read.get(number, 0) + 1
-            else:
+            elif kind == "committed":
                 for partition, offset in what:
                     self.acknowledged[partition] = max(offset, self.acknowledged.get(partition, 0))
+            else:
+                self.owned(kind, pid, *what)
+
+    def owned(self, kind, pid, at, partitions):
+        for partition in partitions:
+            held = self.owners.setdefault(partition, {})
+            if kind == "assigned":
+                held[pid] = [at, None]
+            elif pid in held:
+                held[pid][1] = at
+
+    def check_owners(self):
+        """Nobody had a partition while another one had it, but for those who were killed or paused."""
+        for partition, held in self.owners.items():
+            spans = [(begin, end or float("inf"), pid) for pid, (begin, end) in held.items() if pid not in self.excused]
+            spans.sort()
+            for (_, end, one), (begin, _, other) in zip(spans, spans[1:]):
+                assert end <= begin, f"{self.name}: {one} and {other} had partition {partition} for {end - begin:.3f} s together"
 
     def until_read(self, count, within_s):
         deadline = time.monotonic() + within_s
@@ -118,13 +152,20 @@ class Group:
         missing = [number for number in range(count) if number not in self.read]
         assert not missing, f"{self.name}: {len(missing)} of {count} records were not read, the first is {missing[0]}"
 
+    def leave(self):
+        """All leave in order."""
+        ending = list(self.members)
+        for process in ending:
+            self.kill(process, signal.SIGTERM)
+        for process in ending:
+            process.join(20)
+            self.listen()
+
     def end(self):
         for process in list(self.members):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGCONT)
                 self.kill(process)
-            except ProcessLookupError:
-                pass
 
 
 def in_peace(broker, name, extra):
@@ -139,53 +180,86 @@ def in_peace(broker, name, extra):
         twice = [number for number, times in group.read.items() if times > 1]
         # A partition that moves while its records are read is read again from its last commit, by design.
         assert len(twice) < COUNT // 10, f"{name}: {len(twice)} records were read more than once"
+        group.leave()
     finally:
         group.end()
     print(f"    {name}: {COUNT} records by three members, {len(twice)} of them again after a move")
 
 
-def in_trouble(server, name, extra, seconds, rng):
-    """Members are killed, paused past their sessions and replaced, the broker is killed: nothing acknowledged goes back."""
-    extra = {**extra}
-    if extra.get("group.protocol") != "consumer":
-        extra["session.timeout.ms"] = 6000
-    group = Group(server.address, name, extra)
-    for _ in range(3):
-        group.join()
-    paused, sent, deeds = [], COUNT, {"kill": 0, "pause": 0, "broker": 0}
-    deadline = time.monotonic() + seconds
+class Trouble:
+    """One group to which something happens every second: members come and go, are killed, and are paused past their sessions."""
+
+    def __init__(self, server, name, extra, rng):
+        self.server, self.rng = server, rng
+        create(server.address, name)
+        produce(server.address, 0, COUNT, name)
+        extra = {**extra} if extra.get("group.protocol") == "consumer" else {**extra, "session.timeout.ms": SESSION_S * 1000}
+        self.group = Group(server.address, name, extra, name)
+        self.sent, self.deeds = COUNT, collections.Counter()
+        self.resumes_at = 0
+        for _ in range(3):
+            self.group.join()
+
+    def act(self):
+        group, rng, now = self.group, self.rng, time.monotonic()
+        produce(self.server.address, self.sent, 100, group.topic)
+        self.sent += 100
+        if group.paused and now >= self.resumes_at:
+            group.kill(group.paused, signal.SIGCONT)
+            group.paused = None
+            self.deeds["pauses"] += 1
+        active = [one for one in group.members if one is not group.paused]
+        if len(active) < 4:
+            group.join()
+            self.deeds["joins"] += 1
+        elif group.paused is None and rng.random() < 0.15:
+            group.paused = rng.choice(active)
+            group.kill(group.paused, signal.SIGSTOP)
+            self.resumes_at = now + SESSION_S + 2
+        else:
+            how = rng.choice([signal.SIGTERM, signal.SIGKILL])
+            group.kill(rng.choice(active), how)
+            self.deeds["leaves" if how == signal.SIGTERM else "kills"] += 1
+
+    def check(self):
+        self.group.listen()
+        now = committed(self.server.address, self.group.name, self.group.topic)
+        for partition, offset in self.group.acknowledged.items():
+            assert now.get(partition, -1) >= offset, \
+                f"{self.group.name}: partition {partition} is at {now.get(partition)}, {offset} was acknowledged"
+
+    def end(self):
+        if self.group.paused:
+            self.group.kill(self.group.paused, signal.SIGCONT)
+        self.group.until_read(self.sent, 120)
+        self.group.listen()
+        self.group.check_owners()
+        told = ", ".join(f"{count} {deed}" for deed, count in sorted(self.deeds.items()))
+        print(f"    {self.group.name}: {self.sent} records, {told}")
+
+
+def in_trouble(server, kinds, seconds, rng):
+    """Groups of all kinds at once, and the broker is killed under them: nothing acknowledged goes back, nobody shares."""
+    troubles = [Trouble(server, f"trouble-{name}", extra, rng) for name, extra in kinds.items()]
+    began, kills = time.monotonic(), 0
     try:
-        while time.monotonic() < deadline:
-            produce(server.address, sent, 400, TOPIC)
-            sent += 400
-            deed = rng.choice(["kill", "kill", "pause", "resume", "broker", "rest", "rest"])
-            if deed == "kill" and len(group.members) > 1:
-                group.kill(rng.choice([one for one in group.members if one not in paused] or group.members))
-                paused = [one for one in paused if one in group.members]
-                group.join()
-            elif deed == "pause" and not paused:
-                paused.append(rng.choice(group.members))
-                group.kill(paused[0], signal.SIGSTOP)
-            elif deed == "resume" and paused:
-                group.kill(paused.pop(), signal.SIGCONT)
-            elif deed == "broker":
+        while time.monotonic() < began + seconds:
+            turn = time.monotonic()
+            for trouble in troubles:
+                trouble.act()
+            if turn - began > (kills + 1) * KILL_EVERY_S:
                 server.kill()
                 server.start()
-            if deed in deeds:
-                deeds[deed] += 1
-            time.sleep(rng.uniform(0.2, 1.5))
-            group.listen()
-            now = committed(server.address, name)
-            for partition, offset in group.acknowledged.items():
-                assert now.get(partition, -1) >= offset, \
-                    f"{name}: partition {partition} is at {now.get(partition)}, {offset} was acknowledged"
-        for one in paused:
-            group.kill(one, signal.SIGCONT)
-        group.until_read(sent, 120)
+                kills += 1
+            for trouble in troubles:
+                trouble.check()
+            time.sleep(max(0, turn + 1 - time.monotonic()))
+        for trouble in troubles:
+            trouble.end()
     finally:
-        group.end()
-    print(f"    {name}: {sent} records, {deeds['kill']} kills, {deeds['pause']} pauses, {deeds['broker']} kills of the broker")
-    return sent
+        for trouble in troubles:
+            trouble.group.end()
+    print(f"    the broker was killed {kills} times in {seconds} s")
 
 
 def together(broker, count):
@@ -238,47 +312,90 @@ def command_line(broker, group):
 COUNT = 8000
 
 
+def static_members(broker):
+    """A static member that comes back in time finds its partitions and disturbs nobody."""
+    create(broker, "static")
+    produce(broker, 0, 800, "static")
+    for name, extra in KINDS.items():
+        if name == "cooperative":
+            continue
+        moved = []
+
+        def start(instance):
+            consumer = confluent(broker, f"static-{name}", {**extra, "group.instance.id": instance})
+            consumer.subscribe(["static"], on_assign=lambda _, places: moved.append(instance), on_revoke=lambda *_: moved.append(instance))
+            return consumer
+
+        def settle(consumers, wanted):
+            deadline = time.monotonic() + 60
+            while time.monotonic() < deadline:
+                for consumer in consumers:
+                    consumer.consume(100, 0.1)
+                shares = [{one.partition for one in consumer.assignment()} for consumer in consumers]
+                if [len(share) for share in shares] == wanted:
+                    return shares
+            raise AssertionError(f"static-{name}: {shares}")
+
+        first, second = start("one"), start("two")
+        before = settle([first, second], [4, 4])
+        moved.clear()
+        first.close()
+        first = start("one")
+        after = settle([first, second], [4, 4])
+        if name == "eager":
+            assert before == after and "two" not in moved, f"static-{name}: {before} {after} {moved}"
+        first.close()
+        second.close()
+    print("    static members come back to what they had")
+
+
+def patterns(broker):
+    """Subscriptions by pattern: topics that come later are read too."""
+    for name, extra in KINDS.items():
+        consumer = confluent(broker, f"pattern-{name}", {**extra, "topic.metadata.refresh.interval.ms": 500})
+        consumer.subscribe([f"^pattern-{name}-.*"])
+        read = set()
+        for number in range(2):
+            topic = f"pattern-{name}-{number}"
+            create(broker, topic)
+            produce(broker, number * 80, 80, topic)
+            deadline = time.monotonic() + 60
+            while len(read) < (number + 1) * 80 and time.monotonic() < deadline:
+                read.update(int(one.value()) for one in consumer.consume(100, 0.2) if not one.error())
+            assert len(read) == (number + 1) * 80, f"pattern-{name}: {len(read)} records of {number + 1} topics"
+        consumer.close()
+    print("    patterns find the topics of now and later, in each protocol")
+
+
+KINDS = {
+    "eager": {"partition.assignment.strategy": "range"},
+    "cooperative": {"partition.assignment.strategy": "cooperative-sticky"},
+    "consumer": {"group.protocol": "consumer"},
+}
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--shards", type=int, default=2)
-    parser.add_argument("--seconds", type=int, default=25)
+    parser.add_argument("--seconds", type=int, default=120)
     args = parser.parse_args()
     rng = random.Random(7)
     multiprocessing.set_start_method("spawn")
     with Broker("groups", shards=args.shards, settings=SETTINGS) as server:
         create(server.address)
         produce(server.address, 0, COUNT)
-        kinds = {
-            "eager": {"partition.assignment.strategy": "range"},
-            "cooperative": {"partition.assignment.strategy": "cooperative-sticky"},
-            "consumer": {"group.protocol": "consumer"},
-        }
-        for name, extra in kinds.items():
-            in_peace(server.address, f"peace-{name}", extra)
-        together(server.address, COUNT)
-        group_programs.run(server.address)
-        for name, extra in kinds.items():
-            # Each group reads from the beginning; numbers go on where the last one ended.
-            in_trouble_topic(server, f"trouble-{name}", extra, args.seconds, rng)
+        # Programs that are on their own run beside all this.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            beside = pool.submit(group_programs.run, server.address)
+            for name, extra in KINDS.items():
+                in_peace(server.address, f"peace-{name}", extra)
+            together(server.address, COUNT)
+            static_members(server.address)
+            patterns(server.address)
+            beside.result()
+        in_trouble(server, KINDS, args.seconds, rng)
         command_line(server.address, "peace-eager")
 
-
-def in_trouble_topic(server, name, extra, seconds, rng):
-    """A topic of its own for each trouble, so that the numbers begin anew."""
-    global TOPIC
-    former, TOPIC = TOPIC, name
-    os.environ["GROUPS_TOPIC"] = name
-    create(server.address, name)
-    produce(server.address, 0, COUNT, name)
-    try:
-        in_trouble(server, name, extra, seconds, rng)
-    finally:
-        TOPIC = former
-        os.environ.pop("GROUPS_TOPIC", None)
-
-
-# A member is another process, which has its topic from the environment.
-TOPIC = os.environ.get("GROUPS_TOPIC", TOPIC)
 
 if __name__ == "__main__":
     main()

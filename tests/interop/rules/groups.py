@@ -9,11 +9,13 @@ GROUP = 32
 ASSIGNMENT_S = 1.2  # Longer than assignments keep at the least.
 
 
-def settle(side):
-    """Waits until the side coordinates groups."""
+def settle(side, group):
+    """Waits until the side coordinates a group: Kafka loads each partition of them by itself."""
     deadline = time.monotonic() + 60
     while True:
-        told = side.quietly("FindCoordinator", {"CoordinatorKeys": ["any"], "KeyType": 0}, 4)["Coordinators"][0]["ErrorCode"]
+        told = side.quietly("FindCoordinator", {"CoordinatorKeys": [group], "KeyType": 0}, 4)["Coordinators"][0]["ErrorCode"]
+        if told == 0:
+            told = side.quietly("DescribeGroups", {"Groups": [group], "IncludeAuthorizedOperations": False}, 5)["Groups"][0]["ErrorCode"]
         if told == 0:
             return
         assert time.monotonic() < deadline, f"{side.name} coordinates nothing: {told}"
@@ -26,7 +28,7 @@ class Group:
     def __init__(self, side, name, version=None, topic=None):
         self.side, self.name, self.version = side, name, side.newest("ConsumerGroupHeartbeat") if version is None else version
         self.topic, self.base, self.steps = topic, None, 0
-        settle(side)
+        settle(side, name)
 
     def message(self, member, epoch, fields):
         epoch = epoch if epoch <= 0 or self.base is None else epoch + self.base
@@ -212,7 +214,8 @@ def classic(side):
     side.topic("classic", 2)
     for version in side.versions("JoinGroup"):
         group = f"classic-{version}"
-        settle(side)
+        settle(side, group)
+        settle(side, "classic-no")
 
         def join(step, member="", version=version, group=group, **fields):
             message = {
@@ -324,6 +327,7 @@ def kinds(side):
     """K8: each kind of group is described by its own API."""
     side.topic("kinds", 1)
     Group(side, "kinds", None, "kinds").join("joins", "a")
+    settle(side, "kinds-no")
     for version in side.versions("DescribeGroups"):
         for name in ("kinds", "kinds-no"):
             asked = {"Groups": [name], "IncludeAuthorizedOperations": False}
