@@ -62,6 +62,29 @@ impl Connection {
     }
 }
 
+/// Asks again while the coordinator of the group is not ready.
+fn ask_until<C: Call + Clone>(
+    connection: &mut Connection,
+    version: i16,
+    request: &C,
+    judge: fn(&C::Response) -> ErrorCode,
+) -> Outcome<C::Response> {
+    let began = Instant::now();
+    loop {
+        let answer = connection.ask(version, request)?;
+        let waits = matches!(
+            judge(&answer),
+            ErrorCode::CoordinatorLoadInProgress
+                | ErrorCode::CoordinatorNotAvailable
+                | ErrorCode::NotCoordinator
+        );
+        if !waits || began.elapsed() > REST {
+            return Ok(answer);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
 /// Waits until the broker coordinates groups, and makes a topic; its id.
 fn prepare(broker: &str, topic: &str, partitions: i32) -> Outcome<Uuid> {
     let mut connection = Connection::open(broker)?;
@@ -75,7 +98,10 @@ fn prepare(broker: &str, topic: &str, partitions: i32) -> Outcome<Uuid> {
         timeout_ms: 60_000,
         ..CreateTopicsRequest::default()
     };
-    connection.ask(5, &create)?;
+    let made = connection.ask(5, &create)?.topics.remove(0).error_code;
+    if !matches!(made, ErrorCode::None | ErrorCode::TopicAlreadyExists) {
+        return Err(format!("making a topic of {partitions} partitions: {made}").into());
+    }
     let began = Instant::now();
     loop {
         let find = FindCoordinatorRequest {
@@ -170,7 +196,12 @@ fn commits(broker: &str, connections: usize, in_flight: usize, seconds: u64) -> 
         }]
     });
     let judge = |answer: &OffsetCommitResponse| answer.topics[0].partitions[0].error_code;
-    let rate = rate(broker, requests.collect(), 8, in_flight, seconds, judge)?;
+    let requests: Vec<Vec<OffsetCommitRequest>> = requests.collect();
+    let mut connection = Connection::open(broker)?;
+    for request in requests.iter().flatten() {
+        ask_until(&mut connection, 8, request, judge)?;
+    }
+    let rate = rate(broker, requests, 8, in_flight, seconds, judge)?;
     println!("connections {connections} in_flight {in_flight} commits_per_s {rate:.0}");
     Ok(())
 }
@@ -200,7 +231,8 @@ fn heartbeats(broker: &str, groups: usize, in_flight: usize, seconds: u64) -> Ou
     let mut beats = Vec::new();
     for number in 0..groups {
         let group = Str::from(format!("heartbeats-{number}"));
-        let joined = connection.ask(3, &join(&group, &Str::default()))?;
+        let first = join(&group, &Str::default());
+        let joined = ask_until(&mut connection, 3, &first, |answer| answer.error_code)?;
         if joined.error_code != ErrorCode::None {
             return Err(format!("joining: {}", joined.error_code).into());
         }
@@ -261,11 +293,17 @@ impl Member {
         self.told.send(told).is_ok()
     }
 
+    /// Where in its interval a member is, in hundredths.
+    fn phase(&self) -> u64 {
+        (self.number as u64 * 37) % 100
+    }
+
     fn classic(&self) -> Outcome<()> {
         let mut connection = Connection::open(&self.broker)?;
         let mut id = Str::default();
         loop {
-            let joined = connection.ask(5, &join(&self.group, &id))?;
+            let request = join(&self.group, &id);
+            let joined = ask_until(&mut connection, 5, &request, |answer| answer.error_code)?;
             id = joined.member_id.clone();
             match joined.error_code {
                 ErrorCode::None => {}
@@ -299,11 +337,15 @@ impl Member {
                 member_id: id.clone(),
                 ..HeartbeatRequest::default()
             };
+            let interval_ms = match self.interval_ms {
+                0 => CLASSIC_MS,
+                own => own,
+            };
+            // Heartbeats of real members are not in step.
+            let mut wait_ms = interval_ms * self.phase() / 100;
             loop {
-                std::thread::sleep(Duration::from_millis(match self.interval_ms {
-                    0 => CLASSIC_MS,
-                    own => own,
-                }));
+                std::thread::sleep(Duration::from_millis(wait_ms));
+                wait_ms = interval_ms;
                 match connection.ask(3, &beat)?.error_code {
                     ErrorCode::None => {}
                     ErrorCode::RebalanceInProgress => break,
@@ -338,6 +380,7 @@ impl Member {
     fn modern(&self) -> Outcome<()> {
         let mut connection = Connection::open(&self.broker)?;
         let (mut epoch, mut share, mut report) = (0, BTreeSet::new(), true);
+        let mut phase = self.phase();
         loop {
             let joins = epoch == 0;
             let owned = HeartbeatTopicPartitions {
@@ -354,7 +397,7 @@ impl Member {
                 topic_partitions: report.then_some(owned),
                 ..ConsumerGroupHeartbeatRequest::default()
             };
-            let answer = connection.ask(1, &request)?;
+            let answer = ask_until(&mut connection, 1, &request, |answer| answer.error_code)?;
             if answer.error_code != ErrorCode::None {
                 let message = answer.error_message.unwrap_or_default();
                 return Err(format!("heartbeat: {} {message}", answer.error_code).into());
@@ -376,7 +419,8 @@ impl Member {
                     0 => u64::try_from(answer.heartbeat_interval_ms)?,
                     own => own,
                 };
-                std::thread::sleep(Duration::from_millis(interval_ms));
+                std::thread::sleep(Duration::from_millis(interval_ms * phase.max(1) / 100));
+                phase = 100;
             }
         }
     }
@@ -420,7 +464,6 @@ fn rebalance(
     (0..members).try_for_each(start)?;
     let mut last = BTreeMap::new();
     let first = rest(&tellings, &mut last, members, partitions)?;
-    // Heartbeats of real members are not in step.
     std::thread::sleep(Duration::from_millis(5_300));
     while let Ok(told) = tellings.try_recv() {
         last.insert(told.member, told);
