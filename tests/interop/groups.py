@@ -50,7 +50,8 @@ def produce(broker, first, count, topic=TOPIC):
 def confluent(broker, group, extra):
     return Consumer({
         "bootstrap.servers": broker, "group.id": group, "auto.offset.reset": "earliest",
-        "enable.auto.commit": False, "log_level": 2, **extra,
+        # Who comes back within its session keeps what it has.
+        "enable.auto.commit": False, "log_level": 2, "reconnect.backoff.max.ms": 500, **extra,
     })
 
 
@@ -95,7 +96,9 @@ class Group:
         self.members, self.read, self.acknowledged = [], {}, {}
         self.paused = None
         # Who has which partition since when, and who cannot know that it has it no more.
-        self.owners, self.excused, self.shared = {}, set(), []
+        self.owners, self.excused, self.broker_kills = {}, set(), []
+        # From when to when this machine did nothing: sessions may be over then.
+        self.stalls = []
 
     def join(self):
         arguments = (self.broker, self.name, self.extra, self.report, self.topic)
@@ -143,7 +146,10 @@ class Group:
             spans = [(begin, end or float("inf"), pid) for pid, (begin, end) in held.items() if pid not in self.excused]
             spans.sort()
             for (_, end, one), (begin, _, other) in zip(spans, spans[1:]):
-                assert end <= begin, f"{self.name}: {one} and {other} had partition {partition} for {end - begin:.3f} s together"
+                since = [f"{begin - at:.1f} s" for at in self.broker_kills if at < begin][-1:]
+                stalled = any(first - 1 < begin < last + SESSION_S for first, last in self.stalls)
+                assert end <= begin or stalled, f"{self.name}: {one} and {other} had partition {partition} for {end - begin:.3f} s together, " \
+                    f"{since} after a kill of the broker"
 
     def until_read(self, count, within_s):
         deadline = time.monotonic() + within_s
@@ -242,12 +248,18 @@ def in_trouble(server, kinds, seconds, rng):
     """Groups of all kinds at once, and the broker is killed under them: nothing acknowledged goes back, nobody shares."""
     troubles = [Trouble(server, f"trouble-{name}", extra, rng) for name, extra in kinds.items()]
     began, kills = time.monotonic(), 0
+    turn = began
     try:
         while time.monotonic() < began + seconds:
-            turn = time.monotonic()
+            last, turn = turn, time.monotonic()
+            if turn - last > SESSION_S - 1:
+                for trouble in troubles:
+                    trouble.group.stalls.append((last, turn))
             for trouble in troubles:
                 trouble.act()
             if turn - began > (kills + 1) * KILL_EVERY_S:
+                for trouble in troubles:
+                    trouble.group.broker_kills.append(turn)
                 server.kill()
                 server.start()
                 kills += 1

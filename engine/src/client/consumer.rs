@@ -75,6 +75,8 @@ pub struct ConsumerCore {
     lives: u64,
     /// Where the partitions come from a group.
     membership: Option<Membership>,
+    /// The group is being left.
+    leaving: bool,
     /// The caller looks at records: the group has to wait for what it says of them.
     held: bool,
     /// Where the fetch of the records ended that the caller was given last.
@@ -96,6 +98,7 @@ impl ConsumerCore {
             flights: BTreeMap::new(),
             lives: 0,
             membership: None,
+            leaving: false,
             held: false,
             given: BTreeMap::new(),
             fetched: VecDeque::new(),
@@ -150,9 +153,10 @@ impl ConsumerCore {
         self.held = false;
     }
 
-    /// Commits and leaves the group.
+    /// Commits and leaves the group. Nothing is given any more: it would not be committed.
     pub(super) fn leave(&mut self, now: Now) {
         self.held = false;
+        self.leaving = true;
         if let Some(membership) = &mut self.membership {
             membership.leave(now);
         }
@@ -165,6 +169,9 @@ impl ConsumerCore {
 
     /// The next records to be taken.
     pub(super) fn take_fetched(&mut self) -> Option<Fetched> {
+        if self.leaving {
+            return None;
+        }
         let fetched = self.fetched.pop_front()?;
         let key = (fetched.topic.clone(), fetched.partition);
         let reading = self
@@ -685,9 +692,10 @@ impl Core for ConsumerCore {
         let missing = self.wanting.values().filter(|wanting| !wanting.found);
         let patience = self.config.missing_topic_ms_max;
         let missing = missing.filter_map(|wanting| Some(wanting.since.after_ms(patience?)));
-        let membership = self.membership.as_ref().and_then(Membership::deadline);
-        let own = retries.chain(missing).chain(membership);
-        let own = own.filter(|at| *at > self.turned_at);
+        let own = retries.chain(missing).filter(|at| *at > self.turned_at);
+        let membership = self.membership.as_ref();
+        let membership = membership.and_then(|one| one.deadline(self.turned_at));
+        let own = own.chain(membership);
         own.chain(self.wiring.deadline()).min()
     }
 

@@ -175,6 +175,7 @@ def patterns(side):
     def shown(step):
         member = side.quietly("ConsumerGroupDescribe", {"GroupIds": ["patterns"], "IncludeAuthorizedOperations": False})["Groups"][0]
         told = member["Members"][0]
+        told["Assignment"]["TopicPartitions"].sort(key=lambda one: one["TopicName"])
         side.keep(step, side.named([member["AssignorName"], told["SubscribedTopicRegex"], told["SubscribedTopicNames"], told["Assignment"]]))
 
     epoch = until(2, 0, **fields)

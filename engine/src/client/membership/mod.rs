@@ -205,8 +205,8 @@ impl Membership {
         self.periodic(now, wiring);
     }
 
-    /// When `turn` is to be called next.
-    pub fn deadline(&self) -> Option<Tick> {
+    /// When `turn` is to be called next, later than this.
+    pub fn deadline(&self, later_than: Tick) -> Option<Tick> {
         if self.is_gone() || self.failure.is_some() {
             return None;
         }
@@ -215,7 +215,8 @@ impl Membership {
         let commits = self.commit.is_none() && !self.done.is_empty();
         let commit = commits.then_some(self.commit_at);
         let due = retry.into_iter().chain(heartbeat).chain(commit);
-        due.chain(self.leaving).min()
+        let due = due.chain(self.leaving);
+        due.filter(|at| *at > later_than).min()
     }
 
     /// One of its calls has ended.

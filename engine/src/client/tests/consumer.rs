@@ -16,7 +16,7 @@ use crate::client::unpack::unpack;
 use crate::client::wiring::{MissingTopic, Wiring};
 
 /// A cluster with 1,000 numbered records in three partitions.
-fn filled(seed: u64) -> Fake {
+pub(super) fn filled(seed: u64) -> Fake {
     let mut fake = Fake::new(seed, 0);
     fake.create("t", 3);
     let wiring = Wiring::new("test", vec![address(1)], MissingTopic::IsNotCreated);

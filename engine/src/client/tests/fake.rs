@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 use millstream_net::wire::api::*;
 use millstream_net::wire::{
-    ErrorCode, Records, Refused, Request, Response, advertised, decode_request, encode_response,
-    encode_unsupported_api_versions,
+    ErrorCode, Records, Refused, Request, Response, Uuid, advertised, decode_request,
+    encode_response, encode_unsupported_api_versions,
 };
 use millstream_storage::batch::{BatchHead, Stamp, stamp};
 use millstream_storage::ids::{LeaderEpoch, Now, Offset, Tick, WallMs};
@@ -39,6 +39,9 @@ pub struct Log {
     /// Per producer: the last sequence number and the batches (first sequence number, count, base offset) still known.
     producers: BTreeMap<i64, VecDeque<(i32, i32, i64)>>,
 }
+
+/// The id of every topic: no test has two that are told apart by it.
+pub const TOPIC_ID: Uuid = Uuid([7; 16]);
 
 /// Two brokers, 1 and 2.
 pub struct Fake {
@@ -82,7 +85,7 @@ impl Fake {
     }
 
     /// Carries out an effect; gives the events that follow.
-    fn execute(&mut self, effect: LinkEffect) -> Vec<LinkEvent> {
+    pub fn execute(&mut self, effect: LinkEffect) -> Vec<LinkEvent> {
         match effect {
             LinkEffect::Open(link, address) => {
                 if self.fails() {
@@ -198,6 +201,7 @@ impl Fake {
                 });
             MetadataTopic {
                 name: Some(name),
+                topic_id: TOPIC_ID,
                 partitions: partitions.collect(),
                 ..Default::default()
             }

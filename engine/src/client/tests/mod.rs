@@ -4,6 +4,7 @@
 mod consumer;
 mod fake;
 mod links;
+mod membership;
 mod parts;
 mod producer;
 mod real_broker;
