@@ -19,6 +19,8 @@ COMMANDS = {
     "java": java("Driver"),
     "kafkajs": ["node", str(ENV / "node/kafkajs.mjs")],
     "platformatic": ["node", str(ENV / "node/platformatic.mjs")],
+    "rdkafka": [str(ENV / "rust/debug/rdkafka")],
+    "rskafka": [str(ENV / "rust/debug/rskafka")],
 }
 
 

@@ -8,13 +8,14 @@ import tempfile
 from broker import ROOT
 from kafka_broker import java
 
-TEST = "samples_are_written_for_kafkas_own_classes"
+TEST = "samples_of_every_message_are_given_to_kafkas_own_classes"
 
 
 def main():
     with tempfile.TemporaryDirectory() as work:
         samples = pathlib.Path(work) / "samples"
-        command = ["cargo", "test", "-q", "-p", "millstream-net", "--lib", TEST, "--", "--ignored"]
+        # The whole workspace, as the Rust tests build it: a part of it has other features, and would be compiled again.
+        command = ["cargo", "test", "-q", "--workspace", "--lib", TEST]
         done = subprocess.run(
             command, cwd=ROOT, env={**os.environ, "MESSAGE_SAMPLES": str(samples)}, capture_output=True, text=True, timeout=1200, check=False
         )

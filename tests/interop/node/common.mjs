@@ -11,6 +11,25 @@ export function versionOf (name) {
   return JSON.parse(readFileSync(path)).version
 }
 
+const text = data => data === null || data === undefined ? null : data.toString()
+
+// The first `count` records that `start` gives to its first argument, or those that came in time; an error that it gives to the second
+// one ends it.
+export async function gather (count, seconds, start) {
+  const records = []
+  let timer
+  await new Promise((resolve, reject) => {
+    timer = setTimeout(resolve, seconds * 1000)
+    const take = record => {
+      const headers = record.headers.map(([name, value]) => [text(name), text(value)])
+      if (records.length < count) records.push({ ...record, key: text(record.key), value: text(record.value), headers })
+      if (records.length === count) resolve()
+    }
+    start(take, reject).catch(reject)
+  }).finally(() => clearTimeout(timer))
+  return { records }
+}
+
 export async function run (about, commands) {
   console.log(JSON.stringify(about))
   for await (const line of createInterface({ input: process.stdin })) {

@@ -1,13 +1,17 @@
-// kafkajs; its consumer wants groups.
+// kafkajs; its consumer is always in a group, which is a new one for each reading.
 
 import lz4 from '@2l/kafkajs-lz4'
+import { decompress } from 'fzstd'
 import kafkajs from 'kafkajs'
 import snappy from 'kafkajs-snappy'
-import { broker, run, versionOf } from './common.mjs'
+import { randomUUID } from 'node:crypto'
+import { broker, gather, run, versionOf } from './common.mjs'
 
 const { CompressionCodecs, CompressionTypes, Kafka, logLevel } = kafkajs
 CompressionCodecs[CompressionTypes.Snappy] = snappy
 CompressionCodecs[CompressionTypes.LZ4] = new (lz4.default ?? lz4)().codec
+// A codec that reads only.
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({ decompress: async data => Buffer.from(decompress(data)) })
 const TYPES = { none: CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy, lz4: CompressionTypes.LZ4 }
 const kafka = new Kafka({ brokers: [broker], logLevel: logLevel.NOTHING, clientId: 'interop' })
 
@@ -21,7 +25,7 @@ async function administer (act) {
   }
 }
 
-await run({ name: 'kafkajs', version: versionOf('kafkajs'), codecs: Object.keys(TYPES), cannot: ['consume'] }, {
+await run({ name: 'kafkajs', version: versionOf('kafkajs'), codecs: Object.keys(TYPES), cannot: [] }, {
   create: ({ topic, partitions, configs }) => administer(async admin => {
     const configEntries = Object.entries(configs).map(([name, value]) => ({ name, value }))
     await admin.createTopics({ topics: [{ topic, numPartitions: partitions, replicationFactor: 1, configEntries }], waitForLeaders: true })
@@ -41,6 +45,30 @@ await run({ name: 'kafkajs', version: versionOf('kafkajs'), codecs: Object.keys(
       await producer.send({ topic, messages, acks: { 0: 0, 1: 1, all: -1 }[acks], compression: TYPES[codec] })
     } finally {
       await producer.disconnect()
+    }
+  },
+  consume: async ({ topic, from, count, seconds }) => {
+    const consumer = kafka.consumer({ groupId: randomUUID(), maxWaitTimeInMs: 200, maxBytesPerPartition: 20000000, allowAutoTopicCreation: false })
+    await consumer.connect()
+    try {
+      await consumer.subscribe({ topics: [topic], fromBeginning: true })
+      return await gather(count, seconds, async (take, fail) => {
+        consumer.on(consumer.events.CRASH, ({ payload }) => fail(payload.error))
+        await consumer.run({
+          autoCommit: false,
+          eachMessage: async ({ partition, message }) => take({
+            partition,
+            offset: Number(message.offset),
+            timestamp: Number(message.timestamp),
+            key: message.key,
+            value: message.value,
+            headers: Object.entries(message.headers)
+          })
+        })
+        from.forEach(([partition, offset]) => consumer.seek({ topic, partition, offset: String(offset) }))
+      })
+    } finally {
+      await consumer.disconnect()
     }
   }
 })

@@ -1,5 +1,5 @@
-//! Tests of the client: its pure parts, alone and against a broker in memory that fails at random, and the whole against a
-//! broker that runs.
+//! Tests of the client: its pure parts, alone and against a broker in memory that fails at random. The whole against a broker that
+//! runs is in `tests/own_client.rs`.
 
 mod consumer;
 mod fake;
@@ -7,4 +7,3 @@ mod links;
 mod membership;
 mod parts;
 mod producer;
-mod real_broker;

@@ -1,25 +1,92 @@
-//! The whole client against a broker that runs: `KAFKA_BROKER=127.0.0.1:19092 cargo test -p millstream-engine real_broker
-//! -- --ignored`.
-
-use std::collections::BTreeMap;
-use std::time::Duration;
+//! The whole client against a broker that runs: a Millstream that is started for it, or the one that `KAFKA_BROKER` names.
 
 use bytes::Bytes;
+use millstream_engine::client::*;
 use millstream_storage::batch::Compression;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
 
-use crate::client::*;
-
-fn bootstrap() -> Vec<Address> {
-    let text = std::env::var("KAFKA_BROKER").unwrap_or_else(|_| "127.0.0.1:9092".into());
-    parse_addresses(&text).unwrap()
+/// A broker for the tests that run at the same time; gone with the last of them.
+struct Broker {
+    addresses: Vec<Address>,
+    own: Option<(Child, PathBuf)>,
 }
 
-fn admin() -> Admin {
-    Admin::connect(&bootstrap(), Duration::from_secs(20)).unwrap()
+impl Broker {
+    fn running() -> Arc<Broker> {
+        static RUNNING: Mutex<Weak<Broker>> = Mutex::new(Weak::new());
+        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        running.upgrade().unwrap_or_else(|| {
+            let broker = Arc::new(Broker::find());
+            *running = Arc::downgrade(&broker);
+            broker
+        })
+    }
+
+    fn find() -> Broker {
+        let Ok(text) = std::env::var("KAFKA_BROKER") else {
+            return Broker::start();
+        };
+        Broker {
+            addresses: parse_addresses(&text).unwrap(),
+            own: None,
+        }
+    }
+
+    fn start() -> Broker {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = port.local_addr().unwrap().to_string();
+        drop(port);
+        let data = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("own-client-{address}"));
+        let mut process = Command::new(env!("CARGO_BIN_EXE_millstream"))
+            .args(["serve", "--shards", "2", "--listen", &address, "--data"])
+            .arg(&data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut words = String::new();
+        while !words.contains("is ready") {
+            let line = lines.next();
+            let line = line.unwrap_or_else(|| panic!("the broker does not run: {words}"));
+            words += &(line.unwrap() + "\n");
+        }
+        std::thread::spawn(move || lines.for_each(drop));
+        Broker {
+            addresses: parse_addresses(&address).unwrap(),
+            own: Some((process, data)),
+        }
+    }
+
+    fn admin(&self) -> Admin {
+        Admin::connect(&self.addresses, Duration::from_secs(20)).unwrap()
+    }
+
+    fn producer(&self, config: ProducerConfig) -> Producer {
+        Producer::new(&self.addresses, config)
+    }
+
+    fn consumer(&self) -> Consumer {
+        Consumer::new(&self.addresses, ConsumerConfig::default())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some((process, data)) = &mut self.own {
+            process.kill().unwrap();
+            process.wait().unwrap();
+            let _ = std::fs::remove_dir_all(data);
+        }
+    }
 }
 
 /// A topic of its own for each test and run.
-fn fresh_topic(partitions: i32) -> String {
+fn fresh_topic(broker: &Broker, partitions: i32) -> String {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
@@ -30,10 +97,21 @@ fn fresh_topic(partitions: i32) -> String {
         ..NewTopic::default()
     };
     assert_eq!(
-        admin().create_topic(&topic).unwrap().partitions.len(),
+        broker
+            .admin()
+            .create_topic(&topic)
+            .unwrap()
+            .partitions
+            .len(),
         partitions as usize
     );
     name
+}
+
+/// A time (ms) that no retention has reached.
+fn an_hour_ago() -> i64 {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap();
+    since.as_millis() as i64 - 3_600_000
 }
 
 fn record(text: &str) -> Record {
@@ -45,15 +123,16 @@ fn record(text: &str) -> Record {
 
 /// Reads `count` records from the start that `assign` gives.
 fn read(
+    broker: &Broker,
     topic: &str,
     partitions: Option<&[i32]>,
     start: StartAt,
     count: usize,
 ) -> Vec<ConsumedRecord> {
-    let mut consumer = Consumer::new(&bootstrap(), ConsumerConfig::default());
+    let mut consumer = broker.consumer();
     consumer.assign(topic, partitions, start);
     let mut records = Vec::new();
-    let patience = std::time::Instant::now() + Duration::from_secs(30);
+    let patience = std::time::Instant::now() + Duration::from_secs(120);
     while records.len() < count && std::time::Instant::now() < patience {
         records.extend(consumer.poll(Duration::from_millis(200)).unwrap());
     }
@@ -61,10 +140,10 @@ fn read(
 }
 
 #[test]
-#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn topics_are_created_listed_refused_twice_and_deleted() {
-    let topic = fresh_topic(3);
-    let mut admin = admin();
+    let broker = Broker::running();
+    let topic = fresh_topic(&broker, 3);
+    let mut admin = broker.admin();
     assert!(admin.list_topics().unwrap().contains_key(&topic));
     let again = NewTopic {
         name: topic.clone(),
@@ -97,10 +176,10 @@ fn topics_are_created_listed_refused_twice_and_deleted() {
 }
 
 #[test]
-#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn topics_are_described_configured_grown_and_cut() {
-    let name = fresh_topic(2);
-    let mut producer = Producer::new(&bootstrap(), ProducerConfig::default());
+    let broker = Broker::running();
+    let name = fresh_topic(&broker, 2);
+    let mut producer = broker.producer(ProducerConfig::default());
     for partition in [0, 0, 0, 1] {
         let to = Record {
             partition: Some(partition),
@@ -110,7 +189,7 @@ fn topics_are_described_configured_grown_and_cut() {
     }
     producer.flush().unwrap();
 
-    let mut admin = admin();
+    let mut admin = broker.admin();
     let topic = admin.describe_topic(&name).unwrap();
     assert_eq!(topic.partitions.len(), 2);
     assert_ne!(topic.id.0, [0; 16]);
@@ -170,9 +249,10 @@ fn topics_are_described_configured_grown_and_cut() {
 }
 
 #[test]
-#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn records_with_every_codec_and_acknowledgement_come_back_whole() {
-    let topic = fresh_topic(2);
+    let broker = Broker::running();
+    let begin = an_hour_ago();
+    let topic = fresh_topic(&broker, 2);
     let mut sent = 0;
     for codec in Compression::ALL {
         for acks in [Acks::None, Acks::Leader, Acks::All] {
@@ -181,7 +261,7 @@ fn records_with_every_codec_and_acknowledgement_come_back_whole() {
                 compression: codec,
                 ..ProducerConfig::default()
             };
-            let mut producer = Producer::new(&bootstrap(), config);
+            let mut producer = broker.producer(config);
             for index in 0..50 {
                 let record = Record {
                     key: (index % 3 > 0).then(|| Bytes::from(format!("key {index}"))),
@@ -191,7 +271,7 @@ fn records_with_every_codec_and_acknowledgement_come_back_whole() {
                         ("h".into(), Some(Bytes::from_static(b"x"))),
                         ("n".into(), None),
                     ],
-                    timestamp_ms: Some(1_700_000_000_000 + index),
+                    timestamp_ms: Some(begin + index),
                     ..Record::default()
                 };
                 producer.send(&topic, record).unwrap();
@@ -201,8 +281,9 @@ fn records_with_every_codec_and_acknowledgement_come_back_whole() {
             assert_eq!(producer.acknowledged_count(), 50);
         }
     }
-    let records = read(&topic, None, StartAt::Beginning, sent);
-    assert_eq!(records.len(), sent);
+    let records = read(&broker, &topic, None, StartAt::Beginning, sent);
+    let spans = broker.admin().topic_spans(&topic).unwrap();
+    assert_eq!(records.len(), sent, "of what the broker has: {spans:?}");
     let mut next = BTreeMap::new();
     for record in &records {
         let expected = next.entry(record.partition).or_insert(0);
@@ -221,13 +302,14 @@ fn records_with_every_codec_and_acknowledgement_come_back_whole() {
 }
 
 #[test]
-#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn a_consumer_begins_where_it_is_told() {
-    let topic = fresh_topic(1);
-    let mut producer = Producer::new(&bootstrap(), ProducerConfig::default()).with_deliveries();
+    let broker = Broker::running();
+    let begin = an_hour_ago();
+    let topic = fresh_topic(&broker, 1);
+    let mut producer = broker.producer(ProducerConfig::default()).with_deliveries();
     for index in 0..100 {
         let record = Record {
-            timestamp_ms: Some(1_700_000_000_000 + 10 * index),
+            timestamp_ms: Some(begin + 10 * index),
             ..record(&index.to_string())
         };
         producer.send(&topic, record).unwrap();
@@ -242,12 +324,12 @@ fn a_consumer_begins_where_it_is_told() {
         100
     );
     assert_eq!(deliveries[0].base_offset, 0);
-    let first = |start| read(&topic, Some(&[0]), start, 1)[0].offset;
+    let first = |start| read(&broker, &topic, Some(&[0]), start, 1)[0].offset;
     assert_eq!(first(StartAt::Beginning), 0);
     assert_eq!(first(StartAt::Offset(42)), 42);
-    assert_eq!(first(StartAt::Timestamp(1_700_000_000_555)), 56);
+    assert_eq!(first(StartAt::Timestamp(begin + 555)), 56);
 
-    let mut consumer = Consumer::new(&bootstrap(), ConsumerConfig::default());
+    let mut consumer = broker.consumer();
     consumer.assign(&topic, None, StartAt::End);
     while !consumer.is_at_end() {
         assert_eq!(consumer.poll(Duration::from_millis(100)).unwrap(), vec![]);
@@ -260,14 +342,14 @@ fn a_consumer_begins_where_it_is_told() {
     }
     assert_eq!((records.len(), records[0].offset), (1, 100));
 
-    let mut consumer = Consumer::new(&bootstrap(), ConsumerConfig::default());
+    let mut consumer = broker.consumer();
     consumer.assign(&topic, None, StartAt::Offset(5000));
     let refused = consumer.poll(Duration::from_secs(10)).unwrap_err();
     assert!(
         matches!(refused, ClientError::OffsetOutOfRange { offset: 5000, .. }),
         "{refused}"
     );
-    let mut consumer = Consumer::new(&bootstrap(), ConsumerConfig::default());
+    let mut consumer = broker.consumer();
     consumer.assign(&topic, Some(&[7]), StartAt::Beginning);
     let refused = consumer.poll(Duration::from_secs(10)).unwrap_err();
     assert!(
@@ -277,12 +359,12 @@ fn a_consumer_begins_where_it_is_told() {
 }
 
 #[test]
-#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn a_million_records_keep_their_order() {
     const COUNT: usize = 1_000_000;
-    let topic = fresh_topic(4);
+    let broker = Broker::running();
+    let topic = fresh_topic(&broker, 4);
     let started = std::time::Instant::now();
-    let mut producer = Producer::new(&bootstrap(), ProducerConfig::default());
+    let mut producer = broker.producer(ProducerConfig::default());
     for index in 0..COUNT {
         producer
             .send(&topic, record(&format!("{index:0>100}")))
@@ -291,7 +373,7 @@ fn a_million_records_keep_their_order() {
     producer.flush().unwrap();
     println!("{COUNT} records written in {:?}", started.elapsed());
     let started = std::time::Instant::now();
-    let records = read(&topic, None, StartAt::Beginning, COUNT);
+    let records = read(&broker, &topic, None, StartAt::Beginning, COUNT);
     println!("{} records read in {:?}", records.len(), started.elapsed());
     assert_eq!(records.len(), COUNT);
     let mut last = BTreeMap::new();
@@ -309,10 +391,10 @@ fn a_million_records_keep_their_order() {
 }
 
 #[test]
-#[ignore = "needs a broker that runs: tests/interop/own_client.py starts one and runs these"]
 fn what_cannot_be_written_is_named() {
-    let topic = fresh_topic(1);
-    let mut producer = Producer::new(&bootstrap(), ProducerConfig::default());
+    let broker = Broker::running();
+    let topic = fresh_topic(&broker, 1);
+    let mut producer = broker.producer(ProducerConfig::default());
     producer.send(&topic, record(&"x".repeat(2 << 20))).unwrap();
     let refused = producer.flush().unwrap_err();
     assert!(
