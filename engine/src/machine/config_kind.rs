@@ -15,6 +15,8 @@ pub enum Kind {
         /// The largest.
         max: i64,
     },
+    /// A level of compression: -1 for the codec's own, or a whole number from 1 to this one.
+    Level(i64),
     /// A fraction, at least this and at most that.
     Double(f64, f64),
     /// Any text.
@@ -63,6 +65,9 @@ impl Kind {
             Kind::Int { min, max } => value
                 .parse::<i64>()
                 .is_ok_and(|number| (min..=max).contains(&number)),
+            Kind::Level(max) => value
+                .parse::<i64>()
+                .is_ok_and(|level| level == -1 || (1..=max).contains(&level)),
             Kind::Double(min, max) => value
                 .parse::<f64>()
                 .is_ok_and(|number| (min..=max).contains(&number)),
@@ -85,6 +90,7 @@ impl Kind {
             Kind::Bool => "true or false".into(),
             Kind::Int { min, max } if max == i64::MAX => format!("a whole number from {min}"),
             Kind::Int { min, max } => format!("a whole number from {min} to {max}"),
+            Kind::Level(max) => format!("-1 or a whole number from 1 to {max}"),
             Kind::Double(min, max) => format!("a number from {min} to {max}"),
             Kind::Choice(words) => format!("one of {}", words.join(", ")),
             Kind::ChoiceList(words) => format!("a comma-separated list of {}", words.join(", ")),
@@ -103,6 +109,7 @@ impl Kind {
         match self {
             Kind::Bool => WireType::Boolean,
             Kind::Int { max, .. } if max <= i64::from(i32::MAX) => WireType::Int,
+            Kind::Level(_) => WireType::Int,
             Kind::Int { .. } => WireType::Long,
             Kind::Double(..) => WireType::Double,
             Kind::Text | Kind::Choice(_) => WireType::String,

@@ -156,7 +156,7 @@ const fn fixed(name: &'static str, kind: Kind, default: &'static str, doc: &'sta
 pub const KEYS: &[Key] = &[
     acts("cleanup.policy", same!("log.cleanup.policy"), Kind::ChoiceList(&["delete", "compact"]), "delete",
         "What happens to old records: delete removes them, compact wants a key in every record and keeps them all in this version, neither keeps them too."),
-    inert("compression.gzip.level", same!("compression.gzip.level"), up_to(-1, 9), "-1",
+    inert("compression.gzip.level", same!("compression.gzip.level"), Kind::Level(9), "-1",
         "Level where the broker compresses with gzip."),
     inert("compression.lz4.level", same!("compression.lz4.level"), up_to(1, 17), "9",
         "Level where the broker compresses with lz4."),

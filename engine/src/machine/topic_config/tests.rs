@@ -29,6 +29,7 @@ fn values_out_of_range_are_refused() {
         ("preallocate", "yes"),
         ("remote.storage.enable", "true"),
         ("leader.replication.throttled.replicas", "1-2"),
+        ("compression.gzip.level", "0"),
     ];
     for (name, value) in bad {
         assert!(check(name, value).is_err(), "{name}={value}");
@@ -38,6 +39,8 @@ fn values_out_of_range_are_refused() {
         ("cleanup.policy", "compact, delete"),
         ("cleanup.policy", ""),
         ("unclean.leader.election.enable", "True"),
+        ("compression.gzip.level", "-1"),
+        ("compression.gzip.level", "1"),
         ("follower.replication.throttled.replicas", "0:1,1:2"),
     ];
     for (name, value) in good {
