@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 
 import group_programs
@@ -199,7 +200,9 @@ class Trouble:
         self.server, self.rng = server, rng
         create(server.address, name)
         produce(server.address, 0, COUNT, name)
-        extra = {**extra} if extra.get("group.protocol") == "consumer" else {**extra, "session.timeout.ms": SESSION_S * 1000}
+        extra = {**extra} if extra.get("group.protocol") == "consumer" else {
+            **extra, "session.timeout.ms": SESSION_S * 1000, "heartbeat.interval.ms": 1000,
+        }
         self.group = Group(server.address, name, extra, name)
         self.sent, self.deeds = COUNT, collections.Counter()
         self.resumes_at = 0
@@ -244,17 +247,28 @@ class Trouble:
         print(f"    {self.group.name}: {self.sent} records, {told}")
 
 
+def watch_stalls(lists, over):
+    """Notes when this machine stood still: the members' heartbeats did too, and sessions may be over afterwards."""
+    last = time.monotonic()
+    while not over.wait(0.1):
+        now = time.monotonic()
+        if now - last > SESSION_S / 3:
+            print(f"    the machine stood still for {now - last:.1f} s")
+            for stalls in lists:
+                stalls.append((last, now))
+        last = now
+
+
 def in_trouble(server, kinds, seconds, rng):
     """Groups of all kinds at once, and the broker is killed under them: nothing acknowledged goes back, nobody shares."""
     troubles = [Trouble(server, f"trouble-{name}", extra, rng) for name, extra in kinds.items()]
     began, kills = time.monotonic(), 0
-    turn = began
+    over = threading.Event()
+    watch = threading.Thread(target=watch_stalls, args=([one.group.stalls for one in troubles], over), daemon=True)
+    watch.start()
     try:
         while time.monotonic() < began + seconds:
-            last, turn = turn, time.monotonic()
-            if turn - last > SESSION_S - 1:
-                for trouble in troubles:
-                    trouble.group.stalls.append((last, turn))
+            turn = time.monotonic()
             for trouble in troubles:
                 trouble.act()
             if turn - began > (kills + 1) * KILL_EVERY_S:
@@ -269,6 +283,7 @@ def in_trouble(server, kinds, seconds, rng):
         for trouble in troubles:
             trouble.end()
     finally:
+        over.set()
         for trouble in troubles:
             trouble.group.end()
     print(f"    the broker was killed {kills} times in {seconds} s")
