@@ -96,8 +96,8 @@ class Group:
         self.report = multiprocessing.Queue()
         self.members, self.read, self.acknowledged = [], {}, {}
         self.paused = None
-        # Who has which partition since when, and who cannot know that it has it no more.
-        self.owners, self.excused, self.broker_kills = {}, set(), []
+        # Who had which partition from when to when, and from when to when who could not know that it had it no more.
+        self.owners, self.blind, self.broker_kills = {}, {}, []
         # From when to when this machine did nothing: sessions may be over then.
         self.stalls = []
 
@@ -110,10 +110,12 @@ class Group:
 
     def kill(self, process, how=signal.SIGKILL):
         """Ends a member (SIGTERM: it leaves in order), or pauses it."""
-        if how != signal.SIGCONT:
-            self.excused.add(process.pid)
-        if how == signal.SIGTERM:
-            self.excused.discard(process.pid)
+        now, blind = time.monotonic(), self.blind.setdefault(process.pid, [])
+        if how in (signal.SIGKILL, signal.SIGSTOP):
+            blind.append((now, float("inf")))
+        elif how == signal.SIGCONT and blind:
+            # Awake again, it works off what came before the pause until the coordinator tells it that it is out.
+            blind[-1] = (blind[-1][0], now + SESSION_S)
         os.kill(process.pid, how)
         if how in (signal.SIGKILL, signal.SIGTERM):
             self.members.remove(process)
@@ -135,22 +137,28 @@ class Group:
 
     def owned(self, kind, pid, at, partitions):
         for partition in partitions:
-            held = self.owners.setdefault(partition, {})
+            spans = self.owners.setdefault(partition, [])
             if kind == "assigned":
-                held[pid] = [at, None]
-            elif pid in held:
-                held[pid][1] = at
+                spans.append([at, float("inf"), pid])
+                continue
+            for span in spans:
+                if span[2] == pid and span[1] == float("inf"):
+                    span[1] = at
+
+    def was_blind(self, begin, end, pid):
+        return any(begin < last and first < end for first, last in self.blind.get(pid, []))
 
     def check_owners(self):
-        """Nobody had a partition while another one had it, but for those who were killed or paused."""
-        for partition, held in self.owners.items():
-            spans = [(begin, end or float("inf"), pid) for pid, (begin, end) in held.items() if pid not in self.excused]
-            spans.sort()
-            for (_, end, one), (begin, _, other) in zip(spans, spans[1:]):
+        """Nobody had a partition while another one had it, but for those who were killed or paused meanwhile."""
+        for partition, spans in self.owners.items():
+            last_end, last = 0, None
+            for begin, end, pid in sorted(span for span in spans if not self.was_blind(*span)):
                 since = [f"{begin - at:.1f} s" for at in self.broker_kills if at < begin][-1:]
-                stalled = any(first - 1 < begin < last + SESSION_S for first, last in self.stalls)
-                assert end <= begin or stalled, f"{self.name}: {one} and {other} had partition {partition} for {end - begin:.3f} s together, " \
-                    f"{since} after a kill of the broker"
+                stalled = any(first - 1 < begin < last_of + SESSION_S for first, last_of in self.stalls)
+                assert last_end <= begin or stalled, f"{self.name}: {last} and {pid} had partition {partition} for " \
+                    f"{min(end, last_end) - begin:.3f} s together, {since} after a kill of the broker"
+                if end > last_end:
+                    last_end, last = end, pid
 
     def until_read(self, count, within_s):
         deadline = time.monotonic() + within_s
