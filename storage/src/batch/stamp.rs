@@ -20,6 +20,23 @@ pub struct Stamp {
 /// Behind the last byte that a stamp changes and the CRC covers.
 const CHANGED_END: usize = MAX_TIMESTAMP_AT + 8;
 
+impl Stamp {
+    /// The head of a batch as it is when it is stamped, but for the CRC.
+    #[inline]
+    pub fn head(&self, head: BatchHead) -> BatchHead {
+        let mut stamped = BatchHead {
+            base_offset: self.base_offset,
+            leader_epoch: self.leader_epoch,
+            ..head
+        };
+        if let Some(time) = self.log_append_time {
+            stamped.attributes.0 |= Attributes::LOG_APPEND_TIME;
+            stamped.max_timestamp = time.0;
+        }
+        stamped
+    }
+}
+
 /// Stamps a whole, valid batch in place.
 pub fn stamp(batch: &mut [u8], stamp: &Stamp) {
     batch[..8].copy_from_slice(&stamp.base_offset.0.to_be_bytes());

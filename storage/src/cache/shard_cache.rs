@@ -13,6 +13,7 @@ use super::log_chunks::{LogChunks, Tail, Totals};
 use super::slab::SlabPool;
 use crate::disk::BLOCK_BYTES;
 use crate::ids::{LogNumber, NumberMap, Offset};
+use crate::prefetch;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -22,6 +23,9 @@ const CLEAN_BYTES_AT_FIRST: usize = 256 << 20;
 
 /// Rooms of chunks that are not used yet take at most so much, or a quarter of the budget.
 const ROOM_BYTES_MAX: usize = 256 << 20;
+
+/// So much behind the end of a log is brought near before an append: a larger one takes its time anyway.
+const WARM_BYTES: usize = 256;
 
 /// How much memory the chunks of a shard may take, in bytes of capacity.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -95,6 +99,20 @@ impl Cache {
             self.totals.clean_bytes += capacity;
         }
         entry.open_unflushed(&mut self.totals).extend(bytes)
+    }
+
+    /// Brings near the processor the chunk that a log grows in: what is known of it, and in a second step where its bytes end.
+    pub fn warm(&self, log: LogNumber) {
+        let chunk = self.logs.get(&log).and_then(|entry| entry.chunks.back());
+        chunk.map(prefetch::value);
+    }
+
+    /// The second step.
+    pub fn warm_end(&self, log: LogNumber) {
+        let chunk = self.logs.get(&log).and_then(|entry| entry.chunks.back());
+        if let Some(chunk) = chunk {
+            prefetch::end_of(chunk.bytes(chunk.from, chunk.end), WARM_BYTES);
+        }
     }
 
     /// Whether an append at this place finds the beginning of its block in memory.

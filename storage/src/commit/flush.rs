@@ -12,6 +12,12 @@ const PRESSURE_MS: u64 = 5;
 /// More of a segment is asked for when less than this is left, or half of what there is.
 const PREPARE_AHEAD_BYTES: u64 = 16 << 20;
 
+/// Pressure flushes that nobody is in a hurry for are synced together when there are so many.
+const SHARED_FILES: usize = 32;
+
+/// Or when the first of them has waited so long.
+const SHARED_MS: u64 = 20;
+
 /// So much more is asked for at once for a fast log: a reservation waits for the writes under way in the file and holds up the next.
 const PREPARE_FAST_BYTES: u64 = 64 << 20;
 
@@ -20,6 +26,7 @@ impl Commit {
     pub fn turn(&mut self, now: Tick) {
         self.now = now;
         self.grow_ring();
+        self.flush_evenly();
         self.flush_pending();
         self.relieve_pressure();
         self.sync_shared();
@@ -35,8 +42,11 @@ impl Commit {
         let again = (self.now < self.checkpoint_retry_at).then_some(self.checkpoint_retry_at);
         let retry = self.ring.stunted().then_some(self.retry_at);
         let pressure = (self.pressing() && self.pressure_flights == 0).then_some(self.pressure_at);
+        let shared = (!self.shared_written.is_empty() && self.shared_syncing.is_empty())
+            .then(|| self.shared_since.after_ms(SHARED_MS));
         self.gather_deadline()
             .into_iter()
+            .chain(shared)
             .chain(checkpoint)
             .chain(retry)
             .chain(again)
@@ -265,6 +275,10 @@ impl Commit {
     /// One sync for all pressure flushes written by now; a lone one is synced by itself.
     fn sync_shared(&mut self) {
         if self.shared_written.is_empty() || !self.shared_syncing.is_empty() {
+            return;
+        }
+        let young = self.now.ms_since(self.shared_since) < SHARED_MS;
+        if young && self.shared_written.len() < SHARED_FILES && !self.pressing() {
             return;
         }
         if self.shared_written.len() == 1 {

@@ -15,6 +15,9 @@ const GATHER_BYTES: u64 = 64 << 10;
 /// A shard vouches for its last window and marks its last extents after so long.
 const VOUCH_MS: u64 = 100;
 
+/// A window's logs are brought near the processor so many ahead.
+const WARM_AHEAD: usize = 4;
+
 /// What came of gathering one log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Gathered {
@@ -118,6 +121,7 @@ impl Commit {
             done: false,
             entries,
         });
+        self.pace_credit += plan.bytes;
         self.vouch_owed = !vouch_only;
         self.changed |= !vouch_only;
         self.last_window_at = self.now;
@@ -138,6 +142,9 @@ impl Commit {
             let Some(slot) = self.dirty.pop_front() else {
                 break;
             };
+            if let Some(soon) = self.dirty.get(WARM_AHEAD) {
+                self.warm(*soon);
+            }
             match self.gather_log(slot, plan, bytes, room) {
                 Gathered::Done => self.log_mut(slot).in_dirty = false,
                 Gathered::Stalled => self.stall(slot),
@@ -293,6 +300,7 @@ impl Commit {
                 use_.logs.push(slot);
             }
         }
+        self.join_pace(slot);
         self.cover_run(slot, &run, id);
         if self.trickles(slot) {
             self.mark_flush(slot);

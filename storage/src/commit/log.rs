@@ -125,6 +125,7 @@ pub(super) struct Log {
     pub(super) in_dirty: bool,
     pub(super) in_stalled: bool,
     pub(super) in_flush: bool,
+    pub(super) in_pace: bool,
     /// Pressure wants everything journaled flushed.
     pub(super) pressed: bool,
     /// So does its owner, who waits for it.
@@ -174,6 +175,7 @@ impl Log {
             in_dirty: false,
             in_stalled: false,
             in_flush: false,
+            in_pace: false,
             pressed: false,
             awaited: false,
             rate_since: Tick(0),

@@ -8,6 +8,7 @@ use super::ring::{Ring, UseId};
 use super::types::{CommitConfig, Effect, JournalSeed, LogSeed, LogSlot, LogView, Planned, Run};
 use crate::format::{Place, WindowAt};
 use crate::ids::{LeaderEpoch, LogNumber, Offset, Tick};
+use crate::prefetch;
 use std::collections::VecDeque;
 
 /// A window between planning and the moment its effects are due.
@@ -59,12 +60,18 @@ pub struct Commit {
     pub(super) gather_waits: bool,
     pub(super) pending_bytes: u64,
     pub(super) truncates_waiting: usize,
+    /// Logs with journaled bytes, the next to be flushed first.
+    pub(super) pace: VecDeque<LogSlot>,
+    /// Bytes of windows that no flush has answered to yet.
+    pub(super) pace_credit: u64,
     pub(super) pressure: VecDeque<LogSlot>,
     pub(super) pressure_until: Option<UseId>,
     pub(super) pressure_flights: usize,
     pub(super) pressure_at: Tick,
     pub(super) memory_short: bool,
     pub(super) shared_written: Vec<LogSlot>,
+    /// When the first of them was written.
+    pub(super) shared_since: Tick,
     pub(super) shared_syncing: Vec<LogSlot>,
     pub(super) checkpoint: CheckpointStage,
     pub(super) checkpoint_newest: u64,
@@ -108,12 +115,15 @@ impl Commit {
             gather_waits: false,
             pending_bytes: 0,
             truncates_waiting: 0,
+            pace: VecDeque::new(),
+            pace_credit: 0,
             pressure: VecDeque::new(),
             pressure_until: None,
             pressure_flights: 0,
             pressure_at: now,
             memory_short: false,
             shared_written: Vec::new(),
+            shared_since: now,
             shared_syncing: Vec::new(),
             checkpoint: CheckpointStage::Idle,
             checkpoint_newest: journal.checkpoint,
@@ -148,6 +158,7 @@ impl Commit {
             use_.needed += 1;
         }
         self.logs.push(Some(log));
+        self.join_pace(slot);
     }
 
     // ---- inputs of the log's owner
@@ -174,6 +185,24 @@ impl Commit {
         let overhead = self.config.run_bytes.min(self.config.file_bytes / 8);
         bytes + overhead <= self.config.file_bytes
             && self.pending_bytes + bytes + overhead <= self.ring.append_space()
+    }
+
+    /// Brings near the processor what is known of a log.
+    pub fn warm(&self, slot: LogSlot) {
+        if let Some(log) = &self.logs[slot.0 as usize] {
+            prefetch::value(log);
+        }
+    }
+
+    /// The logs that a window holds something of.
+    pub fn logs_of(&self, sequence: u64) -> impl Iterator<Item = LogSlot> {
+        let window = self
+            .windows
+            .iter()
+            .find(move |window| window.sequence == sequence);
+        window
+            .into_iter()
+            .flat_map(|window| window.entries.iter().map(|entry| entry.0))
     }
 
     /// Batches are in the chunk.
@@ -273,6 +302,7 @@ impl Commit {
         self.dirty.retain(|other| *other != slot);
         self.flush.retain(|other| *other != slot);
         self.pressure.retain(|other| *other != slot);
+        self.pace.retain(|other| *other != slot);
         self.unmarked.retain(|other| *other != slot);
         self.stalled.retain(|other| *other != slot);
         self.free_slots.push(slot);
@@ -409,6 +439,9 @@ impl Commit {
             let segment = flight.to.segment;
             self.effects.push_back(Effect::SyncExtent { slot, segment });
         } else {
+            if self.shared_written.is_empty() {
+                self.shared_since = self.now;
+            }
             self.shared_written.push(slot);
         }
     }
@@ -507,6 +540,7 @@ impl Commit {
         log.mark = Some(flight.to);
         log.synced_end = to;
         self.release(slot);
+        self.join_pace(slot);
         let bytes =
             flight
                 .to

@@ -13,6 +13,7 @@ mod gather;
 mod image;
 mod log;
 mod machine;
+mod pace;
 mod ring;
 #[cfg(test)]
 mod tests;

@@ -203,14 +203,20 @@ impl Ring {
         self.in_use.iter()
     }
 
-    /// Whether the oldest file should be emptied: nothing is free to go on with but the file for control entries.
-    pub(super) fn pressed(&self) -> bool {
+    /// Whether nothing is free to go on with but the file for control entries.
+    fn is_short(&self) -> bool {
         self.in_use.len() >= 2 && self.free.len() <= 1
+    }
+
+    /// Whether the oldest file should be emptied, since no other can be made.
+    pub(super) fn pressed(&self) -> bool {
+        let grown = self.files as usize >= self.files_max || self.stunted;
+        grown && self.is_short()
     }
 
     /// Whether a checkpoint would free a file that is wanted.
     pub(super) fn recyclable(&self) -> bool {
-        self.pressed() && self.in_use.front().is_some_and(|oldest| oldest.needed == 0)
+        self.is_short() && self.in_use.front().is_some_and(|oldest| oldest.needed == 0)
     }
 
     /// R of a checkpoint taken now: the first window of the oldest file that is needed; the last window where none is.

@@ -25,6 +25,7 @@ fn small() -> CommitConfig {
         slow_extent_bytes: 8 << 10,
         fast_extent_bytes: 4 << 10,
         trickle_bytes: 20 << 10,
+        pace_bytes: 128 << 10,
         fast_rate_bytes: 32 << 10,
         window_bytes: 16 << 10,
         run_bytes: 4 << 10,

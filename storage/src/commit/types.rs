@@ -22,6 +22,8 @@ pub struct CommitConfig {
     pub fast_extent_bytes: u64,
     /// So many journaled bytes of a log leave as an extent, so that its journal files go back bit by bit.
     pub trickle_bytes: u64,
+    /// While windows take so many bytes, every log with journaled bytes is flushed once.
+    pub pace_bytes: u64,
     /// A log is fast when it appends more than this within `RATE_MS`, and slow again below half of it.
     pub fast_rate_bytes: u64,
     /// A window takes no further entry beyond so many bytes.
@@ -49,6 +51,7 @@ impl Default for CommitConfig {
             slow_extent_bytes: 128 << 10,
             fast_extent_bytes: 32 << 10,
             trickle_bytes: 8 << 20,
+            pace_bytes: 256 << 20,
             fast_rate_bytes: 1 << 20,
             window_bytes: 1 << 20,
             run_bytes: 256 << 10,

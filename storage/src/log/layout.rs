@@ -9,6 +9,7 @@ use super::index_file::Covered;
 use super::segment::Segment;
 use crate::batch::BatchHead;
 use crate::ids::{LeaderEpoch, Offset, WallMs};
+use crate::prefetch;
 use std::collections::VecDeque;
 
 /// Where to look.
@@ -64,6 +65,11 @@ impl Layout {
         };
         layout.check();
         layout
+    }
+
+    /// Brings near the processor what the next `append` touches.
+    pub fn warm(&self) {
+        self.segments.back().map(prefetch::value);
     }
 
     /// Notes a batch at the end, with its final offset and epoch.

@@ -111,6 +111,14 @@ pub(super) struct LogState {
 }
 
 impl LogState {
+    /// Whether a task makes a file where there was none.
+    pub(super) fn makes_file(&self, task: &Task) -> bool {
+        let Task::Prepare { place, .. } = task else {
+            return false;
+        };
+        !self.files.contains_key(&place.segment) && self.successor.is_none()
+    }
+
     /// The path of a segment.
     pub(super) fn segment_path(&self, segment: Offset) -> PathBuf {
         self.directory.join(segment_file(segment, Kind::Log))

@@ -13,6 +13,7 @@ mod files;
 mod journal;
 mod leftovers;
 mod log_state;
+mod names;
 mod ops;
 mod pump;
 mod reads;

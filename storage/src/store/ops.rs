@@ -25,6 +25,8 @@ pub(super) enum Purpose {
     ExtentWrite(LogSlot, FileSlot),
     /// The sync of a log's extent.
     ExtentSync(LogSlot, FileSlot),
+    /// The sync of many new files.
+    Names,
     /// The sync of many extents.
     SharedSync,
     /// The sync of one of many extents.
@@ -48,6 +50,8 @@ pub(super) struct BlockKey {
 pub(super) enum JobEnd {
     /// The task at the head of the log's queue is done.
     Task(LogSlot),
+    /// The file that the task at the head makes exists, and is not durable.
+    Made(LogSlot),
     /// A journal file is zeroed and durable.
     JournalFile(u32),
     /// What there was of a journal file that could not be made is gone.

@@ -9,6 +9,7 @@ use crate::commit::{Effect, FirstBlock, LogSlot};
 use crate::disk::{BLOCK_BYTES, DiskDone, DiskError, DiskOp, DiskResult, FileSlot, WriteSync};
 use crate::format::Place;
 use crate::ids::Offset;
+use crate::prefetch;
 use bytes::Bytes;
 use std::ops::Range;
 
@@ -273,13 +274,14 @@ impl Store {
             (Purpose::Step(job), Ok(_)) => self.job_goes_on(job),
             (Purpose::Step(job), Err(error)) => self.job_failed(job, error),
             (Purpose::OpenJournal, Ok(_)) => self.journal.opening -= 1,
-            (Purpose::Window(sequence), Ok(_)) => self.commit.window_done(sequence),
+            (Purpose::Window(sequence), Ok(_)) => self.window_done(sequence),
             (Purpose::ExtentWrite(slot, file), Ok(_)) => self.part_written(slot, file),
             (Purpose::ExtentSync(slot, file), Ok(_)) => {
                 self.file_op_ended(file);
                 self.commit.extent_synced(slot);
             }
-            (Purpose::SharedSync, Ok(_)) => self.file_system_synced(self.now),
+            (Purpose::SharedSync, Ok(_)) => self.file_system_synced(),
+            (Purpose::Names, outcome) => self.names_synced(outcome.map(|_| ())),
             (Purpose::SharedFile(file), Ok(_)) => {
                 self.file_op_ended(file);
                 self.file_synced();
@@ -293,6 +295,16 @@ impl Store {
                 self.fatal(format!("{purpose:?} failed with errno {}", error.errno))
             }
         }
+    }
+
+    fn window_done(&mut self, sequence: u64) {
+        for slot in self.commit.logs_of(sequence) {
+            self.commit.warm(slot);
+            if let Some(log) = &self.logs[slot.0 as usize] {
+                prefetch::value(log);
+            }
+        }
+        self.commit.window_done(sequence);
     }
 
     fn part_written(&mut self, slot: LogSlot, file: FileSlot) {
@@ -317,6 +329,7 @@ impl Store {
                 self.task_ended(slot);
                 self.next_task(slot);
             }
+            Some(JobEnd::Made(slot)) => self.file_made(slot),
             Some(JobEnd::JournalFile(file)) => self.journal_file_made(file),
             Some(JobEnd::JournalFileUnmade(file, slot)) => {
                 self.files.closed(slot);
@@ -333,7 +346,7 @@ impl Store {
 
     fn job_failed(&mut self, job: JobId, error: DiskError) {
         match self.ops.abandon(job) {
-            Some(JobEnd::Task(slot)) => {
+            Some(JobEnd::Task(slot) | JobEnd::Made(slot)) => {
                 self.task_failed(slot, error);
                 self.next_task(slot);
             }

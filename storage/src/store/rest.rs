@@ -7,7 +7,7 @@ use super::log_state::SegmentFile;
 use super::ops::Purpose;
 use super::shard_store::Store;
 use crate::disk::DiskOp;
-use crate::ids::{Now, Tick};
+use crate::ids::Tick;
 
 /// A shard is idle when nothing was appended or read for so long.
 const IDLE_MS: u64 = 10_000;
@@ -71,7 +71,7 @@ impl Store {
     /// Syncs the extents that were flushed together.
     pub(super) fn sync_shared(&mut self) {
         let segments: Vec<_> = self.commit.shared_segments().collect();
-        if !self.shared_sync.by_file && segments.len() >= self.config.shared_sync_files_min {
+        if self.syncs_together(segments.len()) {
             self.shared_sync.began = self.now.tick;
             let slot = self.journal.any_slot();
             let sync = DiskOp::SyncFs { slot };
@@ -88,10 +88,20 @@ impl Store {
         }
     }
 
-    /// The file system is synced.
-    pub(super) fn file_system_synced(&mut self, now: Now) {
-        let took_ms = now.tick.ms_since(self.shared_sync.began);
+    /// Whether so many files are synced by one sync of the file system.
+    pub(super) fn syncs_together(&self, files: usize) -> bool {
+        !self.shared_sync.by_file && files >= self.config.shared_sync_files_min
+    }
+
+    /// A sync of the file system that began then has ended.
+    pub(super) fn note_shared_sync(&mut self, began: Tick) {
+        let took_ms = self.now.tick.ms_since(began);
         self.shared_sync.by_file |= took_ms > SHARED_SYNC_MS;
+    }
+
+    /// The file system is synced.
+    pub(super) fn file_system_synced(&mut self) {
+        self.note_shared_sync(self.shared_sync.began);
         self.commit.shared_synced();
     }
 

@@ -5,6 +5,7 @@ use super::files::FileSlots;
 use super::journal::Journal;
 use super::leftovers::Leftovers;
 use super::log_state::LogState;
+use super::names::Names;
 use super::ops::Ops;
 use super::rest::{Rest, SharedSync};
 use super::types::{
@@ -17,6 +18,7 @@ use crate::disk::{BLOCK_BYTES, DiskDone, WriteSync};
 use crate::format::{LogPath, Place, log_dir};
 use crate::ids::{LeaderEpoch, LogNumber, NodeId, Now, NumberMap, Offset, Tick};
 use crate::log::Layout;
+use crate::prefetch;
 use crate::recovery::Recovered;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -45,6 +47,7 @@ pub struct Store {
     pub(super) retention_at: Tick,
     pub(super) rest: Rest,
     pub(super) shared_sync: SharedSync,
+    pub(super) names: Names,
     pub(super) effects: Vec<StoreEffect>,
 }
 
@@ -81,6 +84,7 @@ impl Store {
             retention_at: now.tick,
             rest: Rest::new(now.tick),
             shared_sync: SharedSync::default(),
+            names: Names::default(),
             effects: Vec::new(),
             config,
         };
@@ -192,6 +196,24 @@ impl Store {
         (!taken).then_some(AppendRefused::NoSpace)
     }
 
+    /// Brings near the processor what appends to these logs will touch.
+    pub fn warm(&self, logs: impl Iterator<Item = LogNumber> + Clone) {
+        let slots = || logs.clone().filter_map(|log| self.by_number.get(&log));
+        for slot in slots() {
+            prefetch::value(self.log(*slot));
+            self.commit.warm(*slot);
+        }
+        for log in logs.clone() {
+            self.cache.warm(log);
+        }
+        for slot in slots() {
+            self.log(*slot).layout.warm();
+        }
+        for log in logs.clone() {
+            self.cache.warm_end(log);
+        }
+    }
+
     /// Appends one batch: copies it into the log's chunk and stamps it there. Offsets must be at or above the log's end,
     /// epochs never fall; the batch is one that `batch::validate` accepted.
     pub fn append(
@@ -207,15 +229,16 @@ impl Store {
         if let Some(refused) = self.refusal(slot, batch.len()) {
             return Err(refused);
         }
-        self.roll_before(slot, batch, &marks);
+        let head = BatchHead::parse(batch).expect("a batch is validated before it is appended");
+        assert_eq!(head.bytes, batch.len(), "one batch is appended at a time");
+        let head = marks.head(head);
+        self.roll_before(slot, &head);
         let state = self.logs[slot.0 as usize].as_mut().expect("just found");
         let room = self
             .cache
             .append(log, state.end.segment, state.end.position, batch.len());
         room.copy_from_slice(batch);
         stamp(room, &marks);
-        let head = BatchHead::parse(room).expect("a batch is validated before it is appended");
-        assert_eq!(head.bytes, batch.len(), "one batch is appended at a time");
         state.layout.append(&head, now.wall);
         let run = Run {
             segment: state.end.segment,
@@ -238,14 +261,11 @@ impl Store {
     }
 
     /// Begins another segment where this batch does not go into the active one any more.
-    fn roll_before(&mut self, slot: LogSlot, batch: &Bytes, marks: &Stamp) {
+    fn roll_before(&mut self, slot: LogSlot, head: &BatchHead) {
         let now = self.now.wall;
         let state = self.logs[slot.0 as usize].as_mut().expect("a known log");
-        let mut head = BatchHead::parse(batch).expect("a batch is validated before it is appended");
-        head.base_offset = marks.base_offset;
-        head.leader_epoch = marks.leader_epoch;
         let empty = state.layout.active().is_empty();
-        let full = state.layout.rolls_before(&head, now, &state.config.roll());
+        let full = state.layout.rolls_before(head, now, &state.config.roll());
         // Where the block that the log ends in is not in memory, a new segment needs no read.
         let lost = !self
             .cache
@@ -424,6 +444,7 @@ impl Store {
             self.commit.turn(now.tick);
         }
         self.pump_with(settled);
+        self.sync_names();
         self.close_surplus();
     }
 
@@ -447,7 +468,12 @@ impl Store {
     /// When `turn` next wants to be called though nothing happens.
     pub fn deadline(&self) -> Option<Tick> {
         let retention = (!self.by_number.is_empty()).then_some(self.retention_at);
-        let deadlines = [self.commit.deadline(), retention, self.rest.deadline()];
+        let deadlines = [
+            self.commit.deadline(),
+            retention,
+            self.rest.deadline(),
+            self.names.deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 

@@ -29,7 +29,7 @@ fn made(path: &Path) -> DiskOp {
     DiskOp::MakeDir { path: shared(path) }
 }
 
-fn synced(path: &Path) -> DiskOp {
+pub(super) fn synced(path: &Path) -> DiskOp {
     DiskOp::SyncDir { path: shared(path) }
 }
 
@@ -72,13 +72,17 @@ impl Store {
             let Some(task) = log.tasks.front().cloned() else {
                 return;
             };
+            let makes_file = log.makes_file(&task);
             let steps = self.steps(slot, &task);
             if steps.is_empty() {
                 self.task_ended(slot);
                 continue;
             }
             self.log_mut(slot).busy = true;
-            let end = JobEnd::Task(slot);
+            let end = match makes_file {
+                true => JobEnd::Made(slot),
+                false => JobEnd::Task(slot),
+            };
             self.ops.start(Job { steps, end }, &mut self.effects);
             return;
         }
@@ -289,14 +293,6 @@ impl Store {
         });
         let reserved = reservation(0, bytes, 0, self.log(slot).config.segment_bytes);
         steps.push_back(self.reserve(file_slot, 0, reserved));
-        steps.push_back(DiskOp::SyncData { slot: file_slot });
-        steps.push_back(synced(&directory));
-        if new {
-            steps.extend([
-                synced(&topic),
-                synced(topic.parent().expect("a topic lies in its shard")),
-            ]);
-        }
         let file = SegmentFile {
             open: Some(file_slot),
             usable: false,

@@ -58,6 +58,7 @@ pub fn store_config(seed: u64) -> StoreConfig {
         shared_sync_files_min: 2 + seed as usize % 2 * 15,
         commit: CommitConfig {
             fast_extent_bytes: large_bytes / 3,
+            pace_bytes: [40 << 10, 200 << 10, 1 << 30][seed as usize / 9 % 3],
             trickle_bytes: [5 << 10, 30 << 10, 512 << 10][seed as usize / 3 % 3],
             fast_rate_bytes: 64 << 10,
             window_bytes: 24 << 10,

@@ -117,6 +117,12 @@ impl Partition {
         }
     }
 
+    /// Brings near the processor who waits in it.
+    pub fn warm(&self) {
+        self.for_durable.warm();
+        self.for_committed.warm();
+    }
+
     /// The image gives this replica a role; epochs never go back.
     pub fn role(&mut self, role: Role, effects: &mut Vec<Effect>) {
         let epoch = match &role {

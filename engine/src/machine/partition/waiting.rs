@@ -4,6 +4,7 @@
 
 use super::types::Ticket;
 use millstream_storage::ids::{Offset, Tick};
+use millstream_storage::prefetch;
 use std::collections::VecDeque;
 
 /// One append that waits.
@@ -30,6 +31,11 @@ pub(super) struct Waiting {
 }
 
 impl Waiting {
+    /// Brings near the processor who leaves next.
+    pub(super) fn warm(&self) {
+        self.queue.front().map(prefetch::value);
+    }
+
     /// Adds a waiter; usually it waits longest.
     pub(super) fn push(&mut self, waiter: Waiter) {
         let at = match self.queue.back() {

@@ -64,6 +64,13 @@ impl Core {
             if effects.is_empty() {
                 break;
             }
+            if effects.len() > 1 {
+                self.hosts
+                    .warm(effects.iter().filter_map(|effect| match effect {
+                        StoreEffect::Durable { log, .. } => Some(*log),
+                        _ => None,
+                    }));
+            }
             for effect in effects.drain(..) {
                 self.store_effect(now, effect);
             }

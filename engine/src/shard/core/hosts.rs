@@ -10,6 +10,7 @@ use super::timers::TimerId;
 use crate::machine::partition::{Effect, Partition};
 use crate::shard::mail::Telling;
 use millstream_storage::ids::{LogNumber, NumberMap, Offset, Tick, TopicId};
+use millstream_storage::prefetch;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// One replica.
@@ -87,6 +88,16 @@ impl Hosts {
 
     pub(super) fn find_mut(&mut self, log: LogNumber) -> Option<&mut Host> {
         self.by_log.get_mut(&log)
+    }
+
+    /// Brings near the processor what machines of these logs are asked for next.
+    pub(super) fn warm(&self, logs: impl Iterator<Item = LogNumber> + Clone) {
+        let hosts = || logs.clone().filter_map(|log| self.by_log.get(&log));
+        hosts().for_each(prefetch::value);
+        for host in hosts() {
+            host.machine.warm();
+            host.unseen.front().map(prefetch::value);
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Host> {

@@ -43,7 +43,7 @@ use crate::machine::fetch_sessions::{SessionId, Sessions};
 use crate::machine::partition::{Effect, Partition};
 use crate::machine::producer_ids::ProducerIdSupply;
 use crate::shard::event::{FatalReason, ShardCore, ShardEffect, ShardEvent};
-use crate::shard::mail::{Hop, Mail, Published, RequestId};
+use crate::shard::mail::{AppendMail, Hop, Mail, Published, RequestId};
 use control::Control;
 use coordinators::Coordinators;
 use find::Findings;
@@ -106,6 +106,8 @@ pub struct Core {
     /// Fetches that wait until their connection has taken what it asked for before. BOUND: by the bounds of connections.
     later: BTreeMap<ConnId, VecDeque<(RequestSlot, RequestHeader, FetchRequest)>>,
     lanes: Lanes,
+    /// Batches for this shard that arrived since anything else happened.
+    arrived: Vec<AppendMail>,
     origins: Slots<Origin>,
     stalled: Stalled,
     hosts: Hosts,
@@ -132,6 +134,9 @@ pub struct Core {
 
 impl ShardCore for Core {
     fn step(&mut self, now: Now, event: ShardEvent, effects: &mut Vec<ShardEffect>) {
+        if !matches!(event, ShardEvent::Frame { .. } | ShardEvent::Sent { .. }) {
+            self.append_arrived(now);
+        }
         match event {
             ShardEvent::Opened {
                 conn,
@@ -157,6 +162,7 @@ impl ShardCore for Core {
     }
 
     fn turn(&mut self, now: Now, effects: &mut Vec<ShardEffect>) {
+        self.append_arrived(now);
         while let Some(due) = self.timers.due(now.tick) {
             self.due(now, due);
         }
@@ -228,6 +234,9 @@ impl Core {
     }
 
     fn request(&mut self, now: Now, slot: RequestSlot, header: RequestHeader, body: WireRequest) {
+        if !matches!(body, WireRequest::Produce(_)) {
+            self.append_arrived(now);
+        }
         match body {
             WireRequest::Produce(request) => self.produce(now, slot, header, request),
             WireRequest::Fetch(request) => self.fetch(now, slot, header, request),

@@ -1,7 +1,7 @@
 //! Produce: checking and splitting at the shard of the connection, appending at the owner, joining the outcomes.
 //!
 //! Always: (1) batches of one connection and partition are appended in the order in which they arrived (rule C6): the local
-//! ones at once, the others by mail, which keeps its order, and none passes one that is in the workshop (`lanes`); (2) a batch is
+//! ones before anything else happens than that more of them arrive, the others by mail, which keeps its order, and none passes one that is in the workshop (`lanes`); (2) a batch is
 //! appended only after the store has said that it will take its bytes, so a refusal [56] assigns nothing.
 
 use super::Core;
@@ -29,6 +29,9 @@ use millstream_storage::ids::{
 use millstream_storage::store::Stamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// So many requests with batches for this shard wait for one another at most.
+const ARRIVED_MAX: usize = 64;
 
 /// Who waits for an append.
 pub(super) enum Asker {
@@ -143,7 +146,13 @@ impl Core {
                 timeout_ms: asking.timeout_ms,
                 parts,
             };
-            self.send(now, shard, Mail::Append(Box::new(mail)));
+            match shard == self.me {
+                true => self.arrived.push(mail),
+                false => self.send(now, shard, Mail::Append(Box::new(mail))),
+            }
+        }
+        if self.arrived.len() >= ARRIVED_MAX {
+            self.append_arrived(now);
         }
         self.send_to_workshop(now, id, sorted.budget, sorted.laborious);
         for (part, refused) in sorted.refused {
@@ -217,6 +226,25 @@ impl Core {
             false => sorted.add(route.shard, append),
         }
         Ok(())
+    }
+
+    /// Appends what Produce requests brought for partitions of this shard since the last other event: what is known of all
+    /// of these is brought near the processor first.
+    pub(super) fn append_arrived(&mut self, now: Now) {
+        if self.arrived.is_empty() {
+            return;
+        }
+        let mut arrived = std::mem::take(&mut self.arrived);
+        if arrived.len() > 1 {
+            let logs = arrived.iter().flat_map(|mail| &mail.parts);
+            let logs = logs.map(|part| part.log);
+            self.hosts.warm(logs.clone());
+            self.store.warm(logs);
+        }
+        for mail in arrived.drain(..) {
+            self.append(now, mail);
+        }
+        self.arrived = arrived;
     }
 
     /// Batches for partitions of this shard.

@@ -81,6 +81,7 @@ impl Core {
             peers: BTreeMap::new(),
             requests: Default::default(),
             later: BTreeMap::new(),
+            arrived: Vec::new(),
             origins: Default::default(),
             stalled: Default::default(),
             hosts,
