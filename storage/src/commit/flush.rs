@@ -74,10 +74,12 @@ impl Commit {
             }
             if log.pending_bytes >= self.extent_bytes(slot).max(1) {
                 self.start_extent(slot, false);
-            } else if log.awaited {
-                // What stands in its way brings it back.
-                let done = log.unflushed_bytes == 0 || self.start_extent(slot, true);
-                self.log_mut(slot).awaited = !done;
+            } else if let Some(until) = log.awaited {
+                // What stands in its way brings it back, and so does the end of each extent.
+                self.start_extent(slot, true);
+                let log = self.log_mut(slot);
+                let until = spot(&until).min(spot(&log.taken_end));
+                log.awaited.take_if(|_| spot(&log.written_end) >= until);
             } else if self.log(slot).pressed {
                 self.log_mut(slot).pressed = false;
                 self.pressure.push_front(slot);

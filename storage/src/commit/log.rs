@@ -128,8 +128,8 @@ pub(super) struct Log {
     pub(super) in_pace: bool,
     /// Pressure wants everything journaled flushed.
     pub(super) pressed: bool,
-    /// So does its owner, who waits for it.
-    pub(super) awaited: bool,
+    /// Everything journaled up to here is to be flushed, though nothing presses.
+    pub(super) awaited: Option<Place>,
     rate_since: Tick,
     rate_bytes: u64,
     pub(super) fast: bool,
@@ -177,7 +177,7 @@ impl Log {
             in_flush: false,
             in_pace: false,
             pressed: false,
-            awaited: false,
+            awaited: None,
             rate_since: Tick(0),
             rate_bytes: 0,
             fast: false,

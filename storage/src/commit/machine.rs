@@ -239,7 +239,8 @@ impl Commit {
 
     /// Everything journaled of the log is flushed, though nothing presses.
     pub fn flush(&mut self, slot: LogSlot) {
-        self.log_mut(slot).awaited = true;
+        let log = self.log_mut(slot);
+        log.awaited = Some(log.taken_end);
         self.mark_flush(slot);
     }
 

@@ -78,6 +78,8 @@ pub(super) struct Blocks {
     /// Being read, or to be read when the segment is open.
     reading: BTreeMap<BlockKey, Reading>,
     waiting: Vec<Waiting>,
+    /// The last block that a reader took bytes of.
+    shown: Option<BlockKey>,
     bytes: u64,
     bytes_max: u64,
     next_ticket: u64,
@@ -90,6 +92,7 @@ impl Blocks {
             held: HashMap::new(),
             reading: BTreeMap::new(),
             waiting: Vec::new(),
+            shown: None,
             bytes: 0,
             bytes_max,
             next_ticket: 0,
@@ -105,6 +108,21 @@ impl Blocks {
             Some(_) => Block::Broken,
             None => Block::Absent,
         }
+    }
+
+    /// A reader takes bytes of a block.
+    pub(super) fn show(&mut self, key: BlockKey) {
+        self.shown = Some(key);
+    }
+
+    /// The last block that was shown since this was asked before.
+    pub(super) fn take_shown(&mut self) -> Option<BlockKey> {
+        self.shown.take()
+    }
+
+    /// Whether more may be read before somebody asks for it.
+    pub(super) fn has_room_ahead(&self) -> bool {
+        self.reading.len() as u64 * COLD_BYTES < self.bytes_max / 2
     }
 
     /// The block was used.
@@ -272,11 +290,12 @@ impl Store {
                 min_one,
             } => match self.read_now(slot, from, max_bytes, up_to, min_one) {
                 Ok(read) => {
+                    self.stay_ahead(slot, max_bytes as u64);
                     self.effects.push(StoreEffect::ReadReady { ticket, read });
                     return;
                 }
                 Err(missing) => {
-                    self.read_ahead(slot, missing, max_bytes as u64);
+                    self.missed(slot, missing, max_bytes as u64);
                     missing
                 }
             },
@@ -286,7 +305,7 @@ impl Store {
                     return;
                 }
                 Err(missing) => {
-                    self.read_ahead(slot, missing, FIND_AHEAD_BYTES);
+                    self.missed(slot, missing, FIND_AHEAD_BYTES);
                     missing
                 }
             },

@@ -54,7 +54,10 @@ impl Store {
             return Read::OutOfRange;
         };
         match self.read_now(slot, from, max_bytes, up_to, min_one) {
-            Ok(read) => read,
+            Ok(read) => {
+                self.stay_ahead(slot, max_bytes as u64);
+                read
+            }
             Err(missing) => {
                 let query = Query::Read {
                     from,
@@ -62,7 +65,7 @@ impl Store {
                     up_to,
                     min_one,
                 };
-                self.read_ahead(slot, missing, max_bytes as u64);
+                self.missed(slot, missing, max_bytes as u64);
                 Read::Wait(self.wait_for(slot, missing, query))
             }
         }
@@ -82,18 +85,34 @@ impl Store {
         }
     }
 
-    /// Starts to read what a reader of so many bytes will want next.
-    pub(super) fn read_ahead(&mut self, slot: LogSlot, from: BlockKey, bytes: u64) {
+    /// A reader of so many bytes finds nothing in memory: what it will want next is read too.
+    pub(super) fn missed(&mut self, slot: LogSlot, from: BlockKey, bytes: u64) {
         let layout = &self.log(slot).layout;
-        let held = layout.segment(from.segment).map_or(0, |it| it.bytes);
         let behind = layout
             .bytes_from(from.segment)
             .saturating_sub(from.index * COLD_BYTES);
         self.cache.missed(COLD_BYTES as usize, behind);
-        // BOUND: at most 4 MiB ahead of one reader.
+        self.read_ahead(slot, from, bytes);
+    }
+
+    /// What a reader of so many bytes got came from disk: what it will want next is read while it takes that.
+    pub(super) fn stay_ahead(&mut self, slot: LogSlot, bytes: u64) {
+        let log = self.log(slot).number;
+        if let Some(last) = self.blocks.take_shown()
+            && last.log == log
+        {
+            self.read_ahead(slot, last, bytes * 2);
+        }
+    }
+
+    fn read_ahead(&mut self, slot: LogSlot, from: BlockKey, bytes: u64) {
+        let held = self.log(slot).layout.segment(from.segment);
+        let held = held.map_or(0, |it| it.bytes);
+        // BOUND: at most 4 MiB ahead of one reader, and half of the memory for blocks on its way to all of them, or they would
+        // drive out what nobody has read yet.
         let blocks = bytes.min(4 << 20) / COLD_BYTES + 1;
         for index in from.index + 1..=from.index + blocks {
-            if index * COLD_BYTES < held {
+            if index * COLD_BYTES < held && self.blocks.has_room_ahead() {
                 self.want_block(slot, BlockKey { index, ..from });
             }
         }
@@ -479,6 +498,7 @@ impl Store {
             let from = (at % COLD_BYTES) as usize;
             let to = held.len().min(from + (range.end - at) as usize);
             data.push(held.slice(from..to));
+            self.blocks.show(key);
             at += (to - from) as u64;
         }
     }
