@@ -190,7 +190,8 @@ impl Commit {
         });
     }
 
-    fn pressing(&self) -> bool {
+    /// Whether somebody waits for what flushes give back.
+    pub fn pressing(&self) -> bool {
         self.memory_short
             || (self.stopping && !self.settled())
             || (self.ring.pressed() && !self.ring.recyclable())

@@ -198,6 +198,7 @@ impl Commit {
         bytes: &mut u64,
         room: u64,
     ) -> Option<()> {
+        self.sync_if_held_up(slot);
         if self.log(slot).open_due {
             self.control(slot, Planned::Open, plan, bytes, room)?;
             self.log_mut(slot).open_due = false;
@@ -308,7 +309,7 @@ impl Commit {
     }
 
     /// Whether what is pending will leave as an extent as soon as the one in flight has ended.
-    fn extent_follows(&self, slot: LogSlot) -> bool {
+    pub(super) fn extent_follows(&self, slot: LogSlot) -> bool {
         let log = self.log(slot);
         log.flight.is_some() && log.pending_bytes >= self.extent_bytes(slot)
     }

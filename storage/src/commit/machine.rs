@@ -436,8 +436,8 @@ impl Commit {
         }
         assert_eq!(flight.stage, Stage::Writing);
         flight.stage = Stage::Syncing;
-        if flight.carries_pending {
-            let segment = flight.to.segment;
+        let segment = flight.to.segment;
+        if flight.carries_pending || self.held_up(slot) {
             self.effects.push_back(Effect::SyncExtent { slot, segment });
         } else {
             if self.shared_written.is_empty() {
@@ -445,6 +445,26 @@ impl Commit {
             }
             self.shared_written.push(slot);
         }
+    }
+
+    /// What holds up its log is not for a shared sync to wait for.
+    pub(super) fn sync_if_held_up(&mut self, slot: LogSlot) {
+        if self.log(slot).flight.is_none() || !self.held_up(slot) {
+            return;
+        }
+        let mut written = self.shared_written.iter();
+        if let Some(index) = written.position(|other| *other == slot) {
+            self.shared_written.swap_remove(index);
+            let flight = self.log(slot).flight.expect("just seen");
+            let segment = flight.to.segment;
+            self.effects.push_back(Effect::SyncExtent { slot, segment });
+        }
+    }
+
+    /// Whether something of the log waits for its extent in flight.
+    fn held_up(&self, slot: LogSlot) -> bool {
+        let log = self.log(slot);
+        log.truncate.is_some() || log.dropped() || self.extent_follows(slot)
     }
 
     /// The log's extent is synced.

@@ -50,9 +50,10 @@ impl Store {
     /// Makes new files durable when they are many, or have waited.
     pub(super) fn sync_names(&mut self) {
         let now = self.now.tick;
-        let due = self.names.deadline().is_some_and(|at| at <= now)
-            || (self.names.waiting.len() >= NAMES && self.names.syncing.is_empty());
-        if !due {
+        let Some(at) = self.names.deadline() else {
+            return;
+        };
+        if at > now && self.names.waiting.len() < NAMES && !self.commit.pressing() {
             return;
         }
         let made = std::mem::take(&mut self.names.waiting);
