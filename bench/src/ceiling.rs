@@ -27,6 +27,7 @@ pub fn measure(workload: &Workload) -> Result<Run, String> {
         cgroup: String::new(),
         faults: Vec::new(),
         group: String::new(),
+        churn: 0.0,
         transaction_batches: 0,
         acks: crate::workload::Acks(-1),
         ..workload.clone()

@@ -232,6 +232,37 @@ fn a_connection_that_breaks_is_opened_again_and_counted() {
 }
 
 #[test]
+fn an_idempotent_producer_sends_again_in_order_what_failed_in_passing() {
+    // Twice the broker does not lead for a while, once it hangs up.
+    let run = measured(
+        lies(|number| match number {
+            800..820 => Fate::Refuse(6),
+            1_600 => Fate::Close,
+            2_400 => Fate::Refuse(3),
+            _ => Fate::Append,
+        }),
+        |settings| {
+            settings.idempotent = Some(true);
+            settings.in_flight = Some(5);
+        },
+    );
+    let run = run.unwrap();
+    assert_eq!(run.ended, Ended::Complete);
+    let found = &run.integrity;
+    assert_eq!((found.unresolved, found.lost), (0, 0), "{found:?}");
+    assert_eq!((found.duplicated, found.out_of_order), (0, 0), "{found:?}");
+    let of = |api: &str, code| {
+        let mut errors = run.errors.iter();
+        let found = errors.find(|error| error.api == api && error.code == code);
+        found.map_or(0, |error| error.count)
+    };
+    assert!(of("Produce", 6) >= 1, "{:?}", run.errors);
+    assert_eq!((of("Produce", 3), of("connection", 0)), (1, 1));
+    let reconnects: u64 = run.seconds.iter().map(|second| second.reconnects).sum();
+    assert!(reconnects >= 3, "{reconnects}");
+}
+
+#[test]
 fn nonsense_ends_the_run_and_keeps_what_was_measured() {
     let run = measured(
         lies(|number| {
@@ -259,7 +290,10 @@ fn a_missing_api_is_named() {
             26,
             (|settings| settings.transaction_batches = Some(5)) as fn(&mut Settings),
         ),
-        (11, |settings| settings.group = Some("readers".into())),
+        (11, |settings| {
+            settings.group = Some("readers".into());
+            settings.consumers = Some(1);
+        }),
         (22, |settings| {
             settings.idempotent = Some(true);
             settings.in_flight = Some(5);

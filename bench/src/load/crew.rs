@@ -5,9 +5,10 @@
 
 use super::clock::ns;
 use super::core::{Core, Outcome};
+use super::group::GroupPlan;
 use super::ledger::Received;
 use super::part::{Failure, Part};
-use super::plan::{Lane, Plan, ProducerPlan, ReaderPlan};
+use super::plan::{Lane, Plan, ReaderPlan};
 use super::schedule::{Pace, Schedule};
 use super::shared::Shared;
 use crate::probe::{self, Subject};
@@ -40,10 +41,9 @@ pub struct Job {
     pub warmup_s: u64,
     pub measured_s: u64,
     pub lanes: Vec<Lane>,
-    /// Producer ids by lane, of idempotent producers.
-    pub identities: Vec<(i64, i16)>,
     pub pace: Option<Pace>,
     pub readers: Vec<ReaderPlan>,
+    pub groups: Vec<GroupPlan>,
     pub received: Vec<Received>,
     pub subject: Option<Subject>,
     pub faults: Vec<Fault>,
@@ -123,6 +123,7 @@ pub fn work(
         // A command of the user's that goes on is the user's.
         let _ = child.try_wait();
     }
+    crew.shared.scout.end();
     let mut measured = done
         .seconds
         .iter()
@@ -360,22 +361,22 @@ fn deal(job: &Job) -> Vec<Plan> {
             cpu: cpu(&workload.cpus.0, index),
             producers: Vec::new(),
             readers: Vec::new(),
+            groups: Vec::new(),
             received: job.received.clone(),
             schedule: None,
             weighted,
         })
         .collect();
     for (index, lane) in job.lanes.iter().enumerate() {
-        plans[index % count].producers.push(ProducerPlan {
-            address: lane.address,
-            streams: lane.streams.clone(),
-            identity: job.identities.get(index).copied(),
-        });
+        plans[index % count].producers.push(lane.clone());
     }
     for (index, reader) in job.readers.iter().enumerate() {
         plans[(index + job.lanes.len()) % count]
             .readers
             .push(reader.clone());
+    }
+    for (index, group) in job.groups.iter().enumerate() {
+        plans[index % count].groups.push(group.clone());
     }
     if let Some(pace) = job.pace {
         let part = |plan: &Plan| -> f64 {

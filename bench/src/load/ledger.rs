@@ -34,8 +34,6 @@ impl Numbers {
 pub struct Sent {
     /// Batches numbered so far.
     pub batches: u64,
-    /// Records in them, for the sequence numbers of idempotent producers.
-    pub records: u64,
     pub acknowledged: Numbers,
     /// Where the measured load began; what came before was preloaded.
     pub began_at: u64,

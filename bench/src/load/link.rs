@@ -81,19 +81,41 @@ impl Link {
     pub fn open(address: SocketAddr, timeout: Duration) -> Result<Link, String> {
         let stream = connect(address, timeout)
             .map_err(|error| format!("no broker at {address}: {error}"))?;
-        Ok(Link {
+        Ok(Link::with(address, Some(stream)))
+    }
+
+    /// One that is opened as soon as `reopen` is called.
+    pub fn later(address: SocketAddr) -> Link {
+        Link::with(address, None)
+    }
+
+    fn with(address: SocketAddr, stream: Option<TcpStream>) -> Link {
+        Link {
             address,
-            stream: Some(stream),
+            broken: stream.is_none(),
+            stream,
             opening: None,
             sending: false,
             receiving: false,
-            broken: false,
             pieces: Vec::with_capacity(super::producer::PIECES_MAX + 2),
             // SAFETY: all-zero bytes are an empty message.
             message: Box::new(unsafe { std::mem::zeroed() }),
             inbox: vec![0; INBOX_BYTES],
             filled: 0,
-        })
+        }
+    }
+
+    /// Ends it; it is opened again when its operations are back. What they say then counts for nothing.
+    pub fn break_off(&mut self) {
+        self.shut();
+        self.broken = true;
+    }
+
+    /// Ends it; it is opened again to another address.
+    pub fn turn_to(&mut self, address: SocketAddr) {
+        self.break_off();
+        self.address = address;
+        self.opening = None;
     }
 
     /// Whether it may be used.
@@ -215,6 +237,8 @@ impl Link {
     #[inline]
     pub fn consume(&mut self, bytes: usize) {
         assert!(!self.receiving, "the kernel writes into the inbox");
+        // One that was broken off meanwhile begins with an empty inbox.
+        let bytes = bytes.min(self.filled);
         self.inbox.copy_within(bytes..self.filled, 0);
         self.filled -= bytes;
         let prefix = self.inbox[..self.filled].first_chunk();

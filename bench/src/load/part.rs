@@ -21,7 +21,7 @@ pub struct Part {
     /// Of these, sent more than a millisecond late although there was room.
     pub late: u64,
     pub failures: BTreeMap<Failure, u64>,
-    stages: [Latency; 4],
+    stages: [Latency; Stage::ALL.len()],
 }
 
 impl Part {

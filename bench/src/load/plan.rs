@@ -3,11 +3,13 @@
 //! Always: (1) a connection goes to the broker that leads all of its partitions; (2) every partition has a stream, and none has
 //! two on one connection.
 
+use super::group::{GroupPlan, Terms};
 use super::ledger::{Received, Sent, Span};
 use super::reader::Place;
 use super::schedule::Schedule;
 use super::template::{key_name, key_weights};
 use crate::workload::{Position, Workload};
+use millstream_net::wire::Str;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -30,14 +32,8 @@ pub struct StreamPlan {
     /// How often it is chosen, where streams are not chosen in turn.
     pub weight: f64,
     pub sent: Sent,
-}
-
-/// A connection that produces.
-pub struct ProducerPlan {
-    pub address: SocketAddr,
-    pub streams: Vec<StreamPlan>,
     /// Producer id and epoch, if it is idempotent.
-    pub identity: Option<(i64, i16)>,
+    pub producer: Option<(i64, i16)>,
 }
 
 /// A connection that consumes.
@@ -55,14 +51,23 @@ pub struct ReaderPlan {
 /// What one thread has to do.
 pub struct Plan {
     pub cpu: Option<usize>,
-    pub producers: Vec<ProducerPlan>,
+    pub producers: Vec<Lane>,
     pub readers: Vec<ReaderPlan>,
+    pub groups: Vec<GroupPlan>,
     /// Empty sets of what each reader receives.
     pub received: Vec<Received>,
     /// When requests are due; without it they follow answers.
     pub schedule: Option<Schedule>,
     /// Whether streams are drawn by their weights.
     pub weighted: bool,
+}
+
+impl Plan {
+    /// The connections with which it begins.
+    pub fn connections(&self) -> usize {
+        let members = self.groups.iter().map(|group| 2 * group.members);
+        self.producers.len() + self.readers.len() + members.sum::<usize>()
+    }
 }
 
 /// The producing connections of a workload; streams are numbered in order.
@@ -93,6 +98,7 @@ pub fn lanes(workload: &Workload, leaders: &Leaders) -> Vec<Lane> {
                     partition,
                     weight: weights[partition as usize] / owners as f64,
                     sent: Sent::default(),
+                    producer: None,
                 }
             });
             lanes.push(Lane {
@@ -110,23 +116,53 @@ pub struct Offsets<'a> {
     pub latest: &'a [Vec<i64>],
 }
 
-/// The reading connections of a workload, and what each reader has to see.
+/// Who reads.
+#[derive(Default)]
+pub struct Reading {
+    pub readers: Vec<ReaderPlan>,
+    pub groups: Vec<GroupPlan>,
+    /// What each reader of all partitions has to see.
+    pub spans: Vec<Span>,
+}
+
+/// The readers of a workload; `coordinators` are those of its groups.
 pub fn readers(
     workload: &Workload,
     leaders: &Leaders,
     offsets: &Offsets<'_>,
-) -> (Vec<ReaderPlan>, Vec<Span>) {
-    let (mut plans, mut spans) = (Vec::new(), Vec::new());
+    coordinators: &[SocketAddr],
+) -> Reading {
+    let (mut plans, mut groups, mut spans) = (Vec::new(), Vec::new(), Vec::new());
     let consumers = workload.consumers as usize;
     if consumers > 0 {
-        for _ in 0..workload.fan_out {
-            let (from, span) = match workload.position {
-                Position::Latest => (offsets.latest, Span::SinceItBegan),
-                Position::Earliest => (offsets.earliest, Span::All),
-            };
+        let (from, span) = match workload.position {
+            Position::Latest => (offsets.latest, Span::SinceItBegan),
+            Position::Earliest => (offsets.earliest, Span::All),
+        };
+        let timed = workload.position == Position::Latest;
+        let names = workload.group_names();
+        for (key, (name, coordinator)) in names.iter().zip(coordinators).enumerate() {
+            let all = reader(leaders, from, offsets.latest, spans.len(), |_| true, timed);
+            groups.push(GroupPlan {
+                terms: terms(workload, name),
+                reader: spans.len(),
+                members: consumers,
+                coordinator: *coordinator,
+                key,
+                places: all.into_iter().flat_map(|plan| plan.places).collect(),
+                churn: workload.churn,
+                timed,
+            });
+            spans.push(span);
+        }
+        let assigned = if names.is_empty() {
+            workload.fan_out
+        } else {
+            0
+        };
+        for _ in 0..assigned {
             for consumer in 0..consumers {
                 let mine = |index: usize| index % consumers == consumer;
-                let timed = workload.position == Position::Latest;
                 plans.extend(reader(
                     leaders,
                     from,
@@ -158,7 +194,26 @@ pub fn readers(
             Span::All
         });
     }
-    (plans, spans)
+    Reading {
+        readers: plans,
+        groups,
+        spans,
+    }
+}
+
+fn terms(workload: &Workload, group: &str) -> Terms {
+    let topics = workload.topic_names();
+    Terms {
+        group: Str::from(group),
+        topics: topics
+            .iter()
+            .map(|topic| Str::from(topic.as_str()))
+            .collect(),
+        partitions: workload.partitions,
+        session_ms: workload.session_ms as i32,
+        heartbeat_ms: workload.heartbeat_ms.into(),
+        commit_ms: workload.commit_ms.into(),
+    }
 }
 
 /// A reader of everything from these offsets on, one connection to each broker.

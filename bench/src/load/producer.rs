@@ -17,10 +17,19 @@ pub const PIECES_MAX: usize = 256;
 pub struct Flight {
     /// When it was due.
     pub due_ns: u64,
-    /// Its stream, as an index into the connection's streams.
+    /// Its stream, as an index into those of the thread.
     pub stream: u32,
     /// Its batch in the stream.
     pub batch: u64,
+}
+
+/// A request that waits for a slot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Due {
+    pub stream: u32,
+    pub due_ns: u64,
+    /// The batch that is sent again; without it the next one of the stream.
+    pub again: Option<u64>,
 }
 
 /// What a broker said to a request.
@@ -43,8 +52,8 @@ pub struct Producer {
     answered: u64,
     /// Bytes of the next request that were sent.
     sent_bytes: usize,
-    /// Requests that are due and have no slot: stream and due time.
-    waiting: VecDeque<(u32, u64)>,
+    /// Requests that are due and have no slot.
+    waiting: VecDeque<Due>,
 }
 
 impl Producer {
@@ -82,8 +91,28 @@ impl Producer {
 
     /// A request is due that has no slot.
     #[inline]
-    pub fn wait(&mut self, stream: u32, due_ns: u64) {
-        self.waiting.push_back((stream, due_ns));
+    pub fn wait(&mut self, due: Due) {
+        self.waiting.push_back(due);
+    }
+
+    /// Requests that were in flight, in their order, are to be sent again before anything else.
+    pub fn wait_again(&mut self, flights: Vec<Flight>) {
+        for flight in flights.into_iter().rev() {
+            self.waiting.push_front(Due {
+                stream: flight.stream,
+                due_ns: flight.due_ns,
+                again: Some(flight.batch),
+            });
+        }
+    }
+
+    /// What waits of a stream, which is carried by another connection from now on.
+    pub fn take_waiting(&mut self, stream: u32) -> Vec<Due> {
+        let (leaving, staying) = std::mem::take(&mut self.waiting)
+            .into_iter()
+            .partition(|due| due.stream == stream);
+        self.waiting = staying;
+        Vec::from(leaving as VecDeque<Due>)
     }
 
     /// Requests that are due and have no slot.
@@ -93,7 +122,7 @@ impl Producer {
 
     /// The one that waits longest, if there is a slot for it.
     #[inline]
-    pub fn next_waiting(&mut self) -> Option<(u32, u64)> {
+    pub fn next_waiting(&mut self) -> Option<Due> {
         if !self.has_room() {
             return None;
         }

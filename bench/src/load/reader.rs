@@ -47,6 +47,10 @@ pub struct Reader {
     replay: bool,
     /// A reader that replays was told to stop.
     stopped: bool,
+    /// Its places may not be read now.
+    paused: bool,
+    /// The answer that comes is to places that it has no longer.
+    void: bool,
 }
 
 /// What an answer brought.
@@ -68,7 +72,71 @@ impl Reader {
             asked_ns: None,
             replay,
             stopped: false,
+            paused: false,
+            void: false,
         }
+    }
+
+    /// Its places, as far as they are read.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    pub fn has_places(&self) -> bool {
+        !self.places.is_empty()
+    }
+
+    pub fn replays(&self) -> bool {
+        self.replay
+    }
+
+    /// Whether a request can be made now.
+    pub fn may_ask(&self) -> bool {
+        self.asked_ns.is_none() && !self.paused && !self.places.is_empty()
+    }
+
+    /// Stops reading; whether it did read.
+    pub fn pause(&mut self) -> bool {
+        self.void = self.asked_ns.is_some();
+        !std::mem::replace(&mut self.paused, true)
+    }
+
+    /// Forgets its places, and reads again what it gets.
+    pub fn clear(&mut self) {
+        self.places.clear();
+        self.paused = false;
+        self.number_places();
+    }
+
+    /// Gives away the places that are not to be read here any more.
+    pub fn take_places(&mut self, leaving: impl Fn(&Place) -> bool) -> Vec<Place> {
+        if self.paused {
+            return Vec::new();
+        }
+        let (leave, stay): (Vec<Place>, Vec<Place>) = std::mem::take(&mut self.places)
+            .into_iter()
+            .partition(leaving);
+        self.places = stay;
+        if !leave.is_empty() {
+            self.number_places();
+        }
+        leave
+    }
+
+    /// Reads one more place.
+    pub fn put_place(&mut self, place: Place) {
+        self.places.push(place);
+        self.number_places();
+    }
+
+    fn number_places(&mut self) {
+        self.void = self.asked_ns.is_some();
+        self.turn = 0;
+        let keys = self
+            .places
+            .iter()
+            .map(|place| (place.topic, place.partition));
+        self.index = keys.zip(0..).collect();
     }
 
     /// Topic and partition of what is not read to its end.
@@ -90,13 +158,10 @@ impl Reader {
         self.stopped || self.places.iter().all(|place| place.next >= place.target)
     }
 
-    pub fn is_asking(&self) -> bool {
-        self.asked_ns.is_some()
-    }
-
     /// The connection is gone; what was asked is asked again.
     pub fn abandon(&mut self) {
         self.asked_ns = None;
+        self.void = false;
     }
 
     /// The bytes of the next request.
@@ -156,6 +221,12 @@ impl Reader {
             .asked_ns
             .take()
             .ok_or("the broker answers although nothing was asked")?;
+        if std::mem::take(&mut self.void) {
+            return Ok(Brought {
+                asked_ns,
+                ..Brought::default()
+            });
+        }
         let mut flow = Flow::default();
         let mut stray = false;
         let (places, index) = (&mut self.places, &self.index);

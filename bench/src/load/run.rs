@@ -4,16 +4,18 @@
 
 use super::core::Outcome;
 use super::crew::{Done, Job, Watch, work};
+use super::group;
 use super::ledger::{Received, Sent, Span, reconcile};
 use super::plan::{Lane, Offsets, lanes, read_back, readers};
 use super::reader::FETCH_VERSION;
 use super::schedule::Pace;
+use super::scout::{Scout, Search};
 use super::shared::Shared;
 use super::template::Template;
-use crate::cluster::{Cluster, EARLIEST, LATEST, Missing};
+use crate::cluster::{Cluster, EARLIEST, Keyed, Kind, LATEST, Missing, Routes};
 use crate::probe::Subject;
 use crate::result::{Broker, Ended, ErrorCount, Integrity, LoopKind, Mark, Phase, Run, Stage};
-use crate::workload::{Rate, Workload};
+use crate::workload::{Position, Rate, Workload};
 use millstream_net::wire::{ApiKey, Str};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,7 +53,9 @@ struct Session<'a> {
     templates: Arc<Vec<Template>>,
     tag: u32,
     lanes: Vec<Lane>,
-    identities: Vec<(i64, i16)>,
+    /// The groups of the workload, and who coordinates them.
+    keys: Vec<Keyed>,
+    coordinators: Vec<SocketAddr>,
     received: Vec<Received>,
 }
 
@@ -78,12 +82,23 @@ impl Session<'_> {
             templates = Template::all(workload, version, tag)?;
             all = lanes(workload, &leaders);
         }
-        let identities = if workload.idempotent {
-            let ids = all.iter().map(|_| cluster.producer_id());
-            ids.collect::<Result<_, _>>()?
-        } else {
-            Vec::new()
-        };
+        if workload.idempotent {
+            for lane in &mut all {
+                let producer = cluster.producer_id(None)?;
+                for stream in &mut lane.streams {
+                    stream.producer = Some(producer);
+                }
+            }
+        }
+        let (mut keys, mut coordinators) = (Vec::new(), Vec::new());
+        for group in workload.group_names() {
+            let keyed = Keyed {
+                kind: Kind::Group,
+                key: group,
+            };
+            coordinators.push(cluster.coordinator(&keyed)?);
+            keys.push(keyed);
+        }
         Ok(Session {
             workload,
             cluster,
@@ -94,7 +109,8 @@ impl Session<'_> {
             templates: Arc::new(templates),
             tag,
             lanes: all,
-            identities,
+            keys,
+            coordinators,
             received: Vec::new(),
         })
     }
@@ -135,19 +151,38 @@ impl Session<'_> {
             self.tag,
             warmup_s + measured_s,
             timed,
+            self.scout(),
         );
         Job {
             shared,
             warmup_s,
             measured_s,
             lanes: Vec::new(),
-            identities: self.identities.clone(),
             pace: None,
             readers: Vec::new(),
+            groups: Vec::new(),
             received: Vec::new(),
             subject: None,
             faults: Vec::new(),
         }
+    }
+
+    /// Somebody who looks up who leads when that changes.
+    fn scout(&self) -> Arc<Scout> {
+        let search = Search {
+            brokers: self.workload.brokers.0.clone(),
+            topics: self.topics.clone(),
+            partitions: self.workload.partitions,
+            keys: self.keys.clone(),
+        };
+        let leaders = self.leaders.iter();
+        let known = Routes {
+            leaders: leaders
+                .map(|each| each.iter().copied().map(Some).collect())
+                .collect(),
+            coordinators: self.coordinators.iter().copied().map(Some).collect(),
+        };
+        Scout::start(search, known)
     }
 
     /// Produces as fast as it goes until the bytes are there.
@@ -182,28 +217,39 @@ impl Session<'_> {
             earliest: &earliest,
             latest: &latest,
         };
-        let (plans, spans) = readers(workload, &self.leaders, &offsets);
+        let reading = readers(workload, &self.leaders, &offsets, &self.coordinators);
+        for group in &reading.groups {
+            let from = match workload.position {
+                Position::Latest => &latest,
+                Position::Earliest => &earliest,
+            };
+            let name = &group.terms.group;
+            self.cluster
+                .place_group(name, group.coordinator, &self.topics, from)?;
+        }
         let streams = self.streams();
         let warmup_s = workload.warmup.ceil() as u64;
         let measured_s = workload.duration.ceil() as u64;
         let mut job = self.job(warmup_s, measured_s, true);
         job.pace = pace(workload, warmup_s as f64, measured_s as f64);
         job.lanes = std::mem::take(&mut self.lanes);
-        job.readers = plans;
-        job.received = spans
-            .iter()
-            .map(|span| Received::new(*span, streams))
-            .collect();
+        job.readers = reading.readers;
+        job.groups = reading.groups;
+        let spans = reading.spans.iter();
+        job.received = spans.map(|span| Received::new(*span, streams)).collect();
         job.subject = self.subject.clone();
         if workload.once {
             job.shared.read_back_to(latest);
         }
         job.faults = workload.faults.clone();
         let produces = workload.produces();
-        let (cluster, topics, leaders) = (&mut self.cluster, &self.topics, &self.leaders);
+        let (cluster, topics, leaders) = (&self.cluster, &self.topics, &mut self.leaders);
+        let brokers = addresses(workload, leaders);
         let mut ends = || {
             if produces {
-                return cluster.offsets(topics, leaders, LATEST);
+                let found = cluster.settle(&brokers, topics, workload.partitions, LATEST)?;
+                *leaders = found.0;
+                return Ok(found.1);
             }
             // Nothing is produced: readers stop where they are.
             Ok(leaders.iter().map(|each| vec![0; each.len()]).collect())
@@ -296,10 +342,14 @@ impl Session<'_> {
     }
 
     fn read_back_all(&mut self, watch: &mut dyn Watch) -> Result<(), String> {
-        let ends = self.cluster.offsets(&self.topics, &self.leaders, LATEST)?;
+        let brokers = addresses(self.workload, &self.leaders);
+        let partitions = self.workload.partitions;
+        let (leaders, ends) = self
+            .cluster
+            .settle(&brokers, &self.topics, partitions, LATEST)?;
+        self.leaders = leaders;
         let streams = self.streams();
         let mut job = self.job(0, self.workload.verify_seconds.ceil() as u64, false);
-        job.identities = Vec::new();
         job.readers = read_back(&self.leaders, &self.before);
         job.received = vec![Received::new(Span::All, streams)];
         job.shared.read_back_to(ends);
@@ -413,18 +463,9 @@ fn check_apis(workload: &Workload, cluster: &Cluster) -> Result<i16, String> {
     }
     if !workload.group.is_empty() {
         let purpose = "a workload with a consumer group";
-        for key in [
-            ApiKey::FindCoordinator,
-            ApiKey::JoinGroup,
-            ApiKey::SyncGroup,
-            ApiKey::Heartbeat,
-            ApiKey::OffsetCommit,
-        ] {
-            cluster.version(key, 2, purpose)?;
+        for (key, version) in group::APIS {
+            cluster.version_exactly(key, version, purpose)?;
         }
-        return Err(
-            "millstream-bench does not run members of consumer groups: leave out `group`".into(),
-        );
     }
     let reads = workload.consumers > 0 || workload.catch_up > 0 || workload.verify;
     if reads {
@@ -437,6 +478,17 @@ fn check_apis(workload: &Workload, cluster: &Cluster) -> Result<i16, String> {
         cluster.version(ApiKey::InitProducerId, 1, "an idempotent producer")?;
     }
     cluster.version(ApiKey::Produce, PRODUCE_VERSION, "producing")
+}
+
+/// The brokers that were named, and all that lead.
+fn addresses(workload: &Workload, leaders: &[Vec<SocketAddr>]) -> Vec<String> {
+    let mut all = workload.brokers.0.clone();
+    for leader in leaders.iter().flatten().map(SocketAddr::to_string) {
+        if !all.contains(&leader) {
+            all.push(leader);
+        }
+    }
+    all
 }
 
 fn pace(workload: &Workload, begins_s: f64, lasts_s: f64) -> Option<Pace> {

@@ -3,6 +3,7 @@
 //! Always: (1) flags only go one way; (2) the first reason for an early end is kept.
 
 use super::clock::Clock;
+use super::scout::Scout;
 use super::template::Template;
 use crate::workload::Workload;
 use millstream_net::wire::Str;
@@ -17,6 +18,11 @@ pub struct Shared {
     pub templates: Arc<Vec<Template>>,
     pub topics: Vec<Str>,
     pub tag: u32,
+    /// Records before each template, where all follow each other, and of all.
+    records_before: Vec<u64>,
+    records_of_all: u64,
+    /// Who leads and who coordinates.
+    pub scout: Arc<Scout>,
     clock: OnceLock<Clock>,
     /// When production ends, or reading back.
     pub ends_ns: u64,
@@ -45,12 +51,22 @@ impl Shared {
         tag: u32,
         lasts_s: u64,
         timed: bool,
+        scout: Arc<Scout>,
     ) -> Shared {
+        let mut records_of_all = 0;
+        let records_before = templates.iter().map(|template| {
+            records_of_all += u64::from(template.records);
+            records_of_all - u64::from(template.records)
+        });
+        let records_before = records_before.collect();
         Shared {
             workload,
             templates,
             topics,
             tag,
+            records_before,
+            records_of_all,
+            scout,
             clock: OnceLock::new(),
             ends_ns: lasts_s * SECOND_NS,
             bytes_max: u64::MAX,
@@ -107,5 +123,13 @@ impl Shared {
 
     pub(super) fn template(&self, batch: u64) -> &Template {
         &self.templates[(batch % self.templates.len() as u64) as usize]
+    }
+
+    /// The sequence number of an idempotent producer at a batch of a stream: as many records come before it.
+    pub(super) fn sequence(&self, batch: u64) -> i32 {
+        let count = self.templates.len() as u64;
+        let rounds = batch / count * self.records_of_all;
+        let records = rounds + self.records_before[(batch % count) as usize];
+        (records & 0x7fff_ffff) as i32
     }
 }

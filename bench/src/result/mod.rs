@@ -113,16 +113,23 @@ pub enum Stage {
     EndToEnd,
     /// From a fetch request to its answer, if that has records.
     Fetch,
+    /// From a member's request to join its group to its assignment.
+    Rebalance,
+    /// From the moment the last owner of a partition let go of it to the moment a member of the same group reads it again,
+    /// once per partition and rebalance.
+    Unavailable,
     /// From the moment a request was due to the moment this generator came to send it: its own lateness.
     Lateness,
 }
 
 impl Stage {
     /// All, in the order of reports.
-    pub const ALL: [Stage; 4] = [
+    pub const ALL: [Stage; 6] = [
         Stage::Produce,
         Stage::EndToEnd,
         Stage::Fetch,
+        Stage::Rebalance,
+        Stage::Unavailable,
         Stage::Lateness,
     ];
 
@@ -132,6 +139,8 @@ impl Stage {
             Stage::Produce => "produce",
             Stage::EndToEnd => "end-to-end",
             Stage::Fetch => "fetch",
+            Stage::Rebalance => "rebalance",
+            Stage::Unavailable => "unavailable",
             Stage::Lateness => "lateness",
         }
     }

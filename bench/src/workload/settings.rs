@@ -132,8 +132,16 @@ settings! {
         position: Position = Position::Latest;
         /// Readers of all partitions that begin at the earliest offset, beside the consumers.
         catch_up: u32 = 0;
-        /// Consume as members of this group instead of assigning partitions.
+        /// Consume as members of this group instead of assigning partitions; with `fan-out` above 1 the beginning of names.
         group: String = String::new();
+        /// Members per second that leave the group or join it, in turn.
+        churn: f64 = 0.0;
+        /// Milliseconds between two heartbeats of a member, which is how it learns that its group rebalances.
+        heartbeat_ms: u32 = 3_000;
+        /// Milliseconds without a heartbeat after which a member is out.
+        session_ms: u32 = 45_000;
+        /// Milliseconds between two commits of a member.
+        commit_ms: u32 = 5_000;
         /// uncommitted or committed: what consumers see of transactions.
         isolation: Isolation = Isolation::Uncommitted;
         /// Bytes that one fetch asks for from each partition.
@@ -204,6 +212,15 @@ impl Workload {
         (0..self.topics)
             .map(|index| format!("{}-{index:0digits$}", self.topic))
             .collect()
+    }
+
+    /// The names of its consumer groups; none where partitions are assigned.
+    pub fn group_names(&self) -> Vec<String> {
+        match (self.group.as_str(), self.fan_out) {
+            ("", _) => Vec::new(),
+            (group, 1) => vec![group.to_owned()],
+            (group, count) => (0..count).map(|index| format!("{group}-{index}")).collect(),
+        }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -277,6 +294,22 @@ impl Workload {
         refuse(
             self.idempotent && (self.acks.0 != -1 || self.in_flight > 5),
             "an idempotent producer needs `acks` all and `in-flight` of at most 5",
+        )?;
+        refuse(
+            !self.group.is_empty() && self.consumers == 0,
+            "`group` needs `consumers`: its members",
+        )?;
+        refuse(
+            self.churn != 0.0 && (self.group.is_empty() || !(0.0..=1000.0).contains(&self.churn)),
+            "`churn` is of the members of a `group`, at most 1000 per second",
+        )?;
+        refuse(
+            self.heartbeat_ms == 0 || self.commit_ms == 0 || self.session_ms <= self.heartbeat_ms,
+            "`heartbeat-ms` and `commit-ms` are above 0, `session-ms` above `heartbeat-ms`",
+        )?;
+        refuse(
+            self.session_ms > i32::MAX as u32,
+            "`session-ms` is at most 2147483647",
         )?;
         refuse(
             self.cpus.0.iter().any(|cpu| cpu.parse::<usize>().is_err()),

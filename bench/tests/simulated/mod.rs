@@ -6,6 +6,7 @@ use millstream_net::wire::api::*;
 use millstream_net::wire::{
     ErrorCode, Records, Request, Response, Str, advertised, decode_request, encode_response,
 };
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -71,9 +72,29 @@ struct Log {
     batches: Vec<(i64, Bytes)>,
     end: i64,
     held: Option<Bytes>,
+    /// The next sequence number of each producer.
+    sequences: BTreeMap<i64, i32>,
 }
 
 impl Log {
+    /// What a broker says to the sequence number of a batch: nothing of one without a producer, or of the next one.
+    fn refusal(&mut self, batch: &[u8]) -> Option<ErrorCode> {
+        let at = |from: usize| i32::from_be_bytes(batch[from..from + 4].try_into().unwrap());
+        let producer = i64::from_be_bytes(batch[43..51].try_into().unwrap());
+        if producer < 0 {
+            return None;
+        }
+        let next = self.sequences.entry(producer).or_default();
+        match at(53).cmp(next) {
+            std::cmp::Ordering::Less => Some(ErrorCode::DuplicateSequenceNumber),
+            std::cmp::Ordering::Greater => Some(ErrorCode::OutOfOrderSequenceNumber),
+            std::cmp::Ordering::Equal => {
+                *next += at(57);
+                None
+            }
+        }
+    }
+
     fn append(&mut self, batch: &Bytes) {
         let mut bytes = BytesMut::from(&batch[..]);
         bytes[..8].copy_from_slice(&self.end.to_be_bytes());
@@ -171,8 +192,15 @@ impl State {
         }
         let mut logs = self.logs.lock().unwrap();
         let log = logs.log(&topic.name, partition.index);
+        let mut code = match fate {
+            Fate::Refuse(code) => ErrorCode::from_code(code),
+            _ => ErrorCode::None,
+        };
         match fate {
-            Fate::Append => log.append(&batch),
+            Fate::Append => match log.refusal(&batch) {
+                None => log.append(&batch),
+                Some(refusal) => code = refusal,
+            },
             Fate::Double => {
                 log.append(&batch);
                 log.append(&batch);
@@ -181,10 +209,6 @@ impl State {
             Fate::Lose | Fate::Refuse(_) | Fate::Close | Fate::Babble => {}
         }
         self.grown.notify_all();
-        let code = match fate {
-            Fate::Refuse(code) => ErrorCode::from_code(code),
-            _ => ErrorCode::None,
-        };
         let answer = ProduceTopicResponse {
             name: topic.name.clone(),
             partitions: vec![ProducePartitionResponse {

@@ -2,27 +2,30 @@
 //!
 //! Lives on one processor and shares nothing on the way but two flags. Always: (1) at most one send and one receive of a
 //! connection are with the kernel, and their memory stays until both are back; (2) a turn of the loop is one system call;
-//! (3) a connection that breaks is opened again until `timeout` is over, and what was in flight on it stays unresolved.
-//! Leaves to others: what requests and answers are (`producer`, `reader`), when they are due (`schedule`).
+//! (3) a connection that breaks is opened again until `timeout` is over, unless what it carried has moved to another broker.
+//! Leaves to others: what requests and answers are (`producer`, `reader`, `group`), when they are due (`schedule`), who leads
+//! (`scout`).
 
+mod attending;
 mod connection;
 mod consuming;
+mod moving;
 mod producing;
 
 use super::ledger::Received;
 use super::link::{Done, Link, Op};
 use super::part::{Failure, Part};
-use super::plan::{Lane, Plan};
+use super::plan::{Lane, Plan, StreamPlan};
 use super::producer::Producer;
 use super::random::Random;
 use super::reader::Reader;
 use super::schedule::Schedule;
 use super::shared::{SECOND_NS, Shared};
-use crate::result::Stage;
-use connection::{Connection, Role};
+use attending::Group;
+use connection::{Connection, Producing, Reading, Role};
 use io_uring::{IoUring, types};
 use millstream_net::wire::ErrorCode;
-use producing::{acknowledge, cumulated};
+use producing::cumulated;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -33,6 +36,8 @@ use std::time::Duration;
 const WAIT_NS: u64 = 50_000_000;
 /// The same while a connection is opened again.
 const WAIT_RECONNECTING_NS: u64 = 2_000_000;
+/// A broker that said that it does not lead is left alone so long, or until it is known who does.
+const HOLD_NS: u64 = 100_000_000;
 
 /// What one thread did.
 #[derive(Default)]
@@ -42,15 +47,19 @@ pub struct Outcome {
     /// Partitions that a reader did not read to their end: reader, topic, partition.
     pub unread: Vec<(usize, u32, i32)>,
 }
+
 /// The thread's state.
 pub struct Core {
     shared: Arc<Shared>,
     ring: IoUring,
     connections: Vec<Connection>,
+    streams: Vec<StreamPlan>,
+    groups: Vec<Group>,
     received: Vec<Received>,
     schedule: Option<Schedule>,
     weighted: bool,
-    /// Cumulated weights of the producing connections.
+    /// Connections that have streams, and their cumulated weights.
+    lanes: Vec<usize>,
     weights: Vec<f64>,
     turn: usize,
     random: Random,
@@ -59,7 +68,11 @@ pub struct Core {
     producing: bool,
     produced_bytes: u64,
     told_ends: bool,
+    /// When members began to leave their groups, at the end.
+    parting_since_ns: Option<u64>,
     last_progress_ns: u64,
+    /// The look-up of leaders that is known here.
+    routes_version: u64,
     completions: Vec<(u64, i32)>,
 }
 
@@ -71,58 +84,92 @@ impl Core {
                 .map_err(|error| format!("no processor {cpu} to pin to: {error}"))?;
         }
         crate::processor::wake_on_time();
-        let ring = super::link::ring(plan.producers.len() + plan.readers.len())?;
+        let ring = super::link::ring(plan.connections())?;
         let timeout = Duration::from_secs_f64(shared.workload.timeout);
-        let mut connections = Vec::new();
-        for plan in plan.producers {
-            let slots = shared.workload.in_flight as usize;
-            connections.push(Connection {
-                link: Link::open(plan.address, timeout)?,
-                role: Role::Produces {
-                    producer: Producer::new(slots, &shared.templates),
-                    weights: cumulated(plan.streams.iter().map(|stream| stream.weight)),
-                    streams: plan.streams,
-                    turn: 0,
-                    identity: plan.identity,
-                },
-            });
-        }
-        let producers = connections.len();
-        for plan in plan.readers {
-            connections.push(Connection {
-                link: Link::open(plan.address, timeout)?,
-                role: Role::Reads {
-                    reader: Reader::new(plan.places, plan.replay),
-                    of: plan.reader,
-                    timed: plan.timed,
-                    request: Vec::new(),
-                },
-            });
-        }
-        let weights = connections[..producers].iter().map(|connection| {
-            let Role::Produces { weights, .. } = &connection.role else {
-                unreachable!("producers stand first");
-            };
-            weights.last().copied().unwrap_or(0.0)
-        });
-        Ok(Core {
-            weights: cumulated(weights),
-            shared,
+        let mut core = Core {
             ring,
-            connections,
+            connections: Vec::new(),
+            streams: Vec::new(),
+            groups: Vec::new(),
             received: plan.received,
             schedule: plan.schedule,
             weighted: plan.weighted,
+            lanes: Vec::new(),
+            weights: Vec::new(),
             turn: 0,
             random: Random::new(std::process::id().into()),
             part: Part::of(0),
             parts,
-            producing: producers > 0,
+            producing: !plan.producers.is_empty(),
             produced_bytes: 0,
             told_ends: false,
+            parting_since_ns: None,
             last_progress_ns: 0,
+            routes_version: shared.scout.version(),
             completions: Vec::with_capacity(1024),
-        })
+            shared,
+        };
+        for lane in plan.producers {
+            core.add_lane(lane, timeout)?;
+        }
+        core.weigh();
+        for plan in plan.readers {
+            core.connections.push(Connection {
+                link: Link::open(plan.address, timeout)?,
+                role: Role::Reads(Reading {
+                    reader: Reader::new(plan.places, plan.replay),
+                    of: plan.reader,
+                    timed: plan.timed,
+                    of_member: false,
+                    request: Vec::new(),
+                    hold_until_ns: 0,
+                }),
+            });
+        }
+        for plan in plan.groups {
+            core.add_group(plan, timeout)?;
+        }
+        Ok(core)
+    }
+
+    fn add_lane(&mut self, lane: Lane, timeout: Duration) -> Result<(), String> {
+        let slots = self.shared.workload.in_flight as usize;
+        let mut producing = Producing {
+            producer: Producer::new(slots, &self.shared.templates),
+            streams: Vec::new(),
+            weights: Vec::new(),
+            turn: 0,
+            hold_until_ns: 0,
+        };
+        for stream in lane.streams {
+            producing.streams.push(self.streams.len() as u32);
+            self.streams.push(stream);
+        }
+        self.connections.push(Connection {
+            link: Link::open(lane.address, timeout)?,
+            role: Role::Produces(producing),
+        });
+        Ok(())
+    }
+
+    /// Finds which connections have streams, and how often each is chosen.
+    fn weigh(&mut self) {
+        self.lanes.clear();
+        let mut sums = Vec::new();
+        for (index, connection) in self.connections.iter_mut().enumerate() {
+            let Role::Produces(producing) = &mut connection.role else {
+                continue;
+            };
+            let weight_of = |stream: &u32| self.streams[*stream as usize].weight;
+            producing.weights = cumulated(producing.streams.iter().map(weight_of));
+            producing.turn = 0;
+            if let Some(sum) = producing.weights.last() {
+                self.lanes.push(index);
+                sums.push(*sum);
+            }
+        }
+        self.weights = cumulated(sums.into_iter());
+        self.turn = 0;
     }
 
     /// Runs until there is nothing left to do.
@@ -138,24 +185,38 @@ impl Core {
         }
         self.close();
         self.pass_on();
-        let mut outcome = Outcome {
-            received: self.received,
-            ..Outcome::default()
-        };
+        self.outcome()
+    }
+
+    fn outcome(mut self) -> Outcome {
+        let mut unread = self.unread_by_groups();
+        let mut streams: Vec<Option<StreamPlan>> = self.streams.into_iter().map(Some).collect();
+        let mut lanes = Vec::new();
         for connection in self.connections {
             match connection.role {
-                Role::Produces { streams, .. } => outcome.lanes.push(Lane {
-                    address: connection.link.address,
-                    streams,
-                }),
-                Role::Reads { reader, of, .. } => {
-                    let left = reader.unread();
-                    let left = left.map(|(topic, partition)| (of, topic, partition));
-                    outcome.unread.extend(left);
+                Role::Produces(producing) => {
+                    let mine = producing.streams.into_iter();
+                    lanes.push(Lane {
+                        address: connection.link.address,
+                        streams: mine
+                            .filter_map(|stream| streams[stream as usize].take())
+                            .collect(),
+                    });
                 }
+                Role::Reads(reading) if !reading.of_member => {
+                    let left = reading.reader.unread();
+                    let of = reading.of;
+                    unread.extend(left.map(|(topic, partition)| (of, topic, partition)));
+                }
+                Role::Reads(_) | Role::Attends(_) => {}
             }
         }
-        outcome
+        lanes.retain(|lane| !lane.streams.is_empty());
+        Outcome {
+            lanes,
+            received: std::mem::take(&mut self.received),
+            unread,
+        }
     }
 
     fn turns(&mut self) -> Result<(), String> {
@@ -164,24 +225,29 @@ impl Core {
             while now >= (self.part.second as u64 + 1) * SECOND_NS {
                 self.pass_on();
             }
-            if self.shared.stop.load(Ordering::Relaxed) {
+            let stopped = self.shared.stop.load(Ordering::Relaxed);
+            if stopped && self.has_parted(now) {
                 return Ok(());
             }
-            if self.producing {
+            if self.routes_version != self.shared.scout.version() {
+                self.move_on(now)?;
+            }
+            if self.producing && !stopped {
                 self.produce(now);
             }
-            self.read_on(now)?;
-            if self.is_done(now) {
+            self.attend(now)?;
+            self.read_on(now);
+            if self.is_done(now) && self.has_parted(now) {
                 return Ok(());
             }
-            self.start_operations()?;
+            self.start_operations(now)?;
             self.wait(now)?;
             self.complete()?;
         }
     }
 
     /// Submits sends and receives of every connection that has none with the kernel.
-    fn start_operations(&mut self) -> Result<(), String> {
+    fn start_operations(&mut self, now: u64) -> Result<(), String> {
         let shared = &self.shared;
         for (index, connection) in self.connections.iter_mut().enumerate() {
             let link = &mut connection.link;
@@ -195,13 +261,21 @@ impl Core {
                 continue;
             }
             match &mut connection.role {
-                Role::Produces { producer, .. } if producer.has_unsent() => {
+                Role::Produces(producing) if producing.producer.has_unsent() => {
+                    if now < producing.hold_until_ns {
+                        continue;
+                    }
                     link.begin_send();
                     let template_of = |batch| shared.template(batch);
-                    producer.gather(template_of, |piece| link.add_piece(piece));
+                    producing
+                        .producer
+                        .gather(template_of, |piece| link.add_piece(piece));
                     link.send(&mut self.ring, index)?;
                 }
-                Role::Reads { request, .. } if !request.is_empty() => {
+                Role::Reads(Reading { request, .. })
+                | Role::Attends(connection::Attending { request, .. })
+                    if !request.is_empty() =>
+                {
                     link.begin_send();
                     link.add_piece(request);
                     link.send(&mut self.ring, index)?;
@@ -214,7 +288,8 @@ impl Core {
 
     /// Submits, and waits for a completion or until something is due.
     fn wait(&mut self, now: u64) -> Result<(), String> {
-        let reconnecting = self.connections.iter().any(|each| !each.link.is_open());
+        let opens = |each: &Connection| !each.link.is_open() && each.is_needed();
+        let reconnecting = self.connections.iter().any(opens);
         let mut until = now
             + if reconnecting {
                 WAIT_RECONNECTING_NS
@@ -225,6 +300,7 @@ impl Core {
             until = until.min(schedule.next_ns());
         }
         until = until.min((self.part.second as u64 + 1) * SECOND_NS);
+        until = until.min(self.groups_deadline_ns());
         let left = if self.shared.workload.spin {
             0
         } else {
@@ -254,7 +330,7 @@ impl Core {
         self.completions = completions;
         for index in 0..self.connections.len() {
             let connection = &mut self.connections[index];
-            if connection.link.is_open() {
+            if connection.link.is_open() || !connection.is_needed() {
                 continue;
             }
             let limit = Duration::from_secs_f64(self.shared.workload.timeout);
@@ -270,15 +346,18 @@ impl Core {
         let connection = &mut self.connections[index];
         match connection.link.completed(op, result) {
             Done::Bytes(bytes) if op == Op::Send => match &mut connection.role {
-                Role::Produces { producer, .. } => {
-                    producer.sent(bytes, |batch| self.shared.template(batch));
+                Role::Produces(producing) => {
+                    producing
+                        .producer
+                        .sent(bytes, |batch| self.shared.template(batch));
                     if self.shared.workload.acks.0 == 0 {
                         self.unacknowledged(index);
                     } else if self.schedule.is_some() {
                         self.go_on(index);
                     }
                 }
-                Role::Reads { request, .. } => {
+                Role::Reads(Reading { request, .. })
+                | Role::Attends(connection::Attending { request, .. }) => {
                     request.drain(..bytes);
                 }
             },
@@ -291,78 +370,31 @@ impl Core {
 
     /// Takes whole frames that were received.
     fn answers(&mut self, index: usize) -> Result<(), String> {
-        let now = self.shared.clock().now_ns();
-        let shared = Arc::clone(&self.shared);
-        let connection = &mut self.connections[index];
-        let peer = connection.link.address;
-        let mut taken = 0;
-        loop {
-            let next = connection.link.frame(taken);
-            let frame = match next.map_err(|problem| format!("{peer}: {problem}"))? {
-                Some(frame) => frame,
-                None => break,
-            };
-            taken += 4 + frame.len();
-            match &mut connection.role {
-                Role::Produces {
-                    producer, streams, ..
-                } => {
-                    let answer = producer
-                        .answer(frame)
-                        .map_err(|problem| format!("{peer}: {problem}"))?;
-                    let stream = &mut streams[answer.flight.stream as usize];
-                    let done = (answer.code, &answer.flight);
-                    self.produced_bytes += acknowledge(&shared, &mut self.part, stream, done, now);
-                }
-                Role::Reads {
-                    reader, of, timed, ..
-                } => {
-                    let part = std::cell::RefCell::new(&mut self.part);
-                    let brought = reader
-                        .answer(
-                            frame,
-                            &shared.topics,
-                            shared.tag,
-                            &mut self.received[*of],
-                            |due| {
-                                let latency = now.saturating_sub(due);
-                                if !*timed {
-                                    return;
-                                }
-                                part.borrow_mut().stage(Stage::EndToEnd).record_ns(latency);
-                            },
-                            |code| part.borrow_mut().failed(failure("Fetch", code)),
-                        )
-                        .map_err(|problem| format!("{peer}: {problem}"))?;
-                    if brought.flow.records > 0 {
-                        self.last_progress_ns = now;
-                        let waited = now.saturating_sub(brought.asked_ns);
-                        self.part.stage(Stage::Fetch).record_ns(waited);
-                    }
-                    self.part.consumed.add(brought.flow);
-                }
-            }
-        }
-        connection.link.consume(taken);
-        if self.schedule.is_some() && self.producing {
-            self.go_on(index);
-        }
+        let peer = self.connections[index].link.address;
+        let taken = match &self.connections[index].role {
+            Role::Produces(_) => self.take_acknowledgements(index),
+            Role::Reads(_) => self.take_fetched(index),
+            Role::Attends(_) => self.take_told(index),
+        };
+        let taken = taken.map_err(|problem| format!("{peer}: {problem}"))?;
+        self.connections[index].link.consume(taken);
         Ok(())
     }
+
+    /// A connection is gone. What was in flight is sent again where the broker knows duplicates; else it stays unresolved.
     fn broken(&mut self, index: usize, what: &'static str) {
+        self.shared.scout.want();
         match &mut self.connections[index].role {
-            Role::Produces { producer, .. } => {
-                while producer.abandon().is_some() {
-                    self.part.failed(("connection", 0, what));
-                }
-                // What waited has the slots now, and is sent when the connection is open again.
-                self.go_on(index);
+            Role::Produces(_) => self.abandon(index, what),
+            Role::Reads(reading) => {
+                reading.reader.abandon();
+                reading.request.clear();
+                self.part.failed(("connection", 0, what));
             }
-            Role::Reads {
-                reader, request, ..
-            } => {
-                reader.abandon();
-                request.clear();
+            Role::Attends(attending) => {
+                attending.request.clear();
+                let (group, seat) = (attending.group, attending.seat);
+                self.groups[group].seats[seat].member.broken();
                 self.part.failed(("connection", 0, what));
             }
         }
@@ -412,4 +444,18 @@ fn is_passing(error: &io::Error) -> bool {
 
 fn failure(api: &'static str, code: i16) -> Failure {
     (api, code, ErrorCode::from_code(code).name())
+}
+
+/// Whether a code says that somebody else leads, or nobody now.
+fn is_elsewhere(code: i16) -> bool {
+    matches!(
+        ErrorCode::from_code(code),
+        ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::LeaderNotAvailable
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::ReplicaNotAvailable
+            | ErrorCode::KafkaStorageError
+            | ErrorCode::FencedLeaderEpoch
+            | ErrorCode::UnknownLeaderEpoch
+    )
 }

@@ -1,23 +1,34 @@
 //! The producing half of a thread: which requests become due, onto which connection they go, what their answers count for.
 //!
-//! Always: what was due before the end is sent, however late, and its latency counts from when it was due.
+//! Always: (1) what was due before the end is sent, however late, and its latency counts from when it was due; (2) a stream of an
+//! idempotent producer keeps its order: what failed in a way that passes is sent again before anything later.
 
-use super::connection::Role;
-use super::{Core, failure};
+use super::connection::{Producing, Role};
+use super::{Core, HOLD_NS, failure, is_elsewhere};
 use crate::load::clock::ns;
 use crate::load::part::Part;
 use crate::load::plan::StreamPlan;
-use crate::load::producer::{Flight, Producer};
+use crate::load::producer::{Due, Flight, Producer};
 use crate::load::random::Random;
 use crate::load::schedule::Schedule;
 use crate::load::shared::Shared;
 use crate::load::stamp::{Stamp, UNTIMED};
 use crate::load::template::Numbers;
 use crate::result::{Flow, Stage};
+use millstream_net::wire::ErrorCode;
 use std::sync::atomic::Ordering;
 
 /// A request that was sent so much after its due time, although there was room, was late by the generator itself.
 const LATE_NS: u64 = 1_000_000;
+
+/// What an answer means beside what it counts.
+enum Verdict {
+    Done,
+    /// The broker does not lead, or not now.
+    Elsewhere,
+    /// This and what is in flight behind it has to be sent again.
+    Again(Flight),
+}
 
 impl Core {
     /// Makes requests due and numbers those that have room; ends production when all that was due in its time is answered, or
@@ -40,151 +51,202 @@ impl Core {
     /// Open loop: everything that is due goes to a connection, in flight or waiting.
     fn issue(&mut self, now: u64) {
         let ends_ns = self.shared.ends_ns;
-        while let Some(due) = self.schedule.as_ref().map(Schedule::next_ns) {
-            if due > now || due >= ends_ns {
+        while let Some(due_ns) = self.schedule.as_ref().map(Schedule::next_ns) {
+            if due_ns > now || due_ns >= ends_ns {
                 break;
             }
             self.schedule.as_mut().expect("just looked at").advance();
             self.part.due += 1;
             let index = self.draw_connection();
-            let Role::Produces {
-                producer,
-                streams,
-                weights,
-                turn,
-                identity,
-            } = &mut self.connections[index].role
-            else {
-                unreachable!("producers stand first");
+            let Role::Produces(producing) = &mut self.connections[index].role else {
+                unreachable!("lanes produce");
             };
-            let stream = draw(self.weighted, &mut self.random, weights, turn);
+            let stream = draw_stream(self.weighted, &mut self.random, producing);
+            let due = Due {
+                stream,
+                due_ns,
+                again: None,
+            };
+            let producer = &mut producing.producer;
             if producer.backlog() > 0 || !producer.has_room() {
-                producer.wait(stream as u32, due);
+                producer.wait(due);
                 continue;
             }
-            let lateness = now - due;
+            let lateness = now - due_ns;
             self.part.late += u64::from(lateness > LATE_NS);
             if self.shared.timed {
                 self.part.stage(Stage::Lateness).record_ns(lateness);
             }
-            queue(
-                &self.shared,
-                producer,
-                &mut streams[stream],
-                stream,
-                *identity,
-                due,
-            );
+            let plan = &mut self.streams[stream as usize];
+            queue(&self.shared, producer, plan, due);
         }
     }
 
     /// Closed loop: every free slot is filled, and due now.
     fn fill(&mut self, now: u64) {
-        for connection in &mut self.connections {
-            let Role::Produces {
-                producer,
-                streams,
-                weights,
-                turn,
-                identity,
-            } = &mut connection.role
-            else {
-                return;
+        for index in &self.lanes {
+            let connection = &mut self.connections[*index];
+            let Role::Produces(producing) = &mut connection.role else {
+                unreachable!("lanes produce");
             };
-            while connection.link.is_open() && producer.has_room() {
-                let stream = draw(self.weighted, &mut self.random, weights, turn);
+            // What is sent again comes first.
+            let may = |producer: &Producer| producer.has_room() && producer.backlog() == 0;
+            while connection.link.is_open() && may(&producing.producer) {
+                let stream = draw_stream(self.weighted, &mut self.random, producing);
                 self.part.due += 1;
-                queue(
-                    &self.shared,
-                    producer,
-                    &mut streams[stream],
+                let due = Due {
                     stream,
-                    *identity,
-                    now,
-                );
+                    due_ns: now,
+                    again: None,
+                };
+                let plan = &mut self.streams[stream as usize];
+                queue(&self.shared, &mut producing.producer, plan, due);
             }
         }
     }
 
     fn draw_connection(&mut self) -> usize {
-        draw(
+        let drawn = draw(
             self.weighted,
             &mut self.random,
             &self.weights,
             &mut self.turn,
-        )
+        );
+        self.lanes[drawn]
+    }
+
+    /// Takes answers to Produce; how many bytes they were.
+    pub(super) fn take_acknowledgements(&mut self, index: usize) -> Result<usize, String> {
+        let now = self.shared.clock().now_ns();
+        let connection = &mut self.connections[index];
+        let Role::Produces(producing) = &mut connection.role else {
+            unreachable!("the caller looked");
+        };
+        let mut taken = 0;
+        let mut verdict = Verdict::Done;
+        while let Some(frame) = connection.link.frame(taken)? {
+            taken += 4 + frame.len();
+            let answer = producing.producer.answer(frame)?;
+            let stream = &mut self.streams[answer.flight.stream as usize];
+            let code = match stream.producer {
+                // Sent again, and there already.
+                Some(_) if answer.code == ErrorCode::DuplicateSequenceNumber.code() => 0,
+                _ => answer.code,
+            };
+            if code == 0 {
+                let done = &answer.flight;
+                self.produced_bytes += acknowledge(&self.shared, &mut self.part, stream, done, now);
+                continue;
+            }
+            self.part.failed(failure("Produce", code));
+            if stream.producer.is_some() && ErrorCode::from_code(code).is_retriable() {
+                verdict = Verdict::Again(answer.flight);
+                break;
+            }
+            if is_elsewhere(code) {
+                verdict = Verdict::Elsewhere;
+            }
+        }
+        match verdict {
+            Verdict::Done => {}
+            Verdict::Elsewhere => {
+                producing.hold_until_ns = now + HOLD_NS;
+                self.shared.scout.want();
+            }
+            Verdict::Again(flight) => {
+                producing.hold_until_ns = now + HOLD_NS;
+                self.shared.scout.want();
+                self.again(index, Some(flight));
+            }
+        }
+        if self.producing {
+            self.go_on(index);
+        }
+        Ok(taken)
     }
 
     /// Numbers requests that waited for a slot.
     pub(super) fn go_on(&mut self, index: usize) {
-        let Role::Produces {
-            producer,
-            streams,
-            identity,
-            ..
-        } = &mut self.connections[index].role
-        else {
+        let Role::Produces(producing) = &mut self.connections[index].role else {
             return;
         };
-        while let Some((stream, due)) = producer.next_waiting() {
-            let plan = &mut streams[stream as usize];
-            queue(
-                &self.shared,
-                producer,
-                plan,
-                stream as usize,
-                *identity,
-                due,
-            );
+        while let Some(due) = producing.producer.next_waiting() {
+            let plan = &mut self.streams[due.stream as usize];
+            queue(&self.shared, &mut producing.producer, plan, due);
         }
     }
 
     /// Without acknowledgements a request is done when it is sent.
     pub(super) fn unacknowledged(&mut self, index: usize) {
         let now = self.shared.clock().now_ns();
-        let Role::Produces {
-            producer, streams, ..
-        } = &mut self.connections[index].role
-        else {
+        let Role::Produces(producing) = &mut self.connections[index].role else {
             return;
         };
-        while let Some(flight) = producer.unacknowledged() {
-            let stream = &mut streams[flight.stream as usize];
-            let bytes = acknowledge(&self.shared, &mut self.part, stream, (0, &flight), now);
-            self.produced_bytes += bytes;
+        while let Some(flight) = producing.producer.unacknowledged() {
+            let stream = &mut self.streams[flight.stream as usize];
+            self.produced_bytes += acknowledge(&self.shared, &mut self.part, stream, &flight, now);
         }
         self.go_on(index);
     }
 
+    /// The connection is gone, and what was in flight with it.
+    pub(super) fn abandon(&mut self, index: usize, what: &'static str) {
+        let Role::Produces(producing) = &mut self.connections[index].role else {
+            return;
+        };
+        let mut again = Vec::new();
+        while let Some(flight) = producing.producer.abandon() {
+            match self.streams[flight.stream as usize].producer {
+                Some(_) => again.push(flight),
+                None => self.part.failed(("connection", 0, what)),
+            }
+        }
+        if !again.is_empty() {
+            self.part.failed(("connection", 0, what));
+        }
+        producing.producer.wait_again(again);
+        // What waited has the slots now, and is sent when the connection is open again.
+        self.go_on(index);
+    }
+
+    /// Ends a connection so that what is in flight on it, after `first`, is sent again in its order.
+    pub(super) fn again(&mut self, index: usize, first: Option<Flight>) {
+        let connection = &mut self.connections[index];
+        let Role::Produces(producing) = &mut connection.role else {
+            return;
+        };
+        connection.link.break_off();
+        let mut again: Vec<Flight> = first.into_iter().collect();
+        while let Some(flight) = producing.producer.abandon() {
+            again.push(flight);
+        }
+        producing.producer.wait_again(again);
+        self.go_on(index);
+    }
+
     pub(super) fn in_flight(&self) -> u64 {
-        let each = self.connections.iter().map(|each| match &each.role {
-            Role::Produces { producer, .. } => producer.in_flight(),
-            Role::Reads { .. } => 0,
-        });
-        each.sum()
+        self.producers().map(Producer::in_flight).sum()
     }
 
     /// Requests that are due and have no slot.
     pub(super) fn backlog(&self) -> u64 {
-        let each = self.connections.iter().map(|each| match &each.role {
-            Role::Produces { producer, .. } => producer.backlog() as u64,
-            Role::Reads { .. } => 0,
-        });
-        each.sum()
+        self.producers()
+            .map(|producer| producer.backlog() as u64)
+            .sum()
+    }
+
+    fn producers(&self) -> impl Iterator<Item = &Producer> {
+        self.connections.iter().filter_map(|each| match &each.role {
+            Role::Produces(producing) => Some(&producing.producer),
+            _ => None,
+        })
     }
 }
 
-/// Numbers the next batch of a stream.
+/// Numbers the next batch of a stream, or one that is sent again.
 #[inline]
-fn queue(
-    shared: &Shared,
-    producer: &mut Producer,
-    plan: &mut StreamPlan,
-    stream: usize,
-    identity: Option<(i64, i16)>,
-    due: u64,
-) {
-    let batch = plan.sent.batches;
+fn queue(shared: &Shared, producer: &mut Producer, plan: &mut StreamPlan, due: Due) {
+    let batch = due.again.unwrap_or(plan.sent.batches);
     let template = shared.template(batch);
     let numbers = Numbers {
         correlation_id: 0,
@@ -194,35 +256,34 @@ fn queue(
             tag: shared.tag,
             stream: plan.id,
             batch,
-            due_ns: if shared.timed { due } else { UNTIMED },
+            due_ns: if shared.timed { due.due_ns } else { UNTIMED },
             records: template.records,
         },
-        wall_ms: shared.clock().wall_ms(due),
-        producer: identity.map(|(id, epoch)| (id, epoch, (plan.sent.records & 0x7fff_ffff) as i32)),
+        wall_ms: shared.clock().wall_ms(due.due_ns),
+        producer: plan
+            .producer
+            .map(|(id, epoch)| (id, epoch, shared.sequence(batch))),
     };
     let flight = Flight {
-        due_ns: due,
-        stream: stream as u32,
+        due_ns: due.due_ns,
+        stream: due.stream,
         batch,
     };
     producer.queue(template, flight, numbers);
-    plan.sent.batches += 1;
-    plan.sent.records += u64::from(template.records);
+    if due.again.is_none() {
+        plan.sent.batches += 1;
+    }
 }
 
-/// Counts what became of a request; the bytes that are acknowledged by it.
+/// Counts a request that succeeded; its bytes.
 #[inline]
-pub(super) fn acknowledge(
+fn acknowledge(
     shared: &Shared,
     part: &mut Part,
     stream: &mut StreamPlan,
-    (code, flight): (i16, &Flight),
+    flight: &Flight,
     now: u64,
 ) -> u64 {
-    if code != 0 {
-        part.failed(failure("Produce", code));
-        return 0;
-    }
     let template = shared.template(flight.batch);
     stream.sent.acknowledged.insert(flight.batch);
     part.produced.add(Flow {
@@ -235,6 +296,12 @@ pub(super) fn acknowledge(
         part.stage(Stage::Produce).record_ns(latency);
     }
     template.batch_bytes as u64
+}
+
+#[inline]
+fn draw_stream(weighted: bool, random: &mut Random, producing: &mut Producing) -> u32 {
+    let drawn = draw(weighted, random, &producing.weights, &mut producing.turn);
+    producing.streams[drawn]
 }
 
 /// The next index: in turn, or by weight.

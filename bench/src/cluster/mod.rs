@@ -3,24 +3,25 @@
 //!
 //! Always: an answer that is missing, refused or nonsense is a sentence that names the broker and the question.
 
-use bytes::Bytes;
+mod asker;
+mod routes;
+
+pub use routes::{Keyed, Kind, Routes, routes};
+
+use asker::{Asker, reach};
 use millstream_net::wire::api::{
     ApiVersionsRequest, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
     InitProducerIdRequest, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
-    MetadataRequest, MetadataRequestTopic, MetadataResponse,
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, OffsetCommitPartition,
+    OffsetCommitRequest, OffsetCommitTopic,
 };
-use millstream_net::wire::{
-    ApiKey, Call, ErrorCode, Request, Str, decode_response, encode_request,
-};
+use millstream_net::wire::{ApiKey, Call, ErrorCode, Str};
 use std::collections::BTreeMap;
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// How long a new topic may take until it has leaders.
 const READY: Duration = Duration::from_secs(60);
-/// BOUND: no answer to these questions is longer.
-const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// `timestamp` of ListOffsets for the first and the next offset.
 pub const EARLIEST: i64 = -2;
 pub const LATEST: i64 = -1;
@@ -35,6 +36,9 @@ const PASSING: [ErrorCode; 6] = [
     ErrorCode::FencedLeaderEpoch,
 ];
 
+/// Leaders and offsets, each by topic and partition.
+pub type Settled = (Vec<Vec<SocketAddr>>, Vec<Vec<i64>>);
+
 /// What to do about topics that are not there.
 #[derive(Clone, Copy, Debug)]
 pub enum Missing<'a> {
@@ -45,71 +49,6 @@ pub enum Missing<'a> {
     },
     /// Say so.
     Refused,
-}
-
-/// A connection that asks one thing at a time.
-struct Asker {
-    address: SocketAddr,
-    stream: TcpStream,
-}
-
-impl Asker {
-    fn connect(address: SocketAddr, timeout: Duration) -> io::Result<Asker> {
-        let stream = TcpStream::connect_timeout(&address, timeout)?;
-        stream.set_nodelay(true)?;
-        let patience = timeout.max(Duration::from_secs(60));
-        stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
-        Ok(Asker { address, stream })
-    }
-
-    fn ask<C: Call>(&mut self, version: i16, call: C) -> Result<C::Response, String> {
-        let name = C::KEY.api().name;
-        let address = self.address;
-        let request: Request = call.into();
-        let client = Str::from("millstream-bench");
-        let frame = encode_request(version, 1, Some(&client), &request).concat();
-        let answer = self
-            .exchange(&frame)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => format!(
-                    "the broker at {address} closes the connection at the question {name}: does it want TLS or a password? \
-                     This generator speaks neither"
-                ),
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                    format!("the broker at {address} does not answer {name}")
-                }
-                _ => format!("the broker at {address}, asked {name}: {error}"),
-            })?;
-        let nonsense = || {
-            format!(
-                "the answer of the broker at {address} to {name} cannot be read: is it a Kafka broker?"
-            )
-        };
-        let (_, response) =
-            decode_response(C::KEY, version, &Bytes::from(answer)).map_err(|_| nonsense())?;
-        C::response(response).ok_or_else(nonsense)
-    }
-
-    fn exchange(&mut self, frame: &[u8]) -> io::Result<Vec<u8>> {
-        self.stream.write_all(frame)?;
-        let mut length = [0; 4];
-        self.stream.read_exact(&mut length)?;
-        let length = u32::from_be_bytes(length) as usize;
-        if !(4..=ANSWER_BYTES_MAX).contains(&length) {
-            return Err(io::Error::other(format!(
-                "it sends a frame of {length} bytes, which is none of Kafka's protocol"
-            )));
-        }
-        let mut answer = Vec::new();
-        let read = (&mut self.stream)
-            .take(length as u64)
-            .read_to_end(&mut answer)?;
-        if read < length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(answer)
-    }
 }
 
 /// The brokers as this generator sees them.
@@ -199,6 +138,18 @@ impl Cluster {
                 "{purpose} needs the API {name} in version {max} or below; the broker at {address} begins at {lowest}"
             )),
             Some((_, highest)) => Ok(max.min(*highest)),
+        }
+    }
+
+    /// Refuses a broker that has an API not in this version.
+    pub fn version_exactly(&self, key: ApiKey, version: i16, purpose: &str) -> Result<(), String> {
+        let name = key.api().name;
+        match self.version(key, version, purpose)? {
+            found if found == version => Ok(()),
+            found => Err(format!(
+                "{purpose} needs the API {name} in version {version}; the broker at {} has {found}",
+                self.asker.address
+            )),
         }
     }
 
@@ -365,7 +316,7 @@ impl Cluster {
 
     /// The same, once; the inner error is one that passes.
     fn offsets_now(
-        &mut self,
+        &self,
         topics: &[String],
         leaders: &[Vec<SocketAddr>],
         timestamp: i64,
@@ -376,8 +327,7 @@ impl Cluster {
         addresses.sort();
         addresses.dedup();
         for address in addresses {
-            let mut asker = Asker::connect(address, self.timeout)
-                .map_err(|error| format!("no broker at {address}: {error}"))?;
+            let mut asker = self.connect_to(address)?;
             let request = ListOffsetsRequest {
                 topics: offsets_of(topics, leaders, address, timestamp),
                 ..ListOffsetsRequest::default()
@@ -410,41 +360,147 @@ impl Cluster {
         Ok(Ok(offsets))
     }
 
-    /// A new producer id and its epoch.
-    pub fn producer_id(&mut self) -> Result<(i64, i16), String> {
+    /// The leaders as they are now, and the offsets of every partition there; asked again for a while where a broker is gone
+    /// or a leader does not know yet that it leads.
+    pub fn settle(
+        &self,
+        brokers: &[String],
+        topics: &[String],
+        partitions: u32,
+        timestamp: i64,
+    ) -> Result<Settled, String> {
+        let began = Instant::now();
+        let once = || {
+            let found = routes(brokers, self.timeout, topics, partitions, &[])?;
+            let leaders = found.leaders.into_iter();
+            let leaders: Option<Vec<Vec<SocketAddr>>> = leaders
+                .map(|each| each.into_iter().collect::<Option<_>>())
+                .collect();
+            let leaders = leaders.ok_or("not every partition has a leader")?;
+            let offsets = self.offsets_now(topics, &leaders, timestamp)??;
+            Ok::<_, String>((leaders, offsets))
+        };
+        loop {
+            match once() {
+                Ok(found) => return Ok(found),
+                Err(problem) if began.elapsed() > self.timeout => return Err(problem),
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// A new producer id and its epoch; of a transactional id from its coordinator.
+    pub fn producer_id(
+        &mut self,
+        transactional: Option<(&str, SocketAddr)>,
+    ) -> Result<(i64, i16), String> {
         let purpose = "an idempotent producer";
         let version = self.version(ApiKey::InitProducerId, 1, purpose)?;
         let request = InitProducerIdRequest {
+            transactional_id: transactional.map(|(id, _)| Str::from(id)),
             transaction_timeout_ms: 60_000,
             ..InitProducerIdRequest::default()
         };
+        let mut coordinator = match transactional {
+            Some((_, address)) => Some(self.connect_to(address)?),
+            None => None,
+        };
+        let asker = coordinator.as_mut().unwrap_or(&mut self.asker);
         let began = Instant::now();
         loop {
-            let response = self.asker.ask(version, request.clone())?;
+            let response = asker.ask(version, request.clone())?;
             match response.error_code {
                 ErrorCode::None => return Ok((response.producer_id, response.producer_epoch)),
-                code if PASSING.contains(&code) && began.elapsed() < READY => {
+                code if code.is_retriable() && began.elapsed() < READY => {
                     std::thread::sleep(Duration::from_millis(50));
                 }
                 code => return Err(format!("the broker gives no producer id: {}", code.name())),
             }
         }
     }
-}
 
-/// Connects to the first address of a name that takes it.
-fn reach(broker: &str, timeout: Duration) -> Result<Asker, String> {
-    let addresses = broker
-        .to_socket_addrs()
-        .map_err(|error| format!("`{broker}` is no address of a broker (HOST:PORT): {error}"))?;
-    let mut problem = format!("`{broker}` has no address");
-    for address in addresses {
-        match Asker::connect(address, timeout) {
-            Ok(asker) => return Ok(asker),
-            Err(error) => problem = format!("no broker at {broker}: {error}"),
+    /// Who coordinates a group or a transactional id, as soon as there is somebody.
+    pub fn coordinator(&mut self, keyed: &Keyed) -> Result<SocketAddr, String> {
+        let began = Instant::now();
+        loop {
+            match routes::coordinator(&mut self.asker, keyed)? {
+                Ok(address) => return Ok(address),
+                Err(code) if code.is_retriable() && began.elapsed() < READY => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Err(code) => {
+                    return Err(format!(
+                        "the broker at {} names no coordinator of {}: {}",
+                        self.asker.address,
+                        keyed.key,
+                        code.name()
+                    ));
+                }
+            }
         }
     }
-    Err(problem)
+
+    /// Commits offsets of a group from outside, which only one without members allows.
+    pub fn place_group(
+        &mut self,
+        group: &str,
+        coordinator: SocketAddr,
+        topics: &[String],
+        offsets: &[Vec<i64>],
+    ) -> Result<(), String> {
+        let version = self.version(ApiKey::OffsetCommit, 7, "a workload with a consumer group")?;
+        let placed = topics.iter().zip(offsets).map(|(topic, offsets)| {
+            let partitions =
+                (0..)
+                    .zip(offsets)
+                    .map(|(partition_index, offset)| OffsetCommitPartition {
+                        partition_index,
+                        committed_offset: *offset,
+                        ..OffsetCommitPartition::default()
+                    });
+            OffsetCommitTopic {
+                name: Str::from(topic.as_str()),
+                partitions: partitions.collect(),
+                ..OffsetCommitTopic::default()
+            }
+        });
+        let request = OffsetCommitRequest {
+            group_id: Str::from(group),
+            topics: placed.collect(),
+            ..OffsetCommitRequest::default()
+        };
+        let mut asker = self.connect_to(coordinator)?;
+        let began = Instant::now();
+        loop {
+            let response = asker.ask(version, request.clone())?;
+            let codes = response.topics.iter().flat_map(|topic| &topic.partitions);
+            let code = codes
+                .map(|partition| partition.error_code)
+                .find(|code| *code != ErrorCode::None);
+            match code {
+                None => return Ok(()),
+                Some(ErrorCode::UnknownMemberId | ErrorCode::RebalanceInProgress) => {
+                    return Err(format!(
+                        "the group {group} has members already: name another one (`group`), or wait until they are gone"
+                    ));
+                }
+                Some(code) if code.is_retriable() && began.elapsed() < READY => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Some(code) => {
+                    return Err(format!(
+                        "the coordinator at {coordinator} takes no offsets of the group {group}: {}",
+                        code.name()
+                    ));
+                }
+            }
+        }
+    }
+
+    fn connect_to(&self, address: SocketAddr) -> Result<Asker, String> {
+        Asker::connect(address, self.timeout)
+            .map_err(|error| format!("no broker at {address}: {error}"))
+    }
 }
 
 /// The questions for the partitions that this broker leads.
