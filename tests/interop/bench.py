@@ -15,6 +15,7 @@ import threading
 import time
 
 from broker import ROOT, Broker, binary, free_port, work_dir
+from kafka_broker import Kafka
 
 BENCH = os.environ.get("MILLSTREAM_BENCH", str(pathlib.Path(binary()).with_name("millstream-bench")))
 SMALL = {"--partitions": 2, "--connections": 2, "--batch-bytes": 1200, "--warmup": 1}
@@ -322,6 +323,12 @@ def check_refusals(broker, work):
     print("    what cannot be run is refused in a sentence")
 
 
+def check_kafka():
+    """What Apache Kafka has to do as well."""
+    with Kafka("bench-kafka") as kafka:
+        check_group(kafka.address, "Kafka")
+
+
 def check_kill(work):
     """A broker that dies in the middle: what was measured is saved and marked, and the exit code says so."""
     with Broker("bench-kill") as broker:
@@ -350,6 +357,22 @@ def check_restart():
         assert run_["integrity"]["lost"] == 0 and run_["integrity"]["unchecked"] == 0, run_["integrity"]
         subprocess.run(["sh", "-c", f"kill -9 $(cat {broker.log}.pid)"], check=False)
     print("    a broker that is killed and comes back loses nothing that it acknowledged")
+
+
+def check_group(address, what):
+    """Members that come and go: all records are read, and how long nobody read a partition is told."""
+    report = run(
+        address, ROOT / "bench/workloads/group-churn.toml", "--rate", 200, "--partitions", 8, "--churn", 2, "--heartbeat-ms", 200,
+        "--warmup", 7, "--duration", 8, "--topic", "churn", "--group", "churn",
+    )
+    found = report["runs"][0]
+    integrity = found["integrity"]
+    assert integrity["lost"] == integrity["out_of_order"] == integrity["corrupt"] == integrity["unchecked"] == 0, integrity
+    assert integrity["received"] - integrity["duplicated"] == integrity["sent"] > 0, integrity
+    counts = {stage: histogram(text).get_total_count() for stage, text in found["stages"].items()}
+    # Every half second one leaves or joins; each time the members get their assignments, and what they have is free for a moment.
+    assert counts["rebalance"] >= 16 and counts["unavailable"] >= 64, counts
+    print(f"    a group with churn at {what}: {counts['rebalance']} assignments, nothing lost, {integrity['duplicated']} records twice")
 
 
 def check_producer_performance(broker):
@@ -386,6 +409,8 @@ def main():
         check_files(broker, work)
         check_refusals(broker, work)
         check_producer_performance(broker)
+        check_group(broker.address, "Millstream")
+    check_kafka()
     for kind, field in (("lose", "lost"), ("double", "duplicated"), ("swap", "out_of_order")):
         check_proxy(kind, field)
     check_kill(work)
