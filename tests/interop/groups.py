@@ -8,7 +8,6 @@ owners in one generation. Programs that are at hand share a topic (`group_progra
 import argparse
 import collections
 import concurrent.futures
-import contextlib
 import multiprocessing
 import os
 import random
@@ -94,7 +93,7 @@ class Group:
     def __init__(self, broker, name, extra, topic=TOPIC):
         self.broker, self.name, self.extra, self.topic = broker, name, extra, topic
         self.report = multiprocessing.Queue()
-        self.members, self.read, self.acknowledged = [], {}, {}
+        self.members, self.left, self.read, self.acknowledged = [], [], {}, {}
         self.paused = None
         # Who had which partition from when to when, and from when to when who could not know that it had it no more.
         self.owners, self.blind, self.broker_kills = {}, {}, []
@@ -119,6 +118,8 @@ class Group:
         os.kill(process.pid, how)
         if how in (signal.SIGKILL, signal.SIGTERM):
             self.members.remove(process)
+        if how == signal.SIGTERM:
+            self.left.append(process)
 
     def listen(self):
         while True:
@@ -156,7 +157,8 @@ class Group:
                 since = [f"{begin - at:.1f} s" for at in self.broker_kills if at < begin][-1:]
                 stalled = any(first - 1 < begin < last_of + SESSION_S for first, last_of in self.stalls)
                 assert last_end <= begin or stalled, f"{self.name}: {last} and {pid} had partition {partition} for " \
-                    f"{min(end, last_end) - begin:.3f} s together, {since} after a kill of the broker"
+                    f"{min(end, last_end) - begin:.3f} s together, {since} after a kill of the broker; all spans: {sorted(spans)}; " \
+                    f"blind: {self.blind}"
                 if end > last_end:
                     last_end, last = end, pid
 
@@ -168,19 +170,22 @@ class Group:
         assert not missing, f"{self.name}: {len(missing)} of {count} records were not read, the first is {missing[0]}"
 
     def leave(self):
-        """All leave in order."""
-        ending = list(self.members)
-        for process in ending:
+        """All leave in order; what they had to report is known afterwards."""
+        for process in list(self.members):
             self.kill(process, signal.SIGTERM)
-        for process in ending:
-            process.join(20)
+        deadline = time.monotonic() + 60
+        while any(process.is_alive() for process in self.left) and time.monotonic() < deadline:
+            # They end when what they have to report is taken.
             self.listen()
+        alive = [process.pid for process in self.left if process.is_alive()]
+        assert not alive, f"{self.name}: members {alive} do not leave"
+        self.listen()
 
     def end(self):
-        for process in list(self.members):
-            with contextlib.suppress(ProcessLookupError):
+        for process in self.members + self.left:
+            if process.is_alive():
                 os.kill(process.pid, signal.SIGCONT)
-                self.kill(process)
+                os.kill(process.pid, signal.SIGKILL)
 
 
 def in_peace(broker, name, extra):
@@ -249,7 +254,7 @@ class Trouble:
         if self.group.paused:
             self.group.kill(self.group.paused, signal.SIGCONT)
         self.group.until_read(self.sent, 120)
-        self.group.listen()
+        self.group.leave()
         self.group.check_owners()
         told = ", ".join(f"{count} {deed}" for deed, count in sorted(self.deeds.items()))
         print(f"    {self.group.name}: {self.sent} records, {told}")
