@@ -13,12 +13,10 @@ use millstream_storage::ids::NodeId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// BOUND: partitions in one answer (`max.request.partition.size.limit`).
-pub const PARTITIONS_MAX: i32 = 2000;
-
-/// Answers a request.
+/// Answers a request with at most so many partitions.
 pub fn answer(
     request: &DescribeTopicPartitionsRequest,
+    partitions_max: usize,
     image: &Image,
 ) -> DescribeTopicPartitionsResponse {
     let asked: BTreeSet<&str> = request.topics.iter().map(|one| one.name.as_str()).collect();
@@ -30,7 +28,8 @@ pub fn answer(
         Some(cursor) => (cursor.topic_name.as_str(), cursor.partition_index as usize),
         None => ("", 0),
     };
-    let limit = request.response_partition_limit.clamp(1, PARTITIONS_MAX) as usize;
+    let asked_for = usize::try_from(request.response_partition_limit).unwrap_or(0);
+    let limit = asked_for.max(1).min(partitions_max);
     let mut page = Page {
         image,
         from,

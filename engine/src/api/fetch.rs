@@ -338,6 +338,7 @@ mod tests {
             listeners: Vec::new(),
             fetch_max_bytes: 0,
             fetch_sessions_max: 0,
+            described_partitions_max: 1,
             auto_create_topics: false,
             groups: Default::default(),
             producer_expiration_ms: 0,

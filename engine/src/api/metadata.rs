@@ -9,7 +9,7 @@ use millstream_net::conn::ListenerIndex;
 use millstream_net::wire::api::{
     MetadataPartition, MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataTopic,
 };
-use millstream_net::wire::{ApiKey, Elements, Encoded, ErrorCode, Str, Uuid};
+use millstream_net::wire::{ApiKey, Dialect, Elements, Encoded, ErrorCode, Str, Uuid};
 use millstream_storage::ids::{MetadataIndex, NodeId};
 use std::sync::Arc;
 
@@ -24,13 +24,28 @@ pub mod operations {
 /// What a request asks for.
 #[derive(Debug)]
 enum Asked {
-    /// All topics from this name on.
-    All { from: Arc<str> },
+    /// All topics from this name on; none once they are all in it.
+    All { from: Option<Arc<str>> },
     /// These, from the one of this index on.
     Topics {
         topics: Vec<MetadataRequestTopic>,
         next: usize,
     },
+}
+
+/// A topic of many partitions, of which some are encoded.
+struct Opened {
+    topic: Arc<Topic>,
+    partitions: Encoded,
+    next: usize,
+}
+
+/// What comes next in an answer.
+enum Next {
+    Topic(MetadataTopic),
+    /// One that takes more than a piece.
+    Long(Arc<Topic>),
+    Nothing,
 }
 
 /// An answer as it comes together, piece by piece: with all topics of a cluster it is long. It tells of the image of its
@@ -43,6 +58,7 @@ pub struct Listing {
     with_topic_operations: bool,
     with_cluster_operations: bool,
     encoded: Encoded,
+    opened: Option<Opened>,
     create: Vec<String>,
 }
 
@@ -61,7 +77,9 @@ impl Listing {
             Some(topics) if !(topics.is_empty() && version == 0) => {
                 Asked::Topics { topics, next: 0 }
             }
-            _ => Asked::All { from: "".into() },
+            _ => Asked::All {
+                from: Some("".into()),
+            },
         };
         Listing {
             version,
@@ -71,6 +89,7 @@ impl Listing {
             with_topic_operations: request.include_topic_authorized_operations,
             with_cluster_operations: request.include_cluster_authorized_operations,
             encoded: Encoded::default(),
+            opened: None,
             create: Vec::new(),
         }
     }
@@ -85,56 +104,88 @@ impl Listing {
         })
     }
 
-    /// Adds topics with some more than `partitions` partitions. Whether it has them all now.
+    /// Adds topics with about so many partitions; a topic that has more is not finished at once. Whether it has them all now.
     pub fn go_on(&mut self, settings: &Settings, partitions: usize) -> bool {
-        let mut piece: Vec<MetadataTopic> = Vec::new();
-        let mut left = partitions as isize;
-        let image = &self.image;
-        let is_whole = match &mut self.asked {
-            Asked::All { from } => {
-                let first = from.clone();
-                let mut topics = image.topics_from(&first);
-                loop {
-                    let Some(topic) = topics.next() else {
-                        break true;
-                    };
-                    if left <= 0 {
-                        *from = topic.name.clone();
-                        break false;
+        let mut left = partitions;
+        let mut piece = Vec::new();
+        let is_whole = loop {
+            if self.opened.is_none() {
+                match self.next(settings, partitions) {
+                    Next::Nothing => break true,
+                    Next::Topic(topic) => {
+                        left = left.saturating_sub(1 + topic.partitions.len());
+                        piece.push(topic);
                     }
-                    piece.push(describe(image, topic));
-                    left -= 1 + topic.partitions.len() as isize;
+                    Next::Long(topic) => {
+                        self.opened = Some(Opened {
+                            topic,
+                            partitions: Encoded::default(),
+                            next: 0,
+                        });
+                    }
                 }
             }
-            Asked::Topics { topics, next } => loop {
-                let Some(asked) = topics.get(*next) else {
-                    break true;
-                };
-                *next += 1;
-                let topic = match &asked.name {
-                    _ if is_ahead(self.version, asked) => invalid(asked),
-                    _ if asked.topic_id != Uuid::ZERO => identified(asked.topic_id, image),
-                    Some(name) => {
-                        let auto_create = self.may_create && settings.auto_create_topics;
-                        named(name, auto_create, image, &mut self.create)
-                    }
-                    None => unknown(None, ErrorCode::UnknownTopicId),
-                };
-                left -= 1 + topic.partitions.len() as isize;
-                piece.push(topic);
-                if left <= 0 {
-                    break *next == topics.len();
-                }
-            },
+            if left > 0
+                && let Some(opened) = &mut self.opened
+            {
+                left -= opened.go_on(&self.image, left, dialect(self.version));
+                piece.extend(opened.finished());
+                self.opened.take_if(|opened| opened.is_finished());
+            }
+            if left == 0 {
+                break false;
+            }
         };
         if self.with_topic_operations {
             for topic in piece.iter_mut().filter(|topic| topic.name.is_some()) {
                 topic.topic_authorized_operations = operations::TOPIC;
             }
         }
-        let dialect = ApiKey::Metadata.api().dialect(self.version);
-        self.encoded.push(&piece, dialect);
+        self.encoded.push(&piece, dialect(self.version));
         is_whole
+    }
+
+    /// The next topic; one with more partitions than `long` is not described yet.
+    fn next(&mut self, settings: &Settings, long: usize) -> Next {
+        let image = &self.image;
+        let topic = match &mut self.asked {
+            Asked::All { from } => {
+                let Some(first) = from.take() else {
+                    return Next::Nothing;
+                };
+                let mut topics = image.topics_from(&first);
+                let topic = topics.next();
+                *from = topics.next().map(|topic| topic.name.clone());
+                match topic {
+                    Some(topic) => Ok(topic),
+                    None => return Next::Nothing,
+                }
+            }
+            Asked::Topics { topics, next } => {
+                let Some(asked) = topics.get(*next) else {
+                    return Next::Nothing;
+                };
+                *next += 1;
+                match &asked.name {
+                    _ if is_ahead(self.version, asked) => Err(invalid(asked)),
+                    _ if asked.topic_id != Uuid::ZERO => identified(asked.topic_id, image),
+                    Some(name) => {
+                        let auto_create = self.may_create && settings.auto_create_topics;
+                        named(name, auto_create, image, &mut self.create)
+                    }
+                    None => Err(unknown(None, ErrorCode::UnknownTopicId)),
+                }
+            }
+        };
+        match topic {
+            Ok(topic) if topic.partitions.len() > long => Next::Long(topic.clone()),
+            Ok(topic) => {
+                let partitions = topic.partitions.iter();
+                let partitions = partitions.map(|one| describe_partition(image, one));
+                Next::Topic(describe(topic, partitions.collect()))
+            }
+            Err(refused) => Next::Topic(refused),
+        }
     }
 
     /// The topics in it, for answers that have them in common.
@@ -177,6 +228,41 @@ impl Listing {
     }
 }
 
+impl Opened {
+    /// Encodes so many more partitions, where there are so many. How many it were.
+    fn go_on(&mut self, image: &Image, most: usize, dialect: Dialect) -> usize {
+        let rest = &self.topic.partitions[self.next..];
+        let now = &rest[..rest.len().min(most)];
+        let described: Vec<_> = now
+            .iter()
+            .map(|one| describe_partition(image, one))
+            .collect();
+        self.partitions.push(&described, dialect);
+        self.next += described.len();
+        described.len()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.next == self.topic.partitions.len()
+    }
+
+    /// The topic, once all its partitions are encoded.
+    fn finished(&mut self) -> Option<MetadataTopic> {
+        if !self.is_finished() {
+            return None;
+        }
+        let partitions = Elements {
+            list: Vec::new(),
+            encoded: std::mem::take(&mut self.partitions),
+        };
+        Some(describe(&self.topic, partitions))
+    }
+}
+
+fn dialect(version: i16) -> Dialect {
+    ApiKey::Metadata.api().dialect(version)
+}
+
 /// Versions 10 and 11 have the field of the id, and only names in it.
 fn is_ahead(version: i16, asked: &MetadataRequestTopic) -> bool {
     version < 12 && (asked.name.is_none() || asked.topic_id != Uuid::ZERO)
@@ -190,31 +276,34 @@ fn invalid(asked: &MetadataRequestTopic) -> MetadataTopic {
 }
 
 /// Rule M4: an id that nobody has comes back without a name.
-fn identified(id: Uuid, image: &Image) -> MetadataTopic {
-    match image.topic(topic_id(id)) {
-        Some(topic) => describe(image, topic),
-        None => MetadataTopic {
-            topic_id: id,
-            ..unknown(None, ErrorCode::UnknownTopicId)
-        },
-    }
+fn identified(id: Uuid, image: &Image) -> Result<&Arc<Topic>, MetadataTopic> {
+    image.topic(topic_id(id)).ok_or_else(|| MetadataTopic {
+        topic_id: id,
+        ..unknown(None, ErrorCode::UnknownTopicId)
+    })
 }
 
-fn named(name: &Str, auto_create: bool, image: &Image, create: &mut Vec<String>) -> MetadataTopic {
+fn named<'a>(
+    name: &Str,
+    auto_create: bool,
+    image: &'a Image,
+    create: &mut Vec<String>,
+) -> Result<&'a Arc<Topic>, MetadataTopic> {
     if let Some(topic) = image.topic_named(name) {
-        return describe(image, topic);
+        return Ok(topic);
     }
+    let refused = |code| Err(unknown(Some(name.clone()), code));
     if !is_valid_name(name) {
-        return unknown(Some(name.clone()), ErrorCode::InvalidTopicException);
+        return refused(ErrorCode::InvalidTopicException);
     }
     if !auto_create {
-        return unknown(Some(name.clone()), ErrorCode::UnknownTopicOrPartition);
+        return refused(ErrorCode::UnknownTopicOrPartition);
     }
     if image.topic_like(name).is_some() {
-        return unknown(Some(name.clone()), ErrorCode::InvalidTopicException);
+        return refused(ErrorCode::InvalidTopicException);
     }
     create.push(name.to_string());
-    unknown(Some(name.clone()), ErrorCode::LeaderNotAvailable)
+    refused(ErrorCode::LeaderNotAvailable)
 }
 
 fn unknown(name: Option<Str>, error_code: ErrorCode) -> MetadataTopic {
@@ -225,16 +314,13 @@ fn unknown(name: Option<Str>, error_code: ErrorCode) -> MetadataTopic {
     }
 }
 
-fn describe(image: &Image, topic: &Topic) -> MetadataTopic {
-    let partitions = topic.partitions.iter();
+fn describe(topic: &Topic, partitions: Elements<MetadataPartition>) -> MetadataTopic {
     MetadataTopic {
         error_code: ErrorCode::None,
         name: Some(Str::from(&*topic.name)),
         topic_id: uuid(topic.id),
         is_internal: topic.is_internal(),
-        partitions: partitions
-            .map(|one| describe_partition(image, one))
-            .collect(),
+        partitions,
         ..MetadataTopic::default()
     }
 }

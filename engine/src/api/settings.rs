@@ -18,6 +18,8 @@ pub struct Settings {
     pub fetch_max_bytes: usize,
     /// Fetch sessions of the node (`max.incremental.fetch.session.cache.slots`).
     pub fetch_sessions_max: usize,
+    /// Partitions in one answer to DescribeTopicPartitions (`max.request.partition.size.limit`).
+    pub described_partitions_max: usize,
     /// Whether asking for an unknown topic creates it (`auto.create.topics.enable`).
     pub auto_create_topics: bool,
     /// `producer.id.expiration.ms`.

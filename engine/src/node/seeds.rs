@@ -96,6 +96,7 @@ fn settings(config: &Config) -> Settings {
             .collect(),
         fetch_max_bytes: config.limits.fetch_bytes_max,
         fetch_sessions_max: config.limits.fetch_sessions_max,
+        described_partitions_max: config.limits.described_partitions_max,
         auto_create_topics: config.topics.auto_create,
         producer_expiration_ms: config.producer_expiration_ms as i64,
         groups: Arc::new(config.groups.clone()),

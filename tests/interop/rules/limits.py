@@ -11,7 +11,7 @@ from wire import Connection
 SETTINGS = [
     "auto.create.topics.enable=false", "delete.topic.enable=false", "message.max.bytes=2000", "socket.request.max.bytes=5000",
     "connections.max.idle.ms=2000", "max.incremental.fetch.session.cache.slots=2", "fetch.max.bytes=3000", "log.retention.ms=777000",
-    "log.cleanup.policy=compact,delete",
+    "log.cleanup.policy=compact,delete", "max.request.partition.size.limit=3",
 ]
 
 

@@ -48,6 +48,7 @@ impl Default for NodeConfig {
                 listeners: vec!["PLAINTEXT".to_owned()],
                 fetch_max_bytes: 55 << 20,
                 fetch_sessions_max: 1000,
+                described_partitions_max: 2000,
                 auto_create_topics: true,
                 producer_expiration_ms: 86_400_000,
                 broker_values: BTreeMap::new(),

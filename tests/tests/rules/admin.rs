@@ -7,6 +7,7 @@ use millstream_net::wire::api::{
     DescribeTopicPartitionsTopic, OPERATIONS_NOT_ASKED, TopicPartitionCursor,
 };
 use millstream_tests::sim::broker::Broker;
+use millstream_tests::sim::node::NodeConfig;
 use millstream_tests::wire;
 
 fn grow(name: &str, count: i32, assigned: Option<&[&[i32]]>) -> CreatePartitionsTopic {
@@ -234,6 +235,21 @@ fn m12_pages_hold_the_limit_and_the_cursor_goes_on_where_they_end() {
     // Less than one is one.
     let (topics, next) = shown(&page(&mut broker, &[], -5, None));
     assert_eq!((topics, next), (vec![of("a", &[0])], Some(("a".into(), 1))));
+}
+
+#[test]
+fn m12_max_request_partition_size_limit_bounds_a_page() {
+    let mut config = NodeConfig::default();
+    config.settings.described_partitions_max = 2;
+    let mut broker = Broker::new(config);
+    broker.create("a", 3, &[]);
+    for limit in [2, 3, 2000] {
+        let (topics, next) = shown(&page(&mut broker, &[], limit, None));
+        assert_eq!(
+            (topics, next),
+            (vec![of("a", &[0, 1])], Some(("a".into(), 2)))
+        );
+    }
 }
 
 #[test]

@@ -282,6 +282,50 @@ fn m1_a_long_list_is_whole_in_every_version_and_asked_for_any_way() {
 }
 
 #[test]
+fn m1_a_topic_of_many_partitions_is_whole_in_every_version_and_holds_up_nobody() {
+    let mut broker = Broker::default();
+    broker.create("a", 1, &[]);
+    broker.create("wide", 1_000, &[]);
+    broker.create("z", 3, &[]);
+    let (asking, other) = (broker.connect(0), broker.connect(0));
+    // Before version 4 a name that nobody has is created.
+    for version in 4..=13 {
+        for request in [
+            wire::metadata(&["z", "wide", "nobody", "a"]),
+            wire::metadata(&["wide"]),
+            all_topics(),
+        ] {
+            let mut request = request;
+            request.allow_auto_topic_creation = false;
+            broker
+                .node
+                .request(asking, wire::frame(version, 1, &request));
+            let ping = wire::frame(0, 7, &ApiVersionsRequest::default());
+            broker.node.request(other, ping);
+            broker.node.turn(ShardIndex(0));
+            broker.expect::<ApiVersionsRequest>(other, 0, 7);
+            let response = broker.expect::<MetadataRequest>(asking, version, 1);
+            let told = response.topics.iter();
+            let told = told.map(|topic| (topic.name.as_deref().unwrap_or(""), topic));
+            let told: Vec<_> = told
+                .map(|(name, topic)| (name, topic.partitions.len()))
+                .collect();
+            let expected: &[(&str, usize)] = match &request.topics {
+                None => &[("a", 1), ("wide", 1_000), ("z", 3)],
+                Some(one) if one.len() == 1 => &[("wide", 1_000)],
+                Some(_) => &[("z", 3), ("wide", 1_000), ("nobody", 0), ("a", 1)],
+            };
+            assert_eq!(told, expected, "{version}");
+            for topic in &response.topics {
+                let indexes = topic.partitions.iter().map(|one| one.partition_index);
+                assert!(indexes.eq(0..topic.partitions.len() as i32));
+            }
+        }
+    }
+    assert_eq!(broker.node.core(ShardIndex(0)).in_flight(), 0);
+}
+
+#[test]
 fn m1_a_long_list_tells_of_every_topic_that_was_there_before_it_was_asked_for() {
     let mut broker = broker_of_many();
     for round in 0..3 {

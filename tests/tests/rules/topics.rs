@@ -6,6 +6,7 @@ use millstream_net::wire::api::{
     MetadataRequest, ReplicaAssignment,
 };
 use millstream_net::wire::{ErrorCode, Str, Uuid};
+use millstream_storage::ids::ShardIndex;
 use millstream_tests::sim::broker::{Broker, EPOCH_MS, topic};
 use millstream_tests::sim::node::NodeConfig;
 use millstream_tests::wire;
@@ -255,6 +256,45 @@ fn m9_success_means_that_every_shard_serves_the_topic() {
             );
         }
     }
+}
+
+#[test]
+fn m9_a_topic_of_many_partitions_is_served_whole_when_it_is_answered() {
+    let mut broker = Broker::default();
+    broker.create("wide", 1_000, &[]);
+    for partition in [0, 499, 998, 999] {
+        assert_eq!(broker.append("wide", partition, &["a"]), 0);
+    }
+    let in_flight = |shard| broker.node.core(ShardIndex(shard)).in_flight();
+    assert_eq!((in_flight(0), in_flight(1)), (0, 0));
+}
+
+#[test]
+fn m10_a_topic_of_many_partitions_is_deleted_while_it_is_made() {
+    let mut broker = Broker::default();
+    let (making, deleting) = (broker.connect(0), broker.connect(1));
+    let request = CreateTopicsRequest {
+        topics: vec![topic("wide", 2_000, &[])],
+        timeout_ms: 60_000,
+        ..CreateTopicsRequest::default()
+    };
+    let creation = broker.send(making, 7, &request);
+    broker.node.turn(ShardIndex(0));
+    let request = DeleteTopicsRequest {
+        topic_names: vec!["wide".into()],
+        timeout_ms: 60_000,
+        ..DeleteTopicsRequest::default()
+    };
+    let deletion = broker.send(deleting, 4, &request);
+    broker.node.run_ms(5_000);
+    let made = broker.expect::<CreateTopicsRequest>(making, 7, creation);
+    assert_eq!(made.topics[0].error_code, ErrorCode::None);
+    let deleted = broker.expect::<DeleteTopicsRequest>(deleting, 4, deletion);
+    assert_eq!(deleted.responses[0].error_code, ErrorCode::None);
+    let in_flight = |shard| broker.node.core(ShardIndex(shard)).in_flight();
+    assert_eq!((in_flight(0), in_flight(1)), (0, 0));
+    broker.create("wide", 2, &[]);
+    assert_eq!(broker.append("wide", 1, &["a"]), 0);
 }
 
 #[test]

@@ -264,6 +264,12 @@ const OWN: &[Key] = &[
         "Fetch sessions of the node: readers that go on without naming their partitions again.",
     ),
     key(
+        "max.request.partition.size.limit",
+        COUNT,
+        "2000",
+        "The most partitions in one answer to DescribeTopicPartitions.",
+    ),
+    key(
         "connections.max.idle.ms",
         Kind::Int {
             min: 1,

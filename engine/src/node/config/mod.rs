@@ -80,6 +80,8 @@ pub struct Limits {
     pub fetch_bytes_max: usize,
     /// Fetch sessions of the node.
     pub fetch_sessions_max: usize,
+    /// Partitions in one answer to DescribeTopicPartitions.
+    pub described_partitions_max: usize,
     /// How long an idle connection stays open.
     pub idle_ms_max: u64,
     /// Connections of the node.
@@ -122,6 +124,9 @@ impl Config {
                 fetch_bytes_max: settings.number_or_default("fetch.max.bytes") as usize,
                 fetch_sessions_max: settings
                     .number_or_default("max.incremental.fetch.session.cache.slots")
+                    as usize,
+                described_partitions_max: settings
+                    .number_or_default("max.request.partition.size.limit")
                     as usize,
                 idle_ms_max: settings.number_or_default("connections.max.idle.ms") as u64,
                 connections_max: settings.number_or_default("max.connections") as usize,

@@ -67,32 +67,33 @@ impl Host {
 /// All replicas of a shard.
 #[derive(Default)]
 pub(super) struct Hosts {
-    by_log: NumberMap<LogNumber, Host>,
+    /// Boxed, so that a table that grows moves little.
+    by_log: NumberMap<LogNumber, Box<Host>>,
     /// Reused between events.
     pub(super) effects: Vec<Effect>,
 }
 
 impl Hosts {
     pub(super) fn insert(&mut self, host: Host) {
-        let former = self.by_log.insert(host.log, host);
+        let former = self.by_log.insert(host.log, Box::new(host));
         assert!(former.is_none(), "a log number is used once");
     }
 
     pub(super) fn remove(&mut self, log: LogNumber) -> Option<Host> {
-        self.by_log.remove(&log)
+        self.by_log.remove(&log).map(|host| *host)
     }
 
     pub(super) fn find(&self, log: LogNumber) -> Option<&Host> {
-        self.by_log.get(&log)
+        self.by_log.get(&log).map(|host| &**host)
     }
 
     pub(super) fn find_mut(&mut self, log: LogNumber) -> Option<&mut Host> {
-        self.by_log.get_mut(&log)
+        self.by_log.get_mut(&log).map(|host| &mut **host)
     }
 
     /// Brings near the processor what machines of these logs are asked for next.
     pub(super) fn warm(&self, logs: impl Iterator<Item = LogNumber> + Clone) {
-        let hosts = || logs.clone().filter_map(|log| self.by_log.get(&log));
+        let hosts = || logs.clone().filter_map(|log| self.find(log));
         hosts().for_each(prefetch::value);
         for host in hosts() {
             host.machine.warm();
@@ -101,7 +102,7 @@ impl Hosts {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Host> {
-        self.by_log.values()
+        self.by_log.values().map(|host| &**host)
     }
 
     /// The logs, in order.

@@ -1,6 +1,6 @@
 //! Metadata: short answers at once, long ones in pieces over many turns, so that nobody waits for one.
 //!
-//! Always: (1) a turn encodes little more than `PIECE_PARTITIONS`, besides a few partitions for each request of that turn; (2) those
+//! Always: (1) a turn encodes `PIECE_PARTITIONS` at the most, also of one topic, besides a few partitions for each request of that turn; (2) those
 //! who ask for all topics as of one image have one answer in common; (3) an answer tells of an image that is not older than its
 //! request.
 

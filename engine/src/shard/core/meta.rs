@@ -2,7 +2,8 @@
 //!
 //! Always: (1) no replica leads before the image holds the registration of this process; until then requests wait; (2) a log
 //! is dropped only by an image that is not older than the one it was opened at and in which its topic is absent; (3) what
-//! waited for an image is opened after every replica has its role of it.
+//! waited for an image is opened after every replica has its role of it, or, where the image changes more than `PIECE_PARTITIONS`, some
+//! have: the others answer [6] until their turn; (4) the controller is told of an image when every replica has its role of it.
 
 use super::Core;
 use super::hosts::Host;
@@ -13,10 +14,14 @@ use crate::machine::partition::{Following, Leadership, LogState, Partition, Role
 use crate::shard::mail::{Mail, Published, Urgency};
 use millstream_net::conn::RequestSlot;
 use millstream_net::wire::{ErrorCode, Request as WireRequest, RequestHeader};
-use millstream_storage::ids::{LogNumber, MetadataIndex, Now, Offset, PartitionIndex, TopicId};
+use millstream_storage::ids::{
+    LogNumber, MetadataIndex, Now, Offset, PartitionIndex, Tick, TopicId,
+};
 use millstream_storage::store::{OpenLog, OpenRefused};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+
+/// Partitions that get their logs and roles in one turn; some 100 us.
+const PIECE_PARTITIONS: usize = 64;
 
 /// A request that arrived before the first image.
 pub(super) struct Held {
@@ -30,10 +35,20 @@ pub(super) struct Held {
 pub(super) struct Awaiting {
     /// Requests that arrived before the first image. BOUND: by the bounds of their connections.
     pub(super) held: VecDeque<Held>,
+    /// Topics whose partitions have not all got what the image says of them, and the first that has not. BOUND: by the topics
+    /// of the images that came in the meantime.
+    pub(super) applying: VecDeque<(TopicId, usize)>,
     /// Logs the store had no room to open.
     pub(super) unopened: BTreeMap<LogNumber, (TopicId, PartitionIndex)>,
     /// The image each recovered log was opened at.
     pub(super) opened_at: BTreeMap<LogNumber, MetadataIndex>,
+}
+
+impl Awaiting {
+    /// When the next piece of a change is due.
+    pub(super) fn deadline(&self) -> Option<Tick> {
+        (!self.applying.is_empty()).then_some(Tick(0))
+    }
 }
 
 impl Core {
@@ -42,9 +57,9 @@ impl Core {
         let first = !self.is_ready();
         let former = std::mem::replace(&mut self.meta, published);
         let delta = self.meta.delta.clone();
-        let (gone, changed): (Vec<LogNumber>, Vec<Arc<Topic>>) = match first {
+        let (gone, changed): (Vec<LogNumber>, Vec<TopicId>) = match first {
             true => {
-                let all = self.meta.image.topics().cloned().collect();
+                let all = self.meta.image.topics().map(|topic| topic.id).collect();
                 (self.absent_logs(), all)
             }
             false => {
@@ -52,20 +67,16 @@ impl Core {
                 let removed = delta.removed.iter();
                 let gone = removed.flat_map(|topic| former.routes.of_topic(*topic));
                 let gone = gone.filter(here).map(|route| route.log).collect();
-                let changed = delta.topics.iter();
-                let changed = changed.filter_map(|topic| self.meta.image.topic(*topic).cloned());
-                (gone, changed.collect())
+                (gone, delta.topics.iter().copied().collect())
             }
         };
         for log in gone {
             self.drop_host(now, log);
         }
-        for topic in changed {
-            self.apply_topic(now, &topic);
-        }
-        self.tell_coordinators(now);
-        let index = self.meta.image.index();
-        self.send(now, super::topics::CONTROLLER, Mail::Applied(index));
+        let changed = changed.into_iter().map(|topic| (topic, 0));
+        self.awaiting.applying.extend(changed);
+        let most = if first { usize::MAX } else { PIECE_PARTITIONS };
+        self.apply_some(now, most);
         self.open_early(now);
         for held in std::mem::take(&mut self.awaiting.held) {
             self.request(now, held.slot, held.header, held.body);
@@ -106,14 +117,41 @@ impl Core {
         self.store.drop_log(now, log);
     }
 
-    fn apply_topic(&mut self, now: Now, topic: &Topic) {
-        for partition in &topic.partitions {
-            let Some(route) = self.meta.routes.find(topic.id, partition.index) else {
+    /// The next partitions of a change that takes several turns.
+    pub(super) fn turn_meta(&mut self, now: Now) {
+        if !self.awaiting.applying.is_empty() {
+            self.apply_some(now, PIECE_PARTITIONS);
+        }
+    }
+
+    /// Opens so many partitions at the most, or gives them their roles; when there are no more, the controller is told.
+    fn apply_some(&mut self, now: Now, most: usize) {
+        let mut left = most;
+        while let Some((id, first)) = self.awaiting.applying.pop_front() {
+            let Some(topic) = self.meta.image.topic(id).cloned() else {
                 continue;
             };
-            if route.shard == self.me && self.open_host(now, topic, partition.index, route.log) {
-                self.apply_partition(now, partition, route.log);
+            let end = topic.partitions.len().min(first.saturating_add(left));
+            for partition in topic.partitions.get(first..end).unwrap_or_default() {
+                self.apply_one(now, &topic, partition);
             }
+            if end < topic.partitions.len() {
+                self.awaiting.applying.push_front((id, end));
+                return;
+            }
+            left -= end.saturating_sub(first);
+        }
+        self.tell_coordinators(now);
+        let index = self.meta.image.index();
+        self.send(now, super::topics::CONTROLLER, Mail::Applied(index));
+    }
+
+    fn apply_one(&mut self, now: Now, topic: &Topic, partition: &PartitionRecord) {
+        let Some(route) = self.meta.routes.find(topic.id, partition.index) else {
+            return;
+        };
+        if route.shard == self.me && self.open_host(now, topic, partition.index, route.log) {
+            self.apply_partition(now, partition, route.log);
         }
     }
 

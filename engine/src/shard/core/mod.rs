@@ -169,6 +169,7 @@ impl ShardCore for Core {
         self.conns.sweep(now_ms(now), &mut self.conn_effects);
         self.begin_all_fetches(now);
         self.open_again(now);
+        self.turn_meta(now);
         self.retry_stalled(now);
         self.turn_listings(now);
         self.tell_watches(now);
@@ -188,6 +189,7 @@ impl ShardCore for Core {
         let store = self.store.deadline();
         let stopping = self.stopping.deadline();
         let listings = self.listings.deadline();
+        let awaiting = self.awaiting.deadline();
         let coordinators = self.coordinators.deadline();
         let deadlines = [
             self.timers.next(),
@@ -197,6 +199,7 @@ impl ShardCore for Core {
             stalled,
             stopping,
             listings,
+            awaiting,
             coordinators,
         ];
         deadlines.into_iter().flatten().min()
@@ -276,7 +279,8 @@ impl Core {
             }
             WireRequest::DescribeTopicPartitions(request) => {
                 let image = &self.meta.image;
-                let response = api::describe_topic_partitions::answer(&request, image);
+                let most = self.settings.described_partitions_max;
+                let response = api::describe_topic_partitions::answer(&request, most, image);
                 self.respond(slot, &header, response);
             }
             WireRequest::InitProducerId(request) => {

@@ -95,10 +95,14 @@ impl Core {
             self.store.stop(now);
             self.turn_store(now);
         }
+        if self.stopping.phase != Phase::Closing {
+            return;
+        }
+        // Not asked before it matters: it looks at every log.
         let idle = self.store.idle() && self.control.as_ref().is_none_or(|one| one.is_idle());
         let late = self.stopping.until.is_some_and(|until| until <= now.tick);
         let given_up = late && self.store.is_quiet();
-        if self.stopping.phase == Phase::Closing && (idle || given_up) {
+        if idle || given_up {
             self.stopping.phase = Phase::Stopped;
             effects.push(ShardEffect::Stopped);
         }
@@ -106,7 +110,8 @@ impl Core {
 
     /// How much is under way: requests, appends, reads, look-ups and what waits for room. Nothing is, on a node at rest.
     pub fn in_flight(&self) -> usize {
-        let waiting = self.origins.count() + self.stalled.count() + self.awaiting.held.len();
+        let awaiting = self.awaiting.held.len() + self.awaiting.applying.len();
+        let waiting = self.origins.count() + self.stalled.count() + awaiting;
         let grouping = self.coordinators.count();
         let later: usize = self.later.values().map(|later| later.len()).sum();
         let reading = self.readings.count() + self.findings.count() + self.listings.count();

@@ -65,7 +65,7 @@ message! {
         /// Whether the cluster keeps its own state in it.
         is_internal: bool => 1..;
         /// Its partitions.
-        partitions: Vec<MetadataPartition> => 0..;
+        partitions: Elements<MetadataPartition> => 0..;
         /// What the client may do with it, as bits.
         topic_authorized_operations: i32 = OPERATIONS_NOT_ASKED => 8..;
     }
