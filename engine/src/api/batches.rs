@@ -14,7 +14,7 @@ const RECORD_ERRORS_MAX: usize = 100;
 const REWRITTEN_BYTES_MAX: usize = 64 << 20;
 
 /// BOUND: bytes that the batches of one request may have when decompressed, all together.
-const DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
+const REQUEST_DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 
 /// What the client is told of a refused batch (rules R1-R6).
 pub fn refused(refusal: batch::BatchRefusal) -> BatchRefused {
@@ -94,7 +94,7 @@ impl Default for Budget {
     fn default() -> Budget {
         Budget {
             rewritten_bytes: REWRITTEN_BYTES_MAX,
-            decompressed_bytes: DECOMPRESSED_BYTES_MAX,
+            decompressed_bytes: REQUEST_DECOMPRESSED_BYTES_MAX,
         }
     }
 }

@@ -12,12 +12,14 @@ use millstream_storage::store::{Acknowledge, LogConfig};
 pub const ADMIN_CLIENT: &str = "__admin_client";
 
 /// BOUND: bytes of records that a rule may have decompressed.
-const DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
+const BATCH_DECOMPRESSED_BYTES_MAX: usize = 64 << 20;
 
 /// Whether a topic may have this name (rule M3).
 pub fn is_valid_name(name: &str) -> bool {
     let lawful = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=249).contains(&name.len()) && !matches!(name, "." | "..") && name.bytes().all(lawful)
+    (1..=crate::machine::TOPIC_NAME_BYTES_MAX).contains(&name.len())
+        && !matches!(name, "." | "..")
+        && name.bytes().all(lawful)
 }
 
 /// What a client is told that names a topic nobody has.
@@ -40,7 +42,7 @@ pub fn batch_rules(config: &TopicConfig, version: i16, now: WallMs) -> BatchRule
         now,
         bytes_max: config.max_message_bytes,
         segment_bytes: config.segment_bytes as usize,
-        decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
+        decompressed_bytes_max: BATCH_DECOMPRESSED_BYTES_MAX,
         keys: match config.compact {
             true => Keys::Required,
             false => Keys::Optional,

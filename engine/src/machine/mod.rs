@@ -14,3 +14,6 @@ pub mod partition;
 pub mod producer_ids;
 pub mod quorum;
 pub mod topic_config;
+
+/// BOUND: no topic has a longer name (rule M3); with `-PARTITION` it is a directory name elsewhere.
+pub const TOPIC_NAME_BYTES_MAX: usize = 249;

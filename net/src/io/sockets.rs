@@ -282,11 +282,6 @@ impl Sockets {
             .min()
     }
 
-    /// Whether `flush` has something to do although nothing completed.
-    pub fn has_work(&self) -> bool {
-        !self.listed.is_empty() || !self.submissions.is_empty()
-    }
-
     fn accept(&mut self, now_ms: u64) {
         if self.accept_at_ms.is_none_or(|at| at > now_ms) {
             return;

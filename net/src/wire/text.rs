@@ -42,11 +42,6 @@ impl Str {
         unsafe { std::str::from_utf8_unchecked(&self.0) }
     }
 
-    /// The text as the bytes that carry it.
-    pub fn as_shared(&self) -> &Bytes {
-        &self.0
-    }
-
     /// The same text in memory of its own.
     pub fn own(&self) -> Self {
         Self(Bytes::copy_from_slice(&self.0))

@@ -3,8 +3,8 @@
 //! Always: (1) nothing is allocated from a number that was not checked against the bytes at hand; (2) the payload of a batch is
 //! never changed, only its header is stamped; (3) bytes that do not form a batch give an error, never a panic.
 //! Leaves to others: which offsets a batch gets, and what a refusal becomes on the wire.
-//! Source: the format is documented in Kafka's "Record Batch" and "Record" (KIP-98, KIP-82); rules R1 to R10 are those of the project's
-//! protocol specification.
+//! Source: the format is documented in Kafka's "Record Batch" and "Record" (KIP-98, KIP-82); rules R1 to R10 are those of
+//! `net/PROTOCOL.md`.
 
 mod builder;
 mod codec;

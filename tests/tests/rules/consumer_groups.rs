@@ -268,6 +268,67 @@ fn k3_what_is_not_said_stays_and_what_is_unchanged_is_not_told() {
     assert!(partitions(&told).is_empty());
 }
 
+/// A heartbeat that says which partitions of the topic the member has.
+fn having(
+    broker: &mut Broker,
+    member: &str,
+    epoch: i32,
+    has: &[i32],
+) -> ConsumerGroupHeartbeatRequest {
+    let topic_id = describe(broker).members[0].assignment.topic_partitions[0].topic_id;
+    ConsumerGroupHeartbeatRequest {
+        topic_partitions: Some(vec![HeartbeatTopicPartitions {
+            topic_id,
+            partitions: has.to_vec(),
+        }]),
+        ..beat(member, epoch)
+    }
+}
+
+#[test]
+fn k4_a_partition_goes_to_its_next_owner_when_the_former_one_has_let_go() {
+    let mut broker = broker();
+    broker.call(1, &join("a"));
+    let joined = broker.call(1, &join("b"));
+    assert_eq!((joined.member_epoch, partitions(&joined)), (2, vec![]));
+    let all = having(&mut broker, "a", 1, &[0, 1, 2, 3]);
+    let told = broker.call(1, &all);
+    assert_eq!(
+        (told.member_epoch, partitions(&told)),
+        (1, vec![0, 1]),
+        "it is to give up two, and has not"
+    );
+    let waits = broker.call(1, &beat("b", 2));
+    assert_eq!(
+        (waits.error_code, waits.assignment),
+        (ErrorCode::None, None)
+    );
+    let half = having(&mut broker, "a", 1, &[0, 1]);
+    assert_eq!(broker.call(1, &half).member_epoch, 2);
+    assert_eq!(partitions(&broker.call(1, &beat("b", 2))), [2, 3]);
+}
+
+#[test]
+fn k4_who_does_not_give_up_in_time_is_fenced() {
+    let mut broker = broker();
+    broker.call(1, &join("a"));
+    broker.call(1, &join("b"));
+    let all = having(&mut broker, "a", 1, &[0, 1, 2, 3]);
+    for _ in 0..4 {
+        assert_eq!(broker.call(1, &all).error_code, ErrorCode::None);
+        assert_eq!(broker.call(1, &beat("b", 2)).assignment, None);
+        broker.node.run_ms(7_000);
+    }
+    // Its rebalance timeout of 30 s is over, whatever it says.
+    broker.node.run_ms(3_000);
+    assert_eq!(broker.call(1, &all).error_code, ErrorCode::UnknownMemberId);
+    let alone = broker.call(1, &beat("b", 2));
+    assert_eq!(
+        (alone.member_epoch, partitions(&alone)),
+        (3, vec![0, 1, 2, 3])
+    );
+}
+
 #[test]
 fn k5_the_session_is_the_brokers() {
     let mut broker = broker();

@@ -191,7 +191,7 @@ fn c4_a_malformed_software_name_is_an_invalid_request() {
 }
 
 #[test]
-fn a1_a3_a8_the_ranges_are_those_that_are_served_and_produce_begins_at_0() {
+fn a1_a3_a4_a7_a8_the_ranges_are_those_that_are_served_and_produce_begins_at_0() {
     let mut broker = Broker::default();
     let response = broker.call(0, &ApiVersionsRequest::default());
     let ranges: Vec<_> = response
@@ -199,7 +199,7 @@ fn a1_a3_a8_the_ranges_are_those_that_are_served_and_produce_begins_at_0() {
         .iter()
         .map(|range| (range.api_key, range.min_version, range.max_version))
         .collect();
-    // Rules A4, A7: what is served, and nothing else.
+    // What is served, and nothing else.
     let mut sorted = ranges.clone();
     sorted.sort_unstable();
     let expected = [

@@ -1,4 +1,4 @@
-//! One test per rule of the protocol specification: raw frames in, raw frames out, on a node of two shards in which everything happens at
+//! One test per rule of `net/PROTOCOL.md`: raw frames in, raw frames out, on a node of two shards in which everything happens at
 //! once. Each test names its rule.
 
 mod admin;
@@ -11,6 +11,7 @@ mod framing;
 mod group_configs;
 mod groups;
 mod metadata;
+mod names;
 mod offsets;
 mod produce;
 mod records;

@@ -14,8 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// BOUND: partitions one request may create.
 pub const PARTITIONS_PER_REQUEST: usize = 10_000;
-/// BOUND: the longest name; with `-PARTITION` it is a directory name elsewhere.
-const NAME_BYTES_MAX: usize = 249;
 
 /// Replicas of an internal topic, where there are brokers enough.
 const INTERNAL_REPLICAS: i16 = 3;
@@ -291,7 +289,7 @@ fn check_name(name: &str) -> Result<(), Refused> {
         "A topic's name must not be empty."
     } else if name == "." || name == ".." {
         "A topic's name must not be \".\" or \"..\"."
-    } else if name.len() > NAME_BYTES_MAX {
+    } else if name.len() > crate::machine::TOPIC_NAME_BYTES_MAX {
         "A topic's name must not be longer than 249 characters."
     } else if !name.bytes().all(legal) {
         "A topic's name consists of ASCII letters, digits, \".\", \"_\" and \"-\"."

@@ -186,11 +186,6 @@ impl Coordinator {
         effects.append(&mut self.desk.effects);
     }
 
-    /// How many groups it knows.
-    pub fn group_count(&self) -> usize {
-        self.groups.len()
-    }
-
     /// Asserts every invariant.
     pub fn check(&self) {
         for (id, group) in &self.groups {

@@ -167,9 +167,4 @@ impl Partition {
     pub fn encode_producers(&self, into: &mut Vec<u8>) -> Offset {
         self.producers.encode(into)
     }
-
-    /// Producers known here.
-    pub fn producer_count(&self) -> usize {
-        self.producers.count()
-    }
 }

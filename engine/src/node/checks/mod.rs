@@ -93,8 +93,3 @@ pub fn examine_kernel() -> Vec<Finding> {
 pub fn raise_file_limit() -> u64 {
     kernel::raise_files()
 }
-
-/// A number of bytes for people.
-pub fn readable_bytes(count: u64) -> String {
-    kernel::bytes(count)
-}

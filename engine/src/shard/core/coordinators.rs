@@ -6,14 +6,15 @@
 //! mostly of no more use is replaced by what is: the state is written behind its end, and the log begins there.
 //! Leaves to others: the groups (`machine::group`), the way of requests to here (`groups`).
 
-use super::produce::{Asker, Origin, ticket_of};
+use super::produce::{Asker, Origin};
 use super::slots::{SlotId, Slots};
+use super::stall::STALL_MS;
 use super::timers::TimerId;
 use super::{Core, Due};
 use crate::api::batches;
 use crate::api::groups::OFFSETS_TOPIC;
 use crate::machine::group::{Answer, Call, Caller, Coordinator, Effect, Ticket};
-use crate::machine::partition::{Acks, Append, Role};
+use crate::machine::partition::{self, Acks, Append, Role};
 use crate::shard::event::ShardEffect;
 use crate::shard::mail::{GroupMail, GroupPart, GroupedMail, Hop, Mail, RequestId};
 use bytes::Bytes;
@@ -27,11 +28,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// Bytes that one turn replays of a log.
 const REPLAY_BYTES: usize = 1 << 20;
 /// BOUND: a batch of records decompresses to this at most. Batches of our own are not compressed.
-const BATCH_BYTES_MAX: usize = 256 << 20;
+const BATCH_DECOMPRESSED_BYTES_MAX: usize = 256 << 20;
 /// A rewriting of the state is cut into batches of this size.
 const REWRITE_BATCH_BYTES: usize = 1 << 20;
-/// How long a batch waits for room before its coordinator is discarded.
-const STALL_MS: u64 = 1_000;
 /// No append of a coordinator is given up for its time.
 const NO_TIMEOUT_MS: u32 = u32::MAX;
 
@@ -257,7 +256,7 @@ impl Core {
             request: mail.request,
             part: part.part,
         });
-        let ticket = Ticket(u64::from(id.generation) << 32 | u64::from(id.index));
+        let ticket = Ticket(id.to_bits());
         self.call_coordinator(now, part.log, ticket, &mail.caller, part.call);
     }
 
@@ -414,7 +413,7 @@ impl Core {
             batch,
         });
         let append = Append {
-            ticket: ticket_of(origin),
+            ticket: partition::Ticket(origin.to_bits()),
             head: batches::head_of(&head),
             acks: Acks::All,
             timeout_ms: NO_TIMEOUT_MS,
@@ -587,11 +586,10 @@ impl Core {
 
     /// A coordinator answered a call.
     fn grouped(&mut self, now: Now, ticket: Ticket, answer: Answer) {
-        let id = SlotId {
-            index: ticket.0 as u32,
-            generation: (ticket.0 >> 32) as u32,
-        };
-        let waiting = self.coordinators.waiting.remove(id);
+        let waiting = self
+            .coordinators
+            .waiting
+            .remove(SlotId::from_bits(ticket.0));
         let waiting = waiting.expect("a call is answered once");
         self.take_home(now, waiting.home, waiting.request, waiting.part, answer);
     }
@@ -617,7 +615,8 @@ impl Core {
 /// Replays the records of whole batches from an offset on.
 fn replay(machine: &mut Coordinator, mut bytes: &[u8], from: Offset) -> Result<(), String> {
     while !bytes.is_empty() {
-        let batch = OpenBatch::new(bytes, BATCH_BYTES_MAX).map_err(|error| format!("{error:?}"))?;
+        let batch = OpenBatch::new(bytes, BATCH_DECOMPRESSED_BYTES_MAX)
+            .map_err(|error| format!("{error:?}"))?;
         let size = batch.head.bytes;
         if !batch.head.attributes.is_control() {
             for record in batch.records() {

@@ -1,7 +1,8 @@
 //! Produce: checking and splitting at the shard of the connection, appending at the owner, joining the outcomes.
 //!
 //! Always: (1) batches of one connection and partition are appended in the order in which they arrived (rule C6): the local
-//! ones before anything else happens than that more of them arrive, the others by mail, which keeps its order, and none passes one that is in the workshop (`lanes`); (2) a batch is
+//! ones before any other kind of event is handled, the others by mail, which keeps its order, and none passes one that is in the workshop
+//! (`lanes`); (2) a batch is
 //! appended only after the store has said that it will take its bytes, so a refusal [56] assigns nothing.
 
 use super::Core;
@@ -76,19 +77,6 @@ impl Sorted {
             Some(group) => group.1.push(append),
             None => self.groups.push((shard, vec![append])),
         }
-    }
-}
-
-/// The ticket of an origin in the machine.
-pub(super) fn ticket_of(id: SlotId) -> Ticket {
-    Ticket(u64::from(id.generation) << 32 | u64::from(id.index))
-}
-
-/// The origin of a ticket.
-pub(super) fn origin_of(ticket: Ticket) -> SlotId {
-    SlotId {
-        index: ticket.0 as u32,
-        generation: (ticket.0 >> 32) as u32,
     }
 }
 
@@ -291,7 +279,7 @@ impl Core {
             records: i64::from(part.head.last_offset_delta) + 1,
         });
         let append = Append {
-            ticket: ticket_of(origin),
+            ticket: Ticket(origin.to_bits()),
             head: part.head,
             acks: arrival.acks,
             timeout_ms: arrival.timeout_ms,
@@ -303,7 +291,7 @@ impl Core {
 
     /// The machine gave a batch its offsets: its bytes go into the store, stamped.
     pub(super) fn store_batch(&mut self, now: Now, ticket: Ticket, assigned: partition::Assigned) {
-        let origin = self.origins.find(origin_of(ticket));
+        let origin = self.origins.find(SlotId::from_bits(ticket.0));
         let origin = origin.expect("a batch is stored before it is answered");
         let stamp = Stamp {
             base_offset: assigned.base_offset,
@@ -321,7 +309,7 @@ impl Core {
 
     /// The machine answered an append.
     pub(super) fn reply(&mut self, now: Now, ticket: Ticket, result: Result<Appended, Refusal>) {
-        let origin = self.origins.remove(origin_of(ticket));
+        let origin = self.origins.remove(SlotId::from_bits(ticket.0));
         let origin = origin.expect("an append is answered once");
         match origin.asker {
             Asker::Request(home, request, part) => {

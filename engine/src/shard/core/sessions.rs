@@ -18,9 +18,6 @@ use millstream_net::wire::{ErrorCode, Records, RequestHeader, Str, Uuid};
 use millstream_storage::ids::{LogNumber, Now, Offset, PartitionIndex, ShardIndex};
 use std::sync::Arc;
 
-/// BOUND: no topic has a longer name, and no session keeps one.
-const NAME_BYTES_MAX: usize = 249;
-
 impl Core {
     /// What a request says of sessions: the one it goes on with or begins, and what its answer is about; `None` if it is by
     /// itself.
@@ -36,7 +33,7 @@ impl Core {
         let is_bounded = request
             .topics
             .iter()
-            .all(|one| one.topic.len() <= NAME_BYTES_MAX);
+            .all(|one| one.topic.len() <= crate::machine::TOPIC_NAME_BYTES_MAX);
         let entered = match request.session_epoch {
             0 if !is_bounded => {
                 self.sessions.end(id);

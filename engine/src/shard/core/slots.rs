@@ -12,6 +12,21 @@ pub struct SlotId {
     pub generation: u32,
 }
 
+impl SlotId {
+    /// The name as the ticket that a machine hands back.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The name that [`SlotId::to_bits`] made a ticket of.
+    pub fn from_bits(bits: u64) -> SlotId {
+        SlotId {
+            index: bits as u32,
+            generation: (bits >> 32) as u32,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Slot<T> {
     generation: u32,

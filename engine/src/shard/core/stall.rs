@@ -14,7 +14,7 @@ use millstream_storage::ids::{Now, ShardIndex, Tick};
 use std::collections::VecDeque;
 
 /// How long a full journal or memory may take to find room.
-const STALL_MS: u64 = 1_000;
+pub(super) const STALL_MS: u64 = 1_000;
 
 /// An append that reached its partition.
 pub(super) struct Arrival {

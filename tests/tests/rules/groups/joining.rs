@@ -153,7 +153,7 @@ fn g2_a_full_group_takes_nobody() {
 }
 
 #[test]
-fn g3_a_dynamic_member_comes_back_with_the_id_it_was_given() {
+fn a2_g3_a_dynamic_member_comes_back_with_the_id_it_was_given() {
     let mut broker = broker();
     let told = broker.call(4, &join(&Str::default()));
     assert_eq!(told.error_code, ErrorCode::MemberIdRequired);

@@ -15,8 +15,6 @@ use millstream_net::wire::{ErrorCode, Str};
 
 /// BOUND: topics that a member names.
 const TOPICS_MAX: usize = 10_000;
-/// BOUND: no topic has a longer name.
-const TOPIC_BYTES_MAX: usize = 249;
 
 /// What is wrong with a request before its group is looked at.
 pub(in super::super) fn judge(
@@ -49,7 +47,9 @@ pub(in super::super) fn judge(
         || is_long(&request.instance_id)
         || is_long(&request.rack_id)
         || names.len() > TOPICS_MAX
-        || names.iter().any(|name| name.len() > TOPIC_BYTES_MAX)
+        || names
+            .iter()
+            .any(|name| name.len() > crate::machine::TOPIC_NAME_BYTES_MAX)
     {
         return invalid("MemberId, InstanceId, RackId or SubscribedTopicNames is too long.");
     }
