@@ -453,7 +453,8 @@ impl State {
     }
 
     fn file(&mut self, slot: FileSlot) -> Result<&mut SimFile, i32> {
-        let (inode, _) = *self.slots.get(&slot).ok_or(libc::EBADF)?;
+        let open = self.slots.get(&slot);
+        let (inode, _) = *open.expect("a slot is used while it is open");
         self.file_of(inode)
     }
 

@@ -474,7 +474,8 @@ impl Store {
                 // A file that holds bytes stays known, closed, with nothing reserved.
                 // ORDER: one that holds none is made again, with the names above it synced: whether those of this attempt
                 // are is not known, and a power cut would take what is acknowledged in it.
-                log.shorten = log.shortening.take().into_iter().chain(log.shorten).min();
+                let shortening = log.shortening.take();
+                log.shorten = shortening.into_iter().chain(log.shorten).min();
                 if place.position > 0 {
                     let unreserved = SegmentFile {
                         open: None,
@@ -484,6 +485,9 @@ impl Store {
                     log.files.insert(place.segment, unreserved);
                 }
                 self.release_file(file);
+                if let Some(segment) = shortening {
+                    self.not_opened(slot, segment);
+                }
                 self.commit.not_ready(slot, round);
             }
             // The log goes on without: its next segment is made when it is needed.
@@ -494,13 +498,16 @@ impl Store {
                 log.tasks.pop_front();
                 log.tasks.push_front(Task::NoSuccessor);
             }
-            Task::Remove | Task::Unlink(_) | Task::Seal(_) | Task::NoSuccessor => {
-                self.task_ended(slot)
+            Task::Seal(segment) => {
+                self.not_opened(slot, segment);
+                self.task_ended(slot);
             }
+            Task::Remove | Task::Unlink(_) | Task::NoSuccessor => self.task_ended(slot),
             Task::Open(segment) if is_shortage(error) => {
                 let log = self.log_mut(slot);
                 log.busy = false;
                 log.tasks.pop_front();
+                self.not_opened(slot, segment);
                 self.unopened(slot, segment);
             }
             Task::Open(_) => self.fatal(format!(
@@ -514,6 +521,19 @@ impl Store {
                 ));
             }
         }
+    }
+
+    /// A step of a task that may have had to open the segment failed: unless it was open before, it is not.
+    fn not_opened(&mut self, slot: LogSlot, segment: Offset) {
+        let file = self.log_mut(slot).files.get_mut(&segment);
+        let Some(file) = file.filter(|file| !file.usable) else {
+            return;
+        };
+        let closed = SegmentFile {
+            open: file.open.take(),
+            ..*file
+        };
+        self.release_file(closed);
     }
 
     /// Closes a file as soon as nothing is in flight on it.

@@ -13,7 +13,7 @@ use crate::ids::{
 };
 use crate::log::SegmentIndex;
 use crate::recovery::{RecoveredCheckpoint, RecoveredJournal};
-use crate::sim::{SimDisk, SimRng};
+use crate::sim::{Fault, OpKind, SimDisk, SimRng};
 use bytes::Bytes;
 use std::collections::HashMap;
 
@@ -493,4 +493,34 @@ fn a_dropped_log_leaves_no_file() {
         files.iter().all(|path| path.extension().is_none()),
         "{files:?}"
     );
+}
+
+#[test]
+fn a_file_that_could_not_be_opened_is_opened_by_the_next_who_needs_it() {
+    let mut rig = Rig::new(21);
+    let log = rig.open(1, small_segments());
+    for _ in 0..12 {
+        rig.append(log, 30_000);
+        rig.work(5);
+    }
+    rig.stop();
+    rig.store.cache.trim();
+    let end = rig.store.log_end(log).expect("it is open");
+    rig.disk.inject(Fault {
+        kind: OpKind::Open,
+        after: 0,
+        errno: libc::EMFILE,
+    });
+    let read = rig.store.read(rig.now, log, Offset(0), 1_000, end, true);
+    rig.pump();
+    let Read::Wait(ticket) = read else {
+        panic!("{read:?}: its file is closed");
+    };
+    let read = rig.wait(ticket);
+    assert!(
+        rig.disk.has_failed() && !matches!(read, Read::Ready { .. }),
+        "{read:?}"
+    );
+    let bases = rig.read_all(log, Offset(0), 100_000);
+    assert_eq!(bases, (0..12).map(Offset).collect::<Vec<_>>());
 }
