@@ -116,7 +116,8 @@ impl Unprepared {
         let head = batch::validate_within(&self.batch, rules, decompressed)?;
         let left = budget.rewritten_bytes;
         let limit = left.min(rules.decompressed_bytes_max);
-        let rewritten = batch::rewritten(&self.batch, &head, self.codec, limit, decompressed)?;
+        let rewritten =
+            batch::rewritten(&self.batch, &head, self.codec, rules, limit, decompressed)?;
         let Some((head, rewritten)) = rewritten else {
             return Ok(Prepared {
                 head,

@@ -1,5 +1,6 @@
 //! Looking for a time inside a batch.
 
+use super::codec::DecompressError;
 use super::head::{BatchHead, Malformed};
 use super::records::OpenBatch;
 use crate::ids::Offset;
@@ -14,7 +15,7 @@ pub struct Found {
 }
 
 /// The first record of the batch `bytes` begins with, at `from` or behind it, whose timestamp is `timestamp` or later. Decompresses at most `limit_bytes`, and
-/// only where the header says that there is one.
+/// only where the header says that there is one: where that is not enough, the whole batch is it. What no reader can unpack has no records.
 pub fn find_timestamp(
     bytes: &[u8],
     timestamp: i64,
@@ -32,9 +33,21 @@ pub fn find_timestamp(
             timestamp: head.max_timestamp,
         }));
     }
-    let batch = OpenBatch::new(bytes, limit_bytes)?;
+    let batch = match OpenBatch::new(bytes, limit_bytes) {
+        Ok(batch) => batch,
+        // Its readers look for themselves.
+        Err(Malformed::Compression(DecompressError::TooLarge)) => {
+            return Ok(Some(Found {
+                offset: head.base_offset.max(from),
+                timestamp: head.max_timestamp,
+            }));
+        }
+        Err(_) => return Ok(None),
+    };
     for record in batch.records() {
-        let record = record?;
+        let Ok(record) = record else {
+            return Ok(None);
+        };
         if record.timestamp >= timestamp && record.offset >= from {
             return Ok(Some(Found {
                 offset: record.offset,

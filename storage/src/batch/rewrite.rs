@@ -6,17 +6,18 @@ use super::codec::{Compression, compress};
 use super::head::{
     ATTRIBUTES_AT, Attributes, BatchHead, HEADER_BYTES, MAX_TIMESTAMP_AT, RECORDS_AT,
 };
-use super::rules::{BatchRefusal, decompress_within};
+use super::rules::{BatchRefusal, BatchRules, decompress_within, timestamps};
 use super::walk::walk;
 use bytes::Bytes;
 
 /// The batch as it is to be stored, where that differs from what came. `head` is what `validate` gave for `batch`; `codec` is the
-/// one of the topic, `None` where the producer's stays; its records may have at most `limit_bytes` bytes when decompressed, and
-/// `left_bytes`, from which they are taken off.
+/// one of the topic, `None` where the producer's stays. Records that are unpacked for it are held to the rule of timestamps (R6); they may have
+/// at most `limit_bytes` bytes, and `left_bytes`, from which they are taken off.
 pub fn rewritten(
     batch: &[u8],
     head: &BatchHead,
     codec: Option<Compression>,
+    rules: &BatchRules,
     limit_bytes: usize,
     left_bytes: &mut usize,
 ) -> Result<Option<(BatchHead, Bytes)>, BatchRefusal> {
@@ -34,6 +35,7 @@ pub fn rewritten(
     } else {
         let records = decompress_within(present, &batch[RECORDS_AT..], limit_bytes, left_bytes)?;
         let walked = walk(&records, head.record_count).map_err(BatchRefusal::Invalid)?;
+        timestamps(&records, &head, &walked, rules)?;
         head.max_timestamp = head.base_timestamp.saturating_add(walked.delta_max);
         compress(wanted, &records, &mut bytes);
     }

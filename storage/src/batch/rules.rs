@@ -260,7 +260,8 @@ fn timestamps_by_header(head: &BatchHead, rules: &BatchRules) -> bool {
     }
 }
 
-fn timestamps(
+/// R6: no record's timestamp, nor the header's largest, is out of bounds.
+pub(super) fn timestamps(
     records: &[u8],
     head: &BatchHead,
     walked: &Walked,

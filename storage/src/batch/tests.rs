@@ -1,4 +1,4 @@
-use super::head::{ATTRIBUTES_AT, CRC_AT, MAX_TIMESTAMP_AT};
+use super::head::{ATTRIBUTES_AT, CRC_AT, MAX_TIMESTAMP_AT, RECORDS_AT};
 use super::varint::{Cursor, put_varlong, varlong_bytes};
 use super::*;
 use crate::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, WallMs};
@@ -388,6 +388,25 @@ fn r2_stamping_offset_and_epoch_leaves_the_crc_alone() {
     let after = check(&bytes).unwrap();
     assert_eq!(after.crc, before.crc);
     assert_eq!(after.end_offset(), Offset((1 << 40) + 2));
+}
+
+#[test]
+fn find_timestamp_passes_what_nobody_can_read_and_takes_what_is_too_large_as_a_whole() {
+    let mut builder = BatchBuilder::new(BatchHeader {
+        compression: Compression::Gzip,
+        base_offset: Offset(50),
+        ..BatchHeader::default()
+    });
+    builder.push(10, None, Some(&[7; 1_000]), &[]);
+    builder.push(30, None, None, &[]);
+    let mut bytes = builder.finish().to_vec();
+    let whole = Found {
+        offset: Offset(50),
+        timestamp: 30,
+    };
+    assert_eq!(find_timestamp(&bytes, 20, Offset(0), 100), Ok(Some(whole)));
+    bytes[RECORDS_AT..].fill(b'x');
+    assert_eq!(find_timestamp(&bytes, 20, Offset(0), 1 << 20), Ok(None));
 }
 
 #[test]

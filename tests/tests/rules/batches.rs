@@ -309,6 +309,31 @@ fn r6_the_largest_timestamp_is_that_of_the_records_whatever_the_header_says() {
 }
 
 #[test]
+fn r6_r9_records_that_are_unpacked_to_be_recompressed_are_held_to_their_own_timestamps() {
+    for codec in ["uncompressed", "zstd"] {
+        let mut broker = broker_with(&[("compression.type", codec)]);
+        let now = broker.node.now().wall.0;
+        let header = BatchHeader {
+            compression: Compression::Gzip,
+            ..BatchHeader::default()
+        };
+        for (timestamp, expected) in [
+            (now + 3_600_001, ErrorCode::InvalidTimestamp),
+            (i64::MAX, ErrorCode::InvalidTimestamp),
+            (now + 3_600_000, ErrorCode::None),
+        ] {
+            let mut batch = BytesMut::from(&wire::batch_of(header, timestamp, &["a"])[..]);
+            // The header promises less.
+            batch[35..43].copy_from_slice(&now.to_be_bytes());
+            let crc = crc32c::crc32c(&batch[21..]);
+            batch[17..21].copy_from_slice(&crc.to_be_bytes());
+            let code = produce_error(&mut broker, 8, batch.freeze());
+            assert_eq!(code, expected, "{codec}, {timestamp}");
+        }
+    }
+}
+
+#[test]
 fn r9_a_topic_with_a_codec_recompresses_what_comes_in_another() {
     use Compression::{Gzip, Lz4, None, Snappy, Zstd};
     for (name, wanted) in [

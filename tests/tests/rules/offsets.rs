@@ -1,5 +1,6 @@
 //! ListOffsets and OffsetForLeaderEpoch: rules O1-O4.
 
+use bytes::BytesMut;
 use millstream_net::wire::ErrorCode;
 use millstream_net::wire::api::ListOffsetsPartition;
 use millstream_storage::batch::{BatchBuilder, BatchHeader, Compression};
@@ -321,4 +322,30 @@ fn retention_moves_the_log_start_for_fetch_and_list_offsets() {
         .list_offsets(5, &wire::list_offsets("t", 0, -2))
         .offset;
     assert!(again >= earliest, "it survives a restart");
+}
+
+#[test]
+fn o2_a_batch_that_nobody_can_unpack_hides_no_record_behind_it() {
+    let mut broker = Broker::default();
+    broker.create("t", 1, &[]);
+    let now = broker.node.now().wall.0;
+    let header = BatchHeader {
+        compression: Compression::Gzip,
+        ..BatchHeader::default()
+    };
+    let mut batch = BytesMut::from(&wire::batch_of(header, now + 1_000, &["a", "b"])[..]);
+    batch[61..].fill(b'x');
+    let crc = crc32c::crc32c(&batch[21..]);
+    batch[17..21].copy_from_slice(&crc.to_be_bytes());
+    for batch in [batch.freeze(), wire::batch(now + 500, &["honest"])] {
+        let told = broker.produce(9, &wire::produce(-1, "t", 0, batch));
+        assert_eq!(told.error_code, ErrorCode::None);
+    }
+    for timestamp in [0, now + 1, now + 500, -3] {
+        let found = broker.list_offsets(7, &wire::list_offsets("t", 0, timestamp));
+        let told = (found.error_code, found.offset, found.timestamp);
+        assert_eq!(told, (ErrorCode::None, 2, now + 500), "{timestamp}");
+    }
+    let found = broker.list_offsets(7, &wire::list_offsets("t", 0, now + 501));
+    assert_eq!((found.error_code, found.offset), (ErrorCode::None, -1));
 }
