@@ -135,3 +135,29 @@ pub fn environment() -> Environment {
             .unwrap_or(0.0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::group;
+
+    #[test]
+    fn a_control_group_is_read_as_the_kernel_writes_it() {
+        let folder = std::env::temp_dir().join(format!("bench-cgroup-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        assert!(group(&folder).is_none());
+        let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+        write(
+            "cpu.stat",
+            "usage_usec 2500000\nuser_usec 2000000\nsystem_usec 500000\n",
+        );
+        write("memory.current", "73728\n");
+        write(
+            "io.stat",
+            "254:0 rbytes=1 wbytes=4096 rios=1 wios=1 dbytes=0 dios=0\n253:0 rbytes=0 wbytes=8192 rios=0 wios=2 dbytes=0 dios=0\n",
+        );
+        let sums = group(&folder).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(sums.cpu_seconds, 2.5);
+        assert_eq!((sums.rss_bytes, sums.disk_written_bytes), (73_728, 12_288));
+    }
+}

@@ -288,7 +288,11 @@ fn a_missing_api_is_named() {
     for (missing, change) in [
         (
             26,
-            (|settings| settings.transaction_batches = Some(5)) as fn(&mut Settings),
+            (|settings| {
+                settings.transaction_batches = Some(5);
+                settings.idempotent = Some(true);
+                settings.in_flight = Some(5);
+            }) as fn(&mut Settings),
         ),
         (11, |settings| {
             settings.group = Some("readers".into());

@@ -310,6 +310,8 @@ def check_refusals(broker, work):
     refused(["no broker at 127.0.0.1:1"], "--brokers", "127.0.0.1:1", "--rate", 5)
     refused(["there is no topic nothing"], "--connections", 0, "--consumers", 1, "--topic", "nothing")
     refused(["an open loop needs a rate"])
+    transactional = ROOT / "bench/workloads/transactional.toml"
+    refused(["a transactional workload needs the API AddPartitionsToTxn (key 24)", "does not offer"], transactional)
     refused(["there is no process"], "--rate", 5, "--pid", 4_000_000)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         def hang_up():
@@ -320,13 +322,108 @@ def check_refusals(broker, work):
                     return
         threading.Thread(target=hang_up, daemon=True).start()
         refused(["closes the connection", "password"], "--brokers", "127.0.0.1:%d" % mute.getsockname()[1], "--rate", 5)
+    with socket.create_server(("127.0.0.1", 0)) as web:
+        def talk():
+            while True:
+                try:
+                    client = web.accept()[0]
+                except OSError:
+                    return
+                client.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        threading.Thread(target=talk, daemon=True).start()
+        at = "127.0.0.1:%d" % web.getsockname()[1]
+        refused([at, "none of Kafka's protocol"], "--brokers", at, "--rate", 5)
+    missing = work / "missing"
+    refused([f"`payload-file` {missing} cannot be read"], "--rate", 5, "--payload-file", missing)
+    refused(["`cgroup`:", "has no cpu.stat"], "--rate", 5, "--cgroup", "nowhere")
     print("    what cannot be run is refused in a sentence")
 
 
-def check_kafka():
+def check_transactions(address):
+    """Each batch is in a transaction, and a reader of what is committed sees every one of them, and nothing else."""
+    report = run(
+        address, ROOT / "bench/workloads/transactional.toml", "--rate", 300, "--duration", 5, "--batch-bytes", 4096, "--partitions", 4,
+        "--topic", "transactions",
+    )
+    found = report["runs"][0]
+    integrity = found["integrity"]
+    assert integrity["sent"] == integrity["acknowledged"] == integrity["received"] > 0, integrity
+    assert integrity["lost"] + integrity["duplicated"] + integrity["out_of_order"] + integrity["corrupt"] == 0, integrity
+    assert not found["errors"], found["errors"]
+    count = histogram(found["stages"]["transaction"]).get_total_count()
+    batches = histogram(found["stages"]["produce"]).get_total_count()
+    assert batches / 10 - 8 <= count <= batches / 10 + 8, (count, batches)
+    print(f"    transactions at Kafka: {count} of ten batches, all read once when committed")
+
+
+def check_shapes(address, what, work):
+    """A workload that has everything in its file: faults, keys, sizes, a codec, a schedule at random; then a ramp of lines of a file,
+    and a sweep."""
+    marks, lines = work / f"faults-{what}", work / "lines"
+    lines.write_text('{"order": 1, "text": "one"}\n{"order": 2, "text": "two two"}\n')
+    workload = work / "shapes.toml"
+    workload.write_text(f"""
+topic = "shapes"
+partitions = 4
+connections = 2
+keys = "zipf"
+record-bytes = 300
+record-spread = 0.7
+compressible = 4
+compression = "zstd"
+rate = "poisson:300"
+consumers = 1
+isolation = "committed"
+warmup = 1
+duration = 3
+faults = [{{ at = 0.5, run = "echo one >>{marks}" }}, {{ at = 1.5, run = "echo two >>{marks}" }}]
+""")
+    shapes = run(address, workload)
+    ramp = run(address, "--topic", "lines", "--payload-file", lines, "--rate", "ramp:50..250", "--duration", 4, "--consumers", 1)
+    sweep = run(address, "--topic", "sweep", "--rate", "sweep:100..400", "--sweep-factor", 2, "--sweep-p99-ms", 10000, "--duration", 1)
+    assert marks.read_text() == "one\ntwo\n", marks.read_text()
+    for report in (shapes, ramp, sweep):
+        for found in report["runs"]:
+            integrity = found["integrity"]
+            assert integrity["sent"] == integrity["received"] > 0 and integrity["lost"] + integrity["duplicated"] == 0, integrity
+    records, bytes_ = totals(shapes["runs"][0])
+    # The mean of a lognormal is above its median by exp(0.7 ** 2 / 2), a codec brings it to a quarter; keys and lengths are not all.
+    assert 60 < bytes_ / records < 150, bytes_ / records
+    rates = [second["produced"]["requests"] for second in ramp["runs"][0]["seconds"] if second["phase"] == "measured"]
+    assert rates == sorted(rates) and abs(sum(rates) - 600) < 30, rates
+    assert [step["rate"] for step in sweep["sweep"]] == [100, 200, 400] and len(sweep["runs"]) == 3, sweep["sweep"]
+    print(f"    poisson, zipf, lognormal, zstd and faults of a file, a ramp of a file's lines, a sweep at {what}")
+
+
+def totals(found):
+    measured = [second["produced"] for second in found["seconds"] if second["phase"] == "measured"]
+    return sum(each["records"] for each in measured), sum(each["bytes"] for each in measured)
+
+
+def check_password():
+    """A listener of Kafka's that wants a password hangs up, which is said with the address and what to look for."""
+    kafka = Kafka("bench-password")
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule required username=a password=b user_a=b;"
+    kafka.settings = (
+        f"listeners=SASL_PLAINTEXT://{kafka.address},CONTROLLER://127.0.0.1:{free_port()}", f"advertised.listeners=SASL_PLAINTEXT://{kafka.address}",
+        "listener.security.protocol.map=SASL_PLAINTEXT:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT", "inter.broker.listener.name=SASL_PLAINTEXT",
+        "sasl.enabled.mechanisms=PLAIN", "sasl.mechanism.inter.broker.protocol=PLAIN", f"listener.name.sasl_plaintext.plain.sasl.jaas.config={login}",
+    )
+    controller = kafka.settings[0].rsplit(":", 1)[1]
+    kafka.settings += (f"controller.quorum.voters=1@127.0.0.1:{controller}",)
+    with kafka:
+        done = bench("run", "--brokers", kafka.address, "--ceiling=false", "--report", "none", "--rate", 5)
+        assert done.returncode == 1 and kafka.address in done.stderr and "password" in done.stderr, (done.returncode, done.stderr)
+    print("    Kafka with a password refuses, and that is said")
+
+
+def check_kafka(work):
     """What Apache Kafka has to do as well."""
     with Kafka("bench-kafka") as kafka:
         check_group(kafka.address, "Kafka")
+        check_transactions(kafka.address)
+        check_shapes(kafka.address, "Kafka", work)
+    check_password()
 
 
 def check_kill(work):
@@ -410,7 +507,8 @@ def main():
         check_refusals(broker, work)
         check_producer_performance(broker)
         check_group(broker.address, "Millstream")
-    check_kafka()
+        check_shapes(broker.address, "Millstream", work)
+    check_kafka(work)
     for kind, field in (("lose", "lost"), ("double", "duplicated"), ("swap", "out_of_order")):
         check_proxy(kind, field)
     check_kill(work)

@@ -23,6 +23,7 @@ pub struct Keyed {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     Group = 0,
+    Transaction = 1,
 }
 
 /// What was found.

@@ -24,6 +24,7 @@ mod stored;
 mod template;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 pub use crew::Watch;
 pub use random::Random;

@@ -8,6 +8,7 @@ use super::ledger::{Received, Sent, Span};
 use super::reader::Place;
 use super::schedule::Schedule;
 use super::template::{key_name, key_weights};
+use super::transaction::TransactionPlan;
 use crate::workload::{Position, Workload};
 use millstream_net::wire::Str;
 use std::collections::BTreeMap;
@@ -21,6 +22,25 @@ pub type Leaders = [Vec<SocketAddr>];
 pub struct Lane {
     pub address: SocketAddr,
     pub streams: Vec<StreamPlan>,
+    /// What its transactions are, if it has any.
+    pub transaction: Option<TransactionPlan>,
+}
+
+impl Lane {
+    /// The partitions of each topic to which it sends.
+    pub fn partitions(&self, topics: &[Str]) -> Vec<(Str, Vec<i32>)> {
+        let mut found: BTreeMap<u32, Vec<i32>> = BTreeMap::new();
+        for stream in &self.streams {
+            found
+                .entry(stream.topic)
+                .or_default()
+                .push(stream.partition);
+        }
+        let named = found.into_iter();
+        named
+            .map(|(topic, partitions)| (topics[topic as usize].clone(), partitions))
+            .collect()
+    }
 }
 
 /// A stream of batches: one connection's to one partition.
@@ -66,7 +86,7 @@ impl Plan {
     /// The connections with which it begins.
     pub fn connections(&self) -> usize {
         let members = self.groups.iter().map(|group| 2 * group.members);
-        self.producers.len() + self.readers.len() + members.sum::<usize>()
+        2 * self.producers.len() + self.readers.len() + members.sum::<usize>()
     }
 }
 
@@ -103,6 +123,7 @@ pub fn lanes(workload: &Workload, leaders: &Leaders) -> Vec<Lane> {
             });
             lanes.push(Lane {
                 address,
+                transaction: None,
                 streams: streams.collect(),
             });
         }

@@ -120,6 +120,12 @@ impl Producer {
         self.waiting.len()
     }
 
+    /// The one that waits longest, if there is a slot for it; it goes on waiting.
+    #[inline]
+    pub fn first_waiting(&self) -> Option<Due> {
+        self.waiting.front().filter(|_| self.has_room()).copied()
+    }
+
     /// The one that waits longest, if there is a slot for it.
     #[inline]
     pub fn next_waiting(&mut self) -> Option<Due> {

@@ -12,6 +12,7 @@ use super::schedule::Pace;
 use super::scout::{Scout, Search};
 use super::shared::Shared;
 use super::template::Template;
+use super::transaction::{self, TransactionPlan};
 use crate::cluster::{Cluster, EARLIEST, Keyed, Kind, LATEST, Missing, Routes};
 use crate::probe::Subject;
 use crate::result::{Broker, Ended, ErrorCount, Integrity, LoopKind, Mark, Phase, Run, Stage};
@@ -53,7 +54,7 @@ struct Session<'a> {
     templates: Arc<Vec<Template>>,
     tag: u32,
     lanes: Vec<Lane>,
-    /// The groups of the workload, and who coordinates them.
+    /// The groups and transactional ids of the workload, and who coordinates them.
     keys: Vec<Keyed>,
     coordinators: Vec<SocketAddr>,
     received: Vec<Received>,
@@ -82,7 +83,7 @@ impl Session<'_> {
             templates = Template::all(workload, version, tag)?;
             all = lanes(workload, &leaders);
         }
-        if workload.idempotent {
+        if workload.idempotent && workload.transaction_batches == 0 {
             for lane in &mut all {
                 let producer = cluster.producer_id(None)?;
                 for stream in &mut lane.streams {
@@ -98,6 +99,27 @@ impl Session<'_> {
             };
             coordinators.push(cluster.coordinator(&keyed)?);
             keys.push(keyed);
+        }
+        if workload.transaction_batches > 0 {
+            for (index, lane) in all.iter_mut().enumerate() {
+                let keyed = Keyed {
+                    kind: Kind::Transaction,
+                    key: transaction::transactional_id(tag, index),
+                };
+                let coordinator = cluster.coordinator(&keyed)?;
+                let producer = cluster.producer_id(Some((&keyed.key, coordinator)))?;
+                for stream in &mut lane.streams {
+                    stream.producer = Some(producer);
+                }
+                lane.transaction = Some(TransactionPlan {
+                    id: Str::from(keyed.key.as_str()),
+                    producer,
+                    coordinator,
+                    key: keys.len(),
+                });
+                coordinators.push(coordinator);
+                keys.push(keyed);
+            }
         }
         Ok(Session {
             workload,
@@ -455,11 +477,16 @@ fn check_apis(workload: &Workload, cluster: &Cluster) -> Result<i16, String> {
     if workload.transaction_batches > 0 {
         let purpose = "a transactional workload";
         cluster.version(ApiKey::InitProducerId, 1, purpose)?;
-        cluster.version_of(24, "AddPartitionsToTxn", 2, purpose)?;
-        cluster.version_of(26, "EndTxn", 2, purpose)?;
-        return Err(
-            "this version does not run transactions: leave out `transaction-batches`".into(),
-        );
+        cluster.version_exactly(ApiKey::FindCoordinator, 2, purpose)?;
+        for (code, name) in transaction::APIS {
+            let version = transaction::VERSION;
+            let found = cluster.version_of(code, name, version, purpose)?;
+            if found != version {
+                return Err(format!(
+                    "{purpose} needs the API {name} in version {version}; the broker has {found}"
+                ));
+            }
+        }
     }
     if !workload.group.is_empty() {
         let purpose = "a workload with a consumer group";

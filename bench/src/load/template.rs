@@ -7,6 +7,7 @@
 use super::random::Random;
 use super::stamp::{INDEX_BYTES, STAMP_BYTES, Stamp, index_bytes};
 use super::stored;
+use super::transaction::transactional_id;
 use crate::workload::{Codec, Keys, Workload};
 use millstream_net::wire::api::{ProducePartition, ProduceRequest, ProduceTopic};
 use millstream_net::wire::{Str, encode_request};
@@ -20,6 +21,8 @@ const ATTRIBUTES_AT: usize = 21;
 const CRC_AT: usize = 17;
 const TIMESTAMPS_AT: usize = 27;
 const PRODUCER_AT: usize = 43;
+/// Where a request has its transactional id, if it names one.
+const TRANSACTIONAL_AT: usize = CORRELATION_AT + 4 + 2 + CLIENT_ID.len() + 2;
 /// The name that this generator gives itself.
 pub const CLIENT_ID: &str = "millstream-bench";
 /// Templates of a run whose records are not all alike.
@@ -30,6 +33,8 @@ const VARIANTS: usize = 32;
 pub struct Numbers<'a> {
     pub correlation_id: i32,
     pub topic: &'a str,
+    /// The transactional id; empty without transactions.
+    pub transactional: &'a str,
     pub partition: i32,
     pub stamp: Stamp,
     pub wall_ms: i64,
@@ -87,7 +92,7 @@ impl Template {
         let head_end = records_at + front.len();
         batch.extend(stream);
         let batch_bytes = batch.len();
-        let frame = frame(workload, version, &batch);
+        let frame = frame(workload, version, tag, &batch);
         let batch_at = frame.len() - batch_bytes;
         let tail = frame[batch_at + head_end..].to_vec();
         let head = frame[..batch_at + head_end].to_vec();
@@ -126,6 +131,9 @@ impl Template {
             .copy_from_slice(&numbers.correlation_id.to_be_bytes());
         let topic = numbers.topic.as_bytes();
         out[self.topic_at..self.topic_at + topic.len()].copy_from_slice(topic);
+        let transactional = numbers.transactional.as_bytes();
+        out[TRANSACTIONAL_AT..TRANSACTIONAL_AT + transactional.len()]
+            .copy_from_slice(transactional);
         out[self.partition_at..self.partition_at + 4]
             .copy_from_slice(&numbers.partition.to_be_bytes());
         let batch = &mut out[self.batch_at..];
@@ -167,9 +175,10 @@ fn codec_number(codec: Codec) -> i16 {
     }
 }
 
-fn frame(workload: &Workload, version: i16, batch: &[u8]) -> Vec<u8> {
+fn frame(workload: &Workload, version: i16, tag: u32, batch: &[u8]) -> Vec<u8> {
+    let transactional = workload.transaction_batches > 0;
     let request = ProduceRequest {
-        transactional_id: None,
+        transactional_id: transactional.then(|| Str::from(transactional_id(tag, 0).as_str())),
         acks: workload.acks.0,
         timeout_ms: (workload.timeout * 1000.0) as i32,
         topics: vec![ProduceTopic {
@@ -282,19 +291,18 @@ impl Values {
         if self.spread > 0.0 {
             bytes *= (self.spread * self.random.normal()).exp();
         }
-        let bytes = (bytes as usize).clamp(INDEX_BYTES, 64 << 20);
-        // A run of one letter is as good as nothing to every codec, random bytes are all that remains.
-        while value.len() < bytes {
-            let random = self.random.next_u64();
-            let fresh = self.random.fraction() >= self.repeated;
-            let chunk = if fresh {
-                random.to_le_bytes()
-            } else {
-                [b'm'; 8]
-            };
-            let room = (bytes - value.len()).min(8);
-            value.extend(&chunk[..room]);
+        let bytes = (bytes as usize)
+            .clamp(INDEX_BYTES, 64 << 20)
+            .max(mark.len());
+        // A run of one letter is next to nothing for every codec, random bytes are what remains. All of them in one piece: each
+        // change from one to the other costs some bytes.
+        let repeated = (bytes as f64 * self.repeated) as usize;
+        let fresh = bytes - repeated.min(bytes - mark.len());
+        while value.len() < fresh {
+            let room = (fresh - value.len()).min(8);
+            value.extend(&self.random.next_u64().to_le_bytes()[..room]);
         }
+        value.resize(bytes, b'm');
         value
     }
 }

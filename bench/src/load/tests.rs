@@ -23,6 +23,7 @@ fn workload(change: impl FnOnce(&mut Settings)) -> Workload {
 
 fn numbers(batch: u64) -> Numbers<'static> {
     Numbers {
+        transactional: "",
         correlation_id: 77,
         topic: "words",
         partition: 5,
@@ -111,6 +112,30 @@ fn sizes_spread_as_lognormal() {
     let mean = bytes as f64 / f64::from(records);
     // The mean of the distribution is exp(sigma^2 / 2) of its median.
     assert!((1_050.0..1_250.0).contains(&mean), "{mean}");
+}
+
+#[test]
+fn values_compress_as_stated_with_every_codec() {
+    for codec in [Codec::Gzip, Codec::Snappy, Codec::Lz4, Codec::Zstd] {
+        for (stated, least, most) in [(1.0, 0.97, 1.05), (4.0, 3.3, 4.2)] {
+            let workload = workload(|settings| {
+                settings.compression = Some(codec);
+                settings.compressible = Some(stated);
+                settings.record_bytes = Some(1_024);
+            });
+            let template = &Template::all(&workload, 8, TAG).unwrap()[0];
+            let ratio = f64::from(template.records) * 1_024.0 / template.batch_bytes as f64;
+            assert!(
+                (least..most).contains(&ratio),
+                "{codec:?} {stated}: {ratio}"
+            );
+        }
+    }
+    let smallest = workload(|settings| {
+        settings.compressible = Some(1000.0);
+        settings.record_bytes = Some(8);
+    });
+    assert!(Template::all(&smallest, 8, TAG).unwrap()[0].records > 1_000);
 }
 
 #[test]

@@ -57,6 +57,7 @@ pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
         let percentiles: Vec<_> = runs.iter().map(|run| run.percentiles(stage)).collect();
         let heading = match stage {
             Stage::Lateness => "generator's own lateness".to_owned(),
+            Stage::Transaction => "due to committed".to_owned(),
             Stage::Rebalance => "join to assignment".to_owned(),
             Stage::Unavailable => "partition without a reader".to_owned(),
             stage => format!("{} latency", stage.name()),

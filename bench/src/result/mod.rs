@@ -109,6 +109,8 @@ pub enum LoopKind {
 pub enum Stage {
     /// From the moment a produce request was due to its answer.
     Produce,
+    /// From the moment the first batch of a transaction was due to the answer that it is committed.
+    Transaction,
     /// From the moment a record's request was due to its receipt by a consumer, once per batch and consumer.
     EndToEnd,
     /// From a fetch request to its answer, if that has records.
@@ -124,8 +126,9 @@ pub enum Stage {
 
 impl Stage {
     /// All, in the order of reports.
-    pub const ALL: [Stage; 6] = [
+    pub const ALL: [Stage; 7] = [
         Stage::Produce,
+        Stage::Transaction,
         Stage::EndToEnd,
         Stage::Fetch,
         Stage::Rebalance,
@@ -137,6 +140,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Stage::Produce => "produce",
+            Stage::Transaction => "transaction",
             Stage::EndToEnd => "end-to-end",
             Stage::Fetch => "fetch",
             Stage::Rebalance => "rebalance",

@@ -109,7 +109,7 @@ settings! {
         key_count: u64 = 10_000;
         /// The exponent of `keys = "zipf"`.
         zipf_exponent: f64 = 0.99;
-        /// Batches of one transaction; 0 for none.
+        /// Batches of one transaction of a connection, which has one at a time; 0 for none.
         transaction_batches: u32 = 0;
         /// Produce requests per second of all connections: N, poisson:N, ramp:N..M (over the duration), or sweep:N..M (step
         /// by step until p99 breaks `sweep-p99-ms`).
@@ -294,6 +294,10 @@ impl Workload {
         refuse(
             self.idempotent && (self.acks.0 != -1 || self.in_flight > 5),
             "an idempotent producer needs `acks` all and `in-flight` of at most 5",
+        )?;
+        refuse(
+            self.transaction_batches > 0 && !self.idempotent,
+            "`transaction-batches` needs `idempotent`",
         )?;
         refuse(
             !self.group.is_empty() && self.consumers == 0,

@@ -3,6 +3,7 @@
 use crate::load::link::Link;
 use crate::load::producer::Producer;
 use crate::load::reader::Reader;
+use crate::load::transaction::Transaction;
 
 /// A link and its part in the load.
 pub(super) struct Connection {
@@ -14,6 +15,7 @@ pub(super) enum Role {
     Produces(Producing),
     Reads(Reading),
     Attends(Attending),
+    Transacts(Transacting),
 }
 
 /// Carries streams of batches to one broker.
@@ -24,6 +26,7 @@ pub(super) struct Producing {
     /// Their cumulated weights.
     pub weights: Vec<f64>,
     pub turn: usize,
+    pub transaction: Option<Transaction>,
     /// Nothing is sent before this: the broker said that it cannot take it now.
     pub hold_until_ns: u64,
 }
@@ -50,6 +53,14 @@ pub(super) struct Attending {
     pub request: Vec<u8>,
 }
 
+/// Asks the coordinator of a lane's transactions.
+pub(super) struct Transacting {
+    /// The connection that carries the batches.
+    pub lane: usize,
+    /// Bytes of a request that are to be sent.
+    pub request: Vec<u8>,
+}
+
 impl Connection {
     /// Whether it has anything to do: one that has not is not opened again.
     pub fn is_needed(&self) -> bool {
@@ -58,7 +69,7 @@ impl Connection {
                 !producing.streams.is_empty() || producing.producer.in_flight() > 0
             }
             Role::Reads(reading) => reading.reader.has_places(),
-            Role::Attends(_) => true,
+            Role::Attends(_) | Role::Transacts(_) => true,
         }
     }
 

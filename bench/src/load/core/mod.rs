@@ -11,6 +11,7 @@ mod connection;
 mod consuming;
 mod moving;
 mod producing;
+mod transacting;
 
 use super::ledger::Received;
 use super::link::{Done, Link, Op};
@@ -21,6 +22,7 @@ use super::random::Random;
 use super::reader::Reader;
 use super::schedule::Schedule;
 use super::shared::{SECOND_NS, Shared};
+use super::transaction::Transaction;
 use attending::Group;
 use connection::{Connection, Producing, Reading, Role};
 use io_uring::{IoUring, types};
@@ -58,6 +60,7 @@ pub struct Core {
     received: Vec<Received>,
     schedule: Option<Schedule>,
     weighted: bool,
+    transactional: bool,
     /// Connections that have streams, and their cumulated weights.
     lanes: Vec<usize>,
     weights: Vec<f64>,
@@ -94,6 +97,7 @@ impl Core {
             received: plan.received,
             schedule: plan.schedule,
             weighted: plan.weighted,
+            transactional: shared.workload.transaction_batches > 0,
             lanes: Vec::new(),
             weights: Vec::new(),
             turn: 0,
@@ -134,11 +138,16 @@ impl Core {
 
     fn add_lane(&mut self, lane: Lane, timeout: Duration) -> Result<(), String> {
         let slots = self.shared.workload.in_flight as usize;
+        let batches = self.shared.workload.transaction_batches;
+        let topics = lane.partitions(&self.shared.topics);
+        let transaction = lane.transaction;
+        let transaction = transaction.map(|plan| Transaction::new(plan, batches, topics));
         let mut producing = Producing {
             producer: Producer::new(slots, &self.shared.templates),
             streams: Vec::new(),
             weights: Vec::new(),
             turn: 0,
+            transaction,
             hold_until_ns: 0,
         };
         for stream in lane.streams {
@@ -149,7 +158,7 @@ impl Core {
             link: Link::open(lane.address, timeout)?,
             role: Role::Produces(producing),
         });
-        Ok(())
+        self.add_transactions(self.connections.len() - 1, timeout)
     }
 
     /// Finds which connections have streams, and how often each is chosen.
@@ -198,6 +207,7 @@ impl Core {
                     let mine = producing.streams.into_iter();
                     lanes.push(Lane {
                         address: connection.link.address,
+                        transaction: producing.transaction.map(|transaction| transaction.plan),
                         streams: mine
                             .filter_map(|stream| streams[stream as usize].take())
                             .collect(),
@@ -208,7 +218,7 @@ impl Core {
                     let of = reading.of;
                     unread.extend(left.map(|(topic, partition)| (of, topic, partition)));
                 }
-                Role::Reads(_) | Role::Attends(_) => {}
+                Role::Reads(_) | Role::Attends(_) | Role::Transacts(_) => {}
             }
         }
         lanes.retain(|lane| !lane.streams.is_empty());
@@ -236,6 +246,7 @@ impl Core {
                 self.produce(now);
             }
             self.attend(now)?;
+            self.transact(now);
             self.read_on(now);
             if self.is_done(now) && self.has_parted(now) {
                 return Ok(());
@@ -274,6 +285,7 @@ impl Core {
                 }
                 Role::Reads(Reading { request, .. })
                 | Role::Attends(connection::Attending { request, .. })
+                | Role::Transacts(connection::Transacting { request, .. })
                     if !request.is_empty() =>
                 {
                     link.begin_send();
@@ -301,6 +313,7 @@ impl Core {
         }
         until = until.min((self.part.second as u64 + 1) * SECOND_NS);
         until = until.min(self.groups_deadline_ns());
+        until = until.min(self.transactions_deadline_ns());
         let left = if self.shared.workload.spin {
             0
         } else {
@@ -357,7 +370,8 @@ impl Core {
                     }
                 }
                 Role::Reads(Reading { request, .. })
-                | Role::Attends(connection::Attending { request, .. }) => {
+                | Role::Attends(connection::Attending { request, .. })
+                | Role::Transacts(connection::Transacting { request, .. }) => {
                     request.drain(..bytes);
                 }
             },
@@ -375,6 +389,7 @@ impl Core {
             Role::Produces(_) => self.take_acknowledgements(index),
             Role::Reads(_) => self.take_fetched(index),
             Role::Attends(_) => self.take_told(index),
+            Role::Transacts(_) => self.take_transacted(index),
         };
         let taken = taken.map_err(|problem| format!("{peer}: {problem}"))?;
         self.connections[index].link.consume(taken);
@@ -395,6 +410,10 @@ impl Core {
                 attending.request.clear();
                 let (group, seat) = (attending.group, attending.seat);
                 self.groups[group].seats[seat].member.broken();
+                self.part.failed(("connection", 0, what));
+            }
+            Role::Transacts(_) => {
+                self.ask_again(index);
                 self.part.failed(("connection", 0, what));
             }
         }

@@ -21,16 +21,17 @@ impl Core {
             match &mut connection.role {
                 Role::Produces(producing) => producing.hold_until_ns = 0,
                 Role::Reads(reading) => reading.hold_until_ns = 0,
-                Role::Attends(_) => {}
+                Role::Attends(_) | Role::Transacts(_) => {}
             }
         }
-        self.move_streams(&routes);
+        self.move_streams(&routes)?;
         self.move_places(&routes, now);
         self.move_members(&routes);
+        self.move_transactions(&routes);
         Ok(())
     }
 
-    fn move_streams(&mut self, routes: &Arc<Routes>) {
+    fn move_streams(&mut self, routes: &Arc<Routes>) -> Result<(), String> {
         let mut moved = false;
         for index in 0..self.connections.len() {
             let address = self.connections[index].link.address;
@@ -51,6 +52,11 @@ impl Core {
             if leaving.is_empty() {
                 continue;
             }
+            if producing.transaction.is_some() {
+                return Err(format!(
+                    "a partition that {address} led moved to another broker: transactions of this generator stay with one"
+                ));
+            }
             moved = true;
             let idempotent =
                 |(stream, _): &(u32, SocketAddr)| self.streams[*stream as usize].producer.is_some();
@@ -64,6 +70,7 @@ impl Core {
         if moved {
             self.weigh();
         }
+        Ok(())
     }
 
     fn move_stream(&mut self, from: usize, stream: u32, to: SocketAddr) {
@@ -99,6 +106,7 @@ impl Core {
                 streams: Vec::new(),
                 weights: Vec::new(),
                 turn: 0,
+                transaction: None,
                 hold_until_ns: 0,
             }),
         });

@@ -14,6 +14,7 @@ use crate::load::schedule::Schedule;
 use crate::load::shared::Shared;
 use crate::load::stamp::{Stamp, UNTIMED};
 use crate::load::template::Numbers;
+use crate::load::transaction::Transaction;
 use crate::result::{Flow, Stage};
 use millstream_net::wire::ErrorCode;
 use std::sync::atomic::Ordering;
@@ -42,7 +43,8 @@ impl Core {
             self.fill(now);
         }
         let given_up = now >= self.shared.ends_ns + ns(self.shared.workload.timeout);
-        if over && (given_up || self.in_flight() + self.backlog() == 0) {
+        let answered = over && self.in_flight() + self.backlog() == 0;
+        if over && (given_up || answered && self.transactions_are_closed(true)) {
             self.producing = false;
             self.shared.producing.fetch_sub(1, Ordering::Relaxed);
         }
@@ -68,8 +70,12 @@ impl Core {
                 again: None,
             };
             let producer = &mut producing.producer;
-            if producer.backlog() > 0 || !producer.has_room() {
+            let transactional = producing.transaction.is_some();
+            if transactional || producer.backlog() > 0 || !producer.has_room() {
                 producer.wait(due);
+                if transactional {
+                    self.go_on(index);
+                }
                 continue;
             }
             let lateness = now - due_ns;
@@ -78,7 +84,7 @@ impl Core {
                 self.part.stage(Stage::Lateness).record_ns(lateness);
             }
             let plan = &mut self.streams[stream as usize];
-            queue(&self.shared, producer, plan, due);
+            queue(&self.shared, producer, "", plan, due);
         }
     }
 
@@ -91,7 +97,13 @@ impl Core {
             };
             // What is sent again comes first.
             let may = |producer: &Producer| producer.has_room() && producer.backlog() == 0;
-            while connection.link.is_open() && may(&producing.producer) {
+            while connection.link.is_open()
+                && may(&producing.producer)
+                && producing
+                    .transaction
+                    .as_mut()
+                    .is_none_or(|open| open.admit(now))
+            {
                 let stream = draw_stream(self.weighted, &mut self.random, producing);
                 self.part.due += 1;
                 let due = Due {
@@ -100,7 +112,8 @@ impl Core {
                     again: None,
                 };
                 let plan = &mut self.streams[stream as usize];
-                queue(&self.shared, &mut producing.producer, plan, due);
+                let id = id_of(&producing.transaction);
+                queue(&self.shared, &mut producing.producer, id, plan, due);
             }
         }
     }
@@ -135,11 +148,25 @@ impl Core {
             };
             if code == 0 {
                 let done = &answer.flight;
-                self.produced_bytes += acknowledge(&self.shared, &mut self.part, stream, done, now);
+                match &mut producing.transaction {
+                    Some(transaction) => transaction.acknowledged(*done),
+                    None => {
+                        stream.sent.acknowledged.insert(done.batch);
+                    }
+                }
+                self.produced_bytes += acknowledge(&self.shared, &mut self.part, done, now);
                 continue;
             }
             self.part.failed(failure("Produce", code));
-            if stream.producer.is_some() && ErrorCode::from_code(code).is_retriable() {
+            let passes = ErrorCode::from_code(code).is_retriable();
+            if let (Some(transaction), false) = (&producing.transaction, passes) {
+                return Err(format!(
+                    "the broker refuses a batch of the transactional id {}: {}",
+                    &*transaction.plan.id,
+                    ErrorCode::from_code(code).name()
+                ));
+            }
+            if stream.producer.is_some() && passes {
                 verdict = Verdict::Again(answer.flight);
                 break;
             }
@@ -170,9 +197,16 @@ impl Core {
         let Role::Produces(producing) = &mut self.connections[index].role else {
             return;
         };
-        while let Some(due) = producing.producer.next_waiting() {
+        while let Some(first) = producing.producer.first_waiting() {
+            if let (Some(transaction), None) = (&mut producing.transaction, first.again)
+                && !transaction.admit(first.due_ns)
+            {
+                return;
+            }
+            let due = producing.producer.next_waiting().expect("it was there");
             let plan = &mut self.streams[due.stream as usize];
-            queue(&self.shared, &mut producing.producer, plan, due);
+            let id = id_of(&producing.transaction);
+            queue(&self.shared, &mut producing.producer, id, plan, due);
         }
     }
 
@@ -184,7 +218,8 @@ impl Core {
         };
         while let Some(flight) = producing.producer.unacknowledged() {
             let stream = &mut self.streams[flight.stream as usize];
-            self.produced_bytes += acknowledge(&self.shared, &mut self.part, stream, &flight, now);
+            stream.sent.acknowledged.insert(flight.batch);
+            self.produced_bytes += acknowledge(&self.shared, &mut self.part, &flight, now);
         }
         self.go_on(index);
     }
@@ -245,12 +280,19 @@ impl Core {
 
 /// Numbers the next batch of a stream, or one that is sent again.
 #[inline]
-fn queue(shared: &Shared, producer: &mut Producer, plan: &mut StreamPlan, due: Due) {
+fn queue(
+    shared: &Shared,
+    producer: &mut Producer,
+    transactional: &str,
+    plan: &mut StreamPlan,
+    due: Due,
+) {
     let batch = due.again.unwrap_or(plan.sent.batches);
     let template = shared.template(batch);
     let numbers = Numbers {
         correlation_id: 0,
         topic: &shared.topics[plan.topic as usize],
+        transactional,
         partition: plan.partition,
         stamp: Stamp {
             tag: shared.tag,
@@ -275,17 +317,16 @@ fn queue(shared: &Shared, producer: &mut Producer, plan: &mut StreamPlan, due: D
     }
 }
 
+/// The transactional id that a request names.
+#[inline]
+fn id_of(transaction: &Option<Transaction>) -> &str {
+    transaction.as_ref().map_or("", |it| &it.plan.id)
+}
+
 /// Counts a request that succeeded; its bytes.
 #[inline]
-fn acknowledge(
-    shared: &Shared,
-    part: &mut Part,
-    stream: &mut StreamPlan,
-    flight: &Flight,
-    now: u64,
-) -> u64 {
+fn acknowledge(shared: &Shared, part: &mut Part, flight: &Flight, now: u64) -> u64 {
     let template = shared.template(flight.batch);
-    stream.sent.acknowledged.insert(flight.batch);
     part.produced.add(Flow {
         requests: 1,
         records: u64::from(template.records),
