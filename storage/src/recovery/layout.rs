@@ -119,17 +119,18 @@ impl Layout<'_> {
         let mut logs: Vec<RecoveredLog> = logs.collect();
         for log in &mut logs {
             self.flush(log)?;
+            self.keep_producers(log)?;
         }
-        // ORDER: the logs are complete in their segments before a checkpoint says so.
+        // ORDER: the logs are complete in their segments, and their producers in files, before a checkpoint says so.
         self.disk
             .sync_fs()
             .map_err(|error| io_at(Path::new(""), error))?;
         for (index, logs) in deal(logs, self.config.shards).into_iter().enumerate() {
             let shard = ShardIndex(index as u16);
-            let states: Result<Vec<_>, _> = logs.iter().map(|log| self.state_of(log)).collect();
+            let states = logs.iter().map(state_of).collect();
             match shards.iter().find(|old| old.shard == shard) {
-                Some(old) => self.keep_shard(&meta, old, states?, next_log)?,
-                None => self.make_shard(&meta, shard, states?, next_log)?,
+                Some(old) => self.keep_shard(&meta, old, states, next_log)?,
+                None => self.make_shard(&meta, shard, states, next_log)?,
             }
         }
         self.commit(&meta)?;
@@ -181,60 +182,19 @@ impl Layout<'_> {
         Ok(())
     }
 
-    /// What the checkpoint of the new layout says of a log that is flushed.
-    fn state_of(&self, log: &RecoveredLog) -> Result<LogState, RecoveryError> {
-        let first = log.heads.iter().find(|placed| {
-            let settled = log.producers.as_ref().map(|(offset, _)| *offset);
-            settled.is_some_and(|offset| placed.head.end_offset() > offset)
-        });
-        let from = first.map_or(log.end, |placed| Place {
-            segment: placed.segment,
-            position: placed.position,
-            offset: placed.segment,
-            epoch: LeaderEpoch(-1),
-        });
-        let producers = match &log.producers {
-            None => Producers::Unknown,
-            Some((offset, state)) if state.len() <= INLINE_BYTES_MAX => Producers::Inline {
-                offset: *offset,
-                from,
-                state: state.clone(),
-            },
-            Some((offset, state)) => {
-                let offset = *offset;
-                let file = ProducersFile {
-                    log: log.log,
-                    offset,
-                    state,
-                };
-                self.keep_producers(&log_dir(&log.path()), &file)?;
-                Producers::File { offset, from }
-            }
+    /// Writes the producers that are too large for a checkpoint, of a log that may have no directory yet. Not synced; a file that is
+    /// there already is left alone, a checkpoint may name it.
+    fn keep_producers(&self, log: &RecoveredLog) -> Result<(), RecoveryError> {
+        let Some((offset, state)) = log.producers.as_ref().filter(|(_, state)| is_large(state))
+        else {
+            return Ok(());
         };
-        Ok(LogState {
+        let file = ProducersFile {
             log: log.log,
-            topic: log.topic,
-            partition: log.partition,
-            home: log.home,
-            life: Life::Live,
-            suspect: log.suspect,
-            // What lies behind the end in its last block was cut away, and stays there.
-            barred: true,
-            metadata_index: log.metadata_index,
-            log_start: log.log_start,
-            high_watermark: log.high_watermark,
-            purged: log.purged,
-            synced_end: log.end,
-            durable_end: log.end,
-            epochs: log.epochs.clone(),
-            segments: log.segments.clone(),
-            damage: log.damage.clone(),
-            producers,
-        })
-    }
-
-    /// ORDER: one that is there already is left alone, a checkpoint may name it; another is synced before one does.
-    fn keep_producers(&self, dir: &Path, file: &ProducersFile<'_>) -> Result<(), RecoveryError> {
+            offset: *offset,
+            state,
+        };
+        let dir = log_dir(&log.path());
         let path = dir.join(segment_file(file.offset, SegmentFile::Producers));
         let bytes = file.encode();
         let known = read_small(self.disk, &path, bytes.len() as u64)?;
@@ -242,10 +202,9 @@ impl Layout<'_> {
             return Ok(());
         }
         let write = || {
+            self.disk.make_dirs(&dir)?;
             self.disk.set_length(&path, 0)?;
-            self.disk.write(&path, 0, &bytes)?;
-            self.disk.sync_data(&path)?;
-            self.disk.sync_dir(dir)
+            self.disk.write(&path, 0, &bytes)
         };
         write().map_err(|error| io_at(&path, error))
     }
@@ -369,6 +328,57 @@ impl Layout<'_> {
         let path = Path::new(NODE_META);
         let replaced = self.disk.replace(path, &meta.encode());
         replaced.map_err(|error| io_at(path, error))
+    }
+}
+
+/// Whether a state of producers goes to a file of its own.
+fn is_large(state: &[u8]) -> bool {
+    state.len() > INLINE_BYTES_MAX
+}
+
+/// What the checkpoint of the new layout says of a log that is flushed.
+fn state_of(log: &RecoveredLog) -> LogState {
+    let first = log.heads.iter().find(|placed| {
+        let settled = log.producers.as_ref().map(|(offset, _)| *offset);
+        settled.is_some_and(|offset| placed.head.end_offset() > offset)
+    });
+    let from = first.map_or(log.end, |placed| Place {
+        segment: placed.segment,
+        position: placed.position,
+        offset: placed.segment,
+        epoch: LeaderEpoch(-1),
+    });
+    let producers = match &log.producers {
+        None => Producers::Unknown,
+        Some((offset, state)) if is_large(state) => Producers::File {
+            offset: *offset,
+            from,
+        },
+        Some((offset, state)) => Producers::Inline {
+            offset: *offset,
+            from,
+            state: state.clone(),
+        },
+    };
+    LogState {
+        log: log.log,
+        topic: log.topic,
+        partition: log.partition,
+        home: log.home,
+        life: Life::Live,
+        suspect: log.suspect,
+        // What lies behind the end in its last block was cut away, and stays there.
+        barred: true,
+        metadata_index: log.metadata_index,
+        log_start: log.log_start,
+        high_watermark: log.high_watermark,
+        purged: log.purged,
+        synced_end: log.end,
+        durable_end: log.end,
+        epochs: log.epochs.clone(),
+        segments: log.segments.clone(),
+        damage: log.damage.clone(),
+        producers,
     }
 }
 
