@@ -110,6 +110,27 @@ pub enum DiskOp {
     RemoveDir { path: Arc<Path> },
 }
 
+impl DiskOp {
+    /// The slot of the file it is about; `None` for one that is about names.
+    pub fn slot_mut(&mut self) -> Option<&mut FileSlot> {
+        match self {
+            DiskOp::Open { slot, .. }
+            | DiskOp::Close { slot }
+            | DiskOp::Reserve { slot, .. }
+            | DiskOp::SetLength { slot, .. }
+            | DiskOp::Write { slot, .. }
+            | DiskOp::Read { slot, .. }
+            | DiskOp::SyncData { slot }
+            | DiskOp::SyncFs { slot } => Some(slot),
+            DiskOp::MakeDir { .. }
+            | DiskOp::SyncDir { .. }
+            | DiskOp::Rename { .. }
+            | DiskOp::Unlink { .. }
+            | DiskOp::RemoveDir { .. } => None,
+        }
+    }
+}
+
 /// Why an operation failed: the errno of the system call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct DiskError {

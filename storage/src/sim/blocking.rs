@@ -1,7 +1,7 @@
 //! The simulated disk as recovery and offline tools see it: every call takes effect at once.
 //!
 //! Always: the rules of durability are those of the asynchronous side; a budget of calls can end the process within
-//! recovery, after which every call fails.
+//! recovery, after which every call fails; and any one call can fail by itself.
 
 use super::disk::{SimDisk, State};
 use super::names::Node;
@@ -11,7 +11,25 @@ use std::io;
 use std::path::Path;
 
 impl SimDisk {
+    /// A call that only looks. What it looks at is there: it fails for other reasons than a medium that cannot be read.
+    fn look<T>(&self, act: impl FnOnce(&mut State) -> Result<T, i32>) -> io::Result<T> {
+        let fault = self.state.borrow_mut().blocking_fault();
+        match fault {
+            Some(libc::EIO) => Err(io::Error::from_raw_os_error(libc::ENOMEM)),
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => self.carry_out(act),
+        }
+    }
+
     fn call<T>(&self, act: impl FnOnce(&mut State) -> Result<T, i32>) -> io::Result<T> {
+        let fault = self.state.borrow_mut().blocking_fault();
+        match fault {
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => self.carry_out(act),
+        }
+    }
+
+    fn carry_out<T>(&self, act: impl FnOnce(&mut State) -> Result<T, i32>) -> io::Result<T> {
         let mut state = self.state.borrow_mut();
         match &mut state.blocking_left {
             Some(0) => return Err(io::Error::other("the simulated process has ended")),
@@ -23,9 +41,28 @@ impl SimDisk {
     }
 }
 
+impl State {
+    /// The errno of the one failure to come, if this call is the one.
+    fn blocking_fault(&mut self) -> Option<i32> {
+        match &mut self.blocking_fault {
+            Some((0, errno)) => {
+                let errno = *errno;
+                self.blocking_fault = None;
+                self.failed = true;
+                Some(errno)
+            }
+            Some((left, _)) => {
+                *left -= 1;
+                None
+            }
+            None => None,
+        }
+    }
+}
+
 impl BlockingDisk for SimDisk {
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.call(|state| match state.names.node(path) {
+        self.look(|state| match state.names.node(path) {
             Some(Node::File(_)) => Err(libc::ENOTDIR),
             None => Ok(Vec::new()),
             Some(Node::Directory) => {
@@ -43,7 +80,7 @@ impl BlockingDisk for SimDisk {
     }
 
     fn length(&self, path: &Path) -> io::Result<Option<u64>> {
-        self.call(|state| match state.names.node(path) {
+        self.look(|state| match state.names.node(path) {
             None => Ok(None),
             Some(Node::Directory) => Err(libc::EISDIR),
             Some(Node::File(inode)) => Ok(Some(state.file_of(inode)?.length())),
@@ -51,7 +88,7 @@ impl BlockingDisk for SimDisk {
     }
 
     fn read(&self, path: &Path, position: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.call(|state| match state.names.node(path) {
+        self.look(|state| match state.names.node(path) {
             None => Err(libc::ENOENT),
             Some(Node::Directory) => Err(libc::EISDIR),
             Some(Node::File(inode)) => {
@@ -97,15 +134,14 @@ impl BlockingDisk for SimDisk {
             let Some(Node::File(inode)) = state.names.node(path) else {
                 return Err(libc::ENOENT);
             };
-            state.file_of(inode)?.sync(moment);
-            Ok(())
+            state.sync_file(moment, inode)
         })
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.call(|state| {
             let moment = state.moment;
-            state.names.sync_directory(moment, path);
+            state.sync_directory(moment, path);
             Ok(())
         })
     }

@@ -1,11 +1,12 @@
-//! The simulated disk: a queue of operations that complete in any order the caller likes, faults, kills and power cuts.
+//! The simulated disk: a queue of operations that complete in any order the caller likes, and faults.
 //!
-//! Always: (1) nothing of an operation is applied before it completes, except that a kill or a power cut lets any part of
-//! what was in flight land; (2) a sync covers what was applied when it was *submitted*; (3) equal calls give equal disks.
-//! Cloning is cheap (contents are shared), so that one run can be cut at many points.
+//! Always: (1) nothing of an operation is applied before it completes, except that the end of a process lets any part of
+//! what was in flight land (`process`); (2) a sync covers what was applied when it was *submitted*; (3) equal calls give equal
+//! disks. Cloning is cheap (contents are shared), so that one run can be cut at many points.
 
 use super::file::{Moment, SimFile};
 use super::names::{Inode, Names, Node};
+use super::process::Late;
 use super::rng::SimRng;
 use crate::disk::{
     BLOCK_BYTES, Caching, DiskDone, DiskError, DiskOp, DiskResult, FileSlot, OpId, OpenMode,
@@ -44,10 +45,23 @@ pub struct Fault {
     pub errno: i32,
 }
 
+/// The ways to make something durable. They are told apart: none does what another is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SyncKind {
+    /// A write that is synced by itself (RWF_DSYNC): its own bytes, and the length that reads them.
+    Write,
+    /// fdatasync: all bytes of one file and its length, no name.
+    Data,
+    /// fsync of a directory: the names in it, no bytes.
+    Dir,
+    /// syncfs: everything.
+    Fs,
+}
+
 #[derive(Clone, Debug)]
-struct Pending {
+pub(super) struct Pending {
     op: OpId,
-    what: DiskOp,
+    pub(super) what: DiskOp,
     submitted: Moment,
 }
 
@@ -55,15 +69,19 @@ struct Pending {
 pub(super) struct State {
     pub(super) names: Names,
     pub(super) files: BTreeMap<Inode, SimFile>,
-    slots: BTreeMap<FileSlot, (Inode, Caching)>,
-    pending: Vec<Pending>,
-    faults: Vec<Fault>,
+    pub(super) slots: BTreeMap<FileSlot, (Inode, Caching)>,
+    pub(super) pending: Vec<Pending>,
+    /// What the kernel still does for processes that are dead.
+    pub(super) late: Vec<Late>,
+    pub(super) faults: Vec<Fault>,
     pub(super) moment: Moment,
     next_inode: Inode,
     capacity_bytes: Option<u64>,
     pub(super) blocking_left: Option<u64>,
-    rot_percent: u64,
-    failed: bool,
+    pub(super) blocking_fault: Option<(u64, i32)>,
+    ignored: Option<SyncKind>,
+    pub(super) rot_percent: u64,
+    pub(super) failed: bool,
 }
 
 /// A disk. `BlockingDisk` is implemented on it too, for recovery.
@@ -107,7 +125,10 @@ impl SimDisk {
         let closes = matches!(pending.what, DiskOp::Close { .. });
         let fault = (!closes).then(|| state.fault(kind(&pending.what)));
         let result = match fault.flatten() {
-            Some(errno) => DiskResult::Failed(DiskError { errno }),
+            Some(errno) => {
+                state.fail(pending.what);
+                DiskResult::Failed(DiskError { errno })
+            }
             None => state
                 .apply(pending.what, pending.submitted)
                 .unwrap_or_else(|errno| DiskResult::Failed(DiskError { errno })),
@@ -122,37 +143,6 @@ impl SimDisk {
     pub fn complete_any(&mut self, rng: &mut SimRng) -> Option<DiskDone> {
         let count = self.pending();
         (count > 0).then(|| self.complete(rng.index(count)))
-    }
-
-    /// The process dies: what was in flight lands whole, in part or not at all. Nothing is lost that was applied, and
-    /// nothing becomes durable.
-    pub fn kill(&mut self, rng: &mut SimRng) {
-        let state = self.state.get_mut();
-        for pending in std::mem::take(&mut state.pending) {
-            state.land(pending.what, rng);
-        }
-        state.slots.clear();
-        state.faults.clear();
-        state.failed = false;
-    }
-
-    /// The power fails: what was in flight lands in any part, then every unsynced sector, length and name survives or
-    /// vanishes for itself. Where `rot_in_flight` says so, a block whose write was not synced cannot be read any more.
-    pub fn power_cut(&mut self, rng: &mut SimRng) {
-        let rot_percent = self.state.get_mut().rot_percent;
-        self.kill(rng);
-        let state = self.state.get_mut();
-        for file in state.files.values_mut() {
-            file.cut(rng, rot_percent);
-        }
-        state.names.cut(rng);
-        let kept: Vec<Inode> = state
-            .names
-            .files()
-            .into_iter()
-            .map(|(_, inode)| inode)
-            .collect();
-        state.files.retain(|inode, _| kept.contains(inode));
     }
 
     /// Whether an injected fault has struck since the last crash.
@@ -183,6 +173,16 @@ impl SimDisk {
     /// Lets blocking calls fail after so many more (the process dies within recovery); `None` lifts it.
     pub fn limit_blocking_calls(&mut self, calls: Option<u64>) {
         self.state.get_mut().blocking_left = calls;
+    }
+
+    /// Lets one blocking call fail, behind so many that succeed; `None` lifts it.
+    pub fn fail_blocking_call(&mut self, fault: Option<(u64, i32)>) {
+        self.state.get_mut().blocking_fault = fault;
+    }
+
+    /// A disk that lies: from now on this kind of sync reports success and does nothing.
+    pub fn ignore_syncs(&mut self, kind: Option<SyncKind>) {
+        self.state.get_mut().ignored = kind;
     }
 
     /// All files, for tests that damage them.
@@ -238,8 +238,16 @@ impl State {
         Some(self.faults.remove(index).errno)
     }
 
+    /// What fails may have been done in part: a write of several blocks, above all.
+    fn fail(&mut self, what: DiskOp) {
+        if let DiskOp::Write { .. } = what {
+            let mut rng = SimRng::new(self.moment);
+            self.land(what, &mut rng);
+        }
+    }
+
     /// Applies an operation; the error is an errno.
-    fn apply(&mut self, what: DiskOp, submitted: Moment) -> Result<DiskResult, i32> {
+    pub(super) fn apply(&mut self, what: DiskOp, submitted: Moment) -> Result<DiskResult, i32> {
         self.moment += 1;
         let moment = self.moment;
         match what {
@@ -276,9 +284,10 @@ impl State {
                 self.aligned(slot, position, &data)?;
                 let data = joined(&data);
                 self.room_for(slot, position + data.len() as u64)?;
+                let honoured = self.honours(SyncKind::Write);
                 let file = self.file(slot)?;
                 file.write(moment, position, &data, || true);
-                if sync == WriteSync::Data {
+                if sync == WriteSync::Data && honoured {
                     file.sync_range(moment, position, data.len() as u64);
                 }
             }
@@ -293,8 +302,11 @@ impl State {
                     .map(DiskResult::Bytes)
                     .ok_or(libc::EIO);
             }
-            DiskOp::SyncData { slot } => self.file(slot)?.sync(submitted),
-            DiskOp::SyncDir { path } => self.names.sync_directory(submitted, &path),
+            DiskOp::SyncData { slot } => {
+                let (inode, _) = *self.slots.get(&slot).ok_or(libc::EBADF)?;
+                self.sync_file(submitted, inode)?;
+            }
+            DiskOp::SyncDir { path } => self.sync_directory(submitted, &path),
             DiskOp::SyncFs { slot } => {
                 self.file(slot)?;
                 self.sync_everything(submitted);
@@ -304,36 +316,6 @@ impl State {
             DiskOp::RemoveDir { path } => self.remove_dir(&path)?,
         }
         Ok(DiskResult::Done)
-    }
-
-    /// Lets some part of an operation that was in flight take effect.
-    fn land(&mut self, what: DiskOp, rng: &mut SimRng) {
-        match what {
-            DiskOp::Write {
-                slot,
-                position,
-                data,
-                ..
-            } => {
-                self.moment += 1;
-                let moment = self.moment;
-                let data = joined(&data);
-                let share = [0, 50, 100][rng.index(3)];
-                if let Ok(file) = self.file(slot) {
-                    file.write(moment, position, &data, || rng.percent(share));
-                }
-            }
-            // A sync in flight promises nothing, and a read changes nothing.
-            DiskOp::SyncData { .. }
-            | DiskOp::SyncDir { .. }
-            | DiskOp::SyncFs { .. }
-            | DiskOp::Read { .. } => {}
-            other if rng.percent(50) => {
-                // What fails here had not begun: either is a lawful state of a dead process.
-                let _ = self.apply(other, 0);
-            }
-            _ => {}
-        }
     }
 
     pub(super) fn make_dir(&mut self, path: &Path) -> Result<(), i32> {
@@ -441,7 +423,29 @@ impl State {
         }
     }
 
+    fn honours(&self, kind: SyncKind) -> bool {
+        self.ignored != Some(kind)
+    }
+
+    pub(super) fn sync_file(&mut self, moment: Moment, inode: Inode) -> Result<(), i32> {
+        let honoured = self.honours(SyncKind::Data);
+        let file = self.file_of(inode)?;
+        if honoured {
+            file.sync(moment);
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync_directory(&mut self, moment: Moment, path: &Path) {
+        if self.honours(SyncKind::Dir) {
+            self.names.sync_directory(moment, path);
+        }
+    }
+
     pub(super) fn sync_everything(&mut self, moment: Moment) {
+        if !self.honours(SyncKind::Fs) {
+            return;
+        }
         for file in self.files.values_mut() {
             file.sync(moment);
         }
@@ -452,7 +456,7 @@ impl State {
         self.files.get_mut(&inode).ok_or(libc::EBADF)
     }
 
-    fn file(&mut self, slot: FileSlot) -> Result<&mut SimFile, i32> {
+    pub(super) fn file(&mut self, slot: FileSlot) -> Result<&mut SimFile, i32> {
         let open = self.slots.get(&slot);
         let (inode, _) = *open.expect("a slot is used while it is open");
         self.file_of(inode)
@@ -482,7 +486,7 @@ impl State {
     }
 }
 
-fn joined(data: &[Bytes]) -> Bytes {
+pub(super) fn joined(data: &[Bytes]) -> Bytes {
     let mut all = BytesMut::with_capacity(data.iter().map(Bytes::len).sum());
     data.iter().for_each(|part| all.extend_from_slice(part));
     all.freeze()

@@ -184,6 +184,9 @@ impl SimFile {
         self.length = self.durable_length;
         let beyond = self.length.div_ceil(SECTOR_BYTES);
         durable.split_off(&beyond);
+        // Nobody reads a block that lies behind the end, not even to write a part of it.
+        let blocks = beyond.next_multiple_of(SECTORS_PER_BLOCK);
+        self.unreadable.split_off(&blocks);
         if let Some(last) = durable.get_mut(&(self.length / SECTOR_BYTES)) {
             let kept = (self.length % SECTOR_BYTES) as usize;
             let mut cut = BytesMut::from(&last[..kept]);

@@ -1,16 +1,17 @@
 //! A simulated disk: executes the same operations as the real one, remembers what a power cut may take, and takes it.
 //!
 //! `file` owns one file's sectors and their versions, `names` the directory tree and its unsynced changes, `disk` the queue
-//! of operations, faults, kills and power cuts, `blocking` the same disk as recovery sees it.
+//! of operations and faults, `process` kills and power cuts, `blocking` the same disk as recovery sees it.
 
 mod blocking;
 mod disk;
 mod file;
 mod names;
+mod process;
 mod rng;
 
 #[cfg(test)]
 mod tests;
 
-pub use disk::{Fault, OpKind, SimDisk};
+pub use disk::{Fault, OpKind, SimDisk, SyncKind};
 pub use rng::SimRng;

@@ -1,6 +1,6 @@
 //! The simulated disk keeps exactly what a disk promises.
 
-use super::{Fault, OpKind, SimDisk, SimRng};
+use super::{Fault, OpKind, SimDisk, SimRng, SyncKind};
 use crate::disk::{
     BlockingDisk, Caching, DiskError, DiskOp, DiskResult, FileSlot, OpId, OpenMode, WriteSync,
 };
@@ -90,6 +90,124 @@ fn a_name_whose_directory_is_not_synced_may_vanish() {
         run(disk, write(7, WriteSync::Data));
     });
     assert!(kept.iter().any(Option::is_none) && kept.iter().any(Option::is_some));
+}
+
+/// Whether the bytes of `f`, and of the sector behind them that was written first, always outlive a power cut, and whether its name does.
+fn kept_by(sync: impl Fn(&mut SimDisk)) -> (bool, bool, bool) {
+    let mut seen = (true, true, true);
+    for seed in 0..100 {
+        let mut disk = SimDisk::new();
+        open(&mut disk);
+        let behind = DiskOp::Write {
+            slot: SLOT,
+            position: 1024,
+            data: vec![Bytes::from(vec![9; 512])],
+            sync: WriteSync::None,
+        };
+        run(&mut disk, behind);
+        sync(&mut disk);
+        let mut named = disk.clone();
+        named.power_cut(&mut SimRng::new(seed));
+        seen.2 &= named.contents(Path::new("f")).is_some();
+        // The name is made durable to look at the bytes alone.
+        let names = Path::new("").to_path_buf();
+        disk.sync_dir(&names).expect("synced");
+        disk.power_cut(&mut SimRng::new(seed));
+        let bytes = disk.contents(Path::new("f")).expect("it has a name");
+        seen.0 &= bytes.get(..1024) == Some(&[7; 1024][..]);
+        seen.1 &= bytes.get(1024..) == Some(&[9; 512][..]);
+    }
+    seen
+}
+
+#[test]
+fn each_kind_of_sync_does_its_own_part_and_no_other() {
+    let by_itself = kept_by(|disk| {
+        run(disk, write(7, WriteSync::Data));
+    });
+    assert_eq!(by_itself, (true, false, false), "RWF_DSYNC");
+    let then = |sync: DiskOp| {
+        move |disk: &mut SimDisk| {
+            run(disk, write(7, WriteSync::None));
+            run(disk, sync.clone());
+        }
+    };
+    let data = kept_by(then(DiskOp::SyncData { slot: SLOT }));
+    assert_eq!(data, (true, true, false), "fdatasync");
+    let path = Path::new("").into();
+    let names = kept_by(then(DiskOp::SyncDir { path }));
+    assert_eq!(names, (false, false, true), "fsync of the directory");
+    let all = kept_by(then(DiskOp::SyncFs { slot: SLOT }));
+    assert_eq!(all, (true, true, true), "syncfs");
+}
+
+#[test]
+fn a_sync_that_is_ignored_keeps_nothing() {
+    let kept = outcomes(|disk| {
+        disk.ignore_syncs(Some(SyncKind::Write));
+        run(disk, write(7, WriteSync::Data));
+        sync_names(disk);
+    });
+    assert!(kept.iter().any(|kept| kept.as_deref() != Some(&[7; 1024])));
+}
+
+#[test]
+fn a_dead_process_keeps_the_lock_until_its_last_request_has_ended() {
+    let mut disk = SimDisk::new();
+    open(&mut disk);
+    disk.submit(OpId(9), write(2, WriteSync::None));
+    disk.submit(OpId(10), DiskOp::SyncData { slot: SLOT });
+    disk.die();
+    assert_eq!(disk.pending(), 0);
+    // The next process uses the same names for its files.
+    let path = Path::new("g").into();
+    let open = DiskOp::Open {
+        slot: SLOT,
+        path,
+        mode: OpenMode::Create,
+        caching: Caching::Buffered,
+    };
+    run(&mut disk, open);
+    let mut rng = SimRng::new(5);
+    assert!(disk.is_locked() && disk.end_late(&mut rng));
+    assert!(disk.is_locked() && disk.end_late(&mut rng));
+    assert!(!disk.is_locked() && !disk.end_late(&mut rng));
+    assert_eq!(disk.contents(Path::new("g")).as_deref(), Some(&[][..]));
+}
+
+#[test]
+fn one_blocking_call_fails_by_itself() {
+    let mut disk = SimDisk::new();
+    disk.fail_blocking_call(Some((1, libc::EIO)));
+    let path = Path::new("f");
+    disk.write(path, 0, b"a").expect("the first one succeeds");
+    assert!(disk.write(path, 1, b"b").is_err());
+    disk.write(path, 1, b"c").expect("the third one too");
+    disk.fail_blocking_call(Some((0, libc::EIO)));
+    let failed = disk
+        .read(path, 0, &mut [0; 2])
+        .map_err(|error| error.raw_os_error());
+    // What is there can be read: a call fails for want of something else.
+    assert_eq!(failed, Err(Some(libc::ENOMEM)));
+}
+
+#[test]
+fn a_write_that_fails_may_have_landed_in_part() {
+    let landed = |before: u64| {
+        let mut disk = SimDisk::new();
+        open(&mut disk);
+        (0..before).for_each(|_| drop(run(&mut disk, write(1, WriteSync::None))));
+        disk.inject(Fault {
+            kind: OpKind::Write,
+            after: 0,
+            errno: libc::EIO,
+        });
+        run(&mut disk, write(2, WriteSync::Data));
+        let bytes = disk.contents(Path::new("f")).expect("it is there");
+        (bytes[0], bytes[512])
+    };
+    let seen: std::collections::BTreeSet<_> = (1..100).map(landed).collect();
+    assert_eq!(seen.len(), 4, "{seen:?}");
 }
 
 #[test]

@@ -1,43 +1,60 @@
-//! Crashes of a world: the fall, recovery, and the comparison of what is left with the reference.
+//! Crashes of a world: how the process or the power fails, recovery, and going on with what is left.
 
-use crate::model::{Life, Sent};
-use crate::world::{NODE, World, log_config, producers_of, store_config, tracing};
-use millstream_storage::disk::BlockingDisk;
-use millstream_storage::format::{NODE_META, NodeMeta, SegmentFile, log_dir, segment_file};
-use millstream_storage::ids::{LogNumber, Offset, Tick};
-use millstream_storage::recovery::{self, Recovered, RecoveredNode, RecoveryConfig, RecoveryError};
+use crate::config::{NODE, SHARDS_MAX, log_config, recovery_config, store_config};
+use crate::counts::Counts;
+use crate::model::Life;
+use crate::world::{FINDING, World, tracing};
+use millstream_storage::format::{NODE_META, NodeMeta};
+use millstream_storage::ids::{LogNumber, Tick};
+use millstream_storage::recovery::{RecoveredNode, RecoveryError, recover};
 use millstream_storage::sim::{SimDisk, SimRng};
 use millstream_storage::store::Store;
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Crash {
+pub enum Crash {
     Kill,
     PowerCut,
 }
 
-fn recovery_config() -> RecoveryConfig {
-    RecoveryConfig {
-        journal_file_bytes: 128 << 10,
-        journal_files_min: 2,
-        ..RecoveryConfig::new(1)
+impl Crash {
+    fn any(rng: &mut SimRng) -> Crash {
+        match rng.percent(50) {
+            true => Crash::Kill,
+            false => Crash::PowerCut,
+        }
     }
 }
 
-/// Recovers for one shard, which always succeeds.
-pub fn recovered(disk: &SimDisk) -> Recovered {
-    let mut node = recover(disk, 1).expect("recovery starts a node after any crash");
+/// Whether the next process waits for the lock of the data directory, as it must.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lock {
+    Awaited,
+    Ignored,
+}
+
+/// A crash and the recoveries behind it.
+struct Fall<'a> {
+    disk: &'a mut SimDisk,
+    rng: &'a mut SimRng,
+    counts: &'a mut Counts,
+    lock: Lock,
+}
+
+/// Recovers for so many shards, which always succeeds.
+pub fn recovered(disk: &SimDisk, shards: u16) -> RecoveredNode {
+    let node = attempt(disk, shards).unwrap_or_else(|error| {
+        panic!("{FINDING}recovery starts no node after a crash: {error:?}")
+    });
     if tracing() {
-        node.report
-            .findings
-            .iter()
-            .for_each(|finding| eprintln!("    {finding}"));
+        let findings = node.report.findings.iter();
+        findings.for_each(|finding| eprintln!("    {finding}"));
     }
-    node.shards.remove(0)
+    node
 }
 
-fn recover(disk: &SimDisk, shards: u16) -> Result<RecoveredNode, RecoveryError> {
+fn attempt(disk: &SimDisk, shards: u16) -> Result<RecoveredNode, RecoveryError> {
     let meta = match disk.contents(Path::new(NODE_META)) {
         Some(bytes) => NodeMeta::decode(&bytes).expect("node.meta is whole"),
         None => NodeMeta {
@@ -48,11 +65,89 @@ fn recover(disk: &SimDisk, shards: u16) -> Result<RecoveredNode, RecoveryError> 
             directories: Vec::new(),
         },
     };
-    let config = RecoveryConfig {
-        shards,
-        ..recovery_config()
-    };
-    recovery::recover(disk, &config, meta)
+    recover(disk, &recovery_config(shards), meta)
+}
+
+impl Fall<'_> {
+    /// The process or the power fails, recovery perhaps too, and at last it succeeds.
+    fn recover(&mut self, crash: Crash, shards: u16) -> RecoveredNode {
+        self.end(crash);
+        if self.rng.percent(10) {
+            let calls = self.rng.below(200);
+            self.end_within(shards, calls);
+        }
+        if self.rng.percent(10) {
+            self.fail_once(shards);
+        }
+        if self.rng.percent(5) {
+            // Another number of shards, and back; the process may die on the way.
+            let calls = match self.rng.percent(70) {
+                true => self.rng.below(400),
+                false => u64::MAX,
+            };
+            let other = 1 + self.rng.below(SHARDS_MAX) as u16;
+            self.end_within(other, calls);
+        }
+        recovered(self.disk, shards)
+    }
+
+    /// The process dies after so many calls of its recovery, or behind it.
+    fn end_within(&mut self, shards: u16, calls: u64) {
+        self.disk.limit_blocking_calls(Some(calls));
+        let died = attempt(self.disk, shards);
+        self.disk.limit_blocking_calls(None);
+        self.told("recovery died", &died);
+        self.counts.recoveries_ended += u64::from(died.is_err());
+        let crash = Crash::any(self.rng);
+        self.end(crash);
+    }
+
+    /// One call of recovery fails, whichever: the node refuses to start, or went on without.
+    fn fail_once(&mut self, shards: u16) {
+        let errno = [libc::EIO, libc::ENOSPC][self.rng.index(2)];
+        let fault = (self.rng.below(150), errno);
+        self.disk.fail_blocking_call(Some(fault));
+        let refused = attempt(self.disk, shards);
+        self.disk.fail_blocking_call(None);
+        self.told("recovery failed", &refused);
+        self.counts.recoveries_failed += u64::from(refused.is_err());
+        let crash = Crash::any(self.rng);
+        self.end(crash);
+    }
+
+    fn told(&self, what: &str, outcome: &Result<RecoveredNode, RecoveryError>) {
+        if tracing() {
+            eprintln!("    {what}: {:?}", outcome.as_ref().err());
+        }
+    }
+
+    fn end(&mut self, crash: Crash) {
+        match crash {
+            Crash::PowerCut => {
+                self.counts.power_cuts += 1;
+                self.disk.power_cut(self.rng);
+            }
+            Crash::Kill => {
+                self.counts.kills += 1;
+                self.disk.die();
+                if self.lock == Lock::Awaited {
+                    self.wait_for_lock();
+                }
+            }
+        }
+    }
+
+    /// The next process is there already: what the dead one had in flight lands under its eyes, and the power may fail meanwhile.
+    fn wait_for_lock(&mut self) {
+        while self.disk.is_locked() {
+            if self.rng.percent(2) {
+                self.counts.power_cuts += 1;
+                return self.disk.power_cut(self.rng);
+            }
+            self.disk.end_late(self.rng);
+            self.counts.late_requests += 1;
+        }
+    }
 }
 
 impl World {
@@ -63,259 +158,122 @@ impl World {
         }
         let mut disk = self.disk.clone();
         let mut rng = self.rng.fork();
-        let crash = if rng.percent(50) {
-            Crash::Kill
-        } else {
-            Crash::PowerCut
-        };
+        let mut counts = Counts::default();
+        let crash = Crash::any(&mut rng);
         let logs = self.logs.clone();
         if tracing() {
             eprintln!("{} look at a {crash:?}", self.steps);
         }
-        let first = self.fall(&mut disk, crash, &mut rng);
+        let shards = self.shards.len() as u16;
+        let mut fall = Fall {
+            disk: &mut disk,
+            rng: &mut rng,
+            counts: &mut counts,
+            lock: Lock::Awaited,
+        };
+        let first = fall.recover(crash, shards);
         let found = self.verify(&disk, &first);
         // Again, behind another crash: the same logs.
         if rng.percent(30) {
-            let crash = if rng.percent(50) {
-                Crash::Kill
-            } else {
-                Crash::PowerCut
+            let crash = Crash::any(&mut rng);
+            let mut fall = Fall {
+                disk: &mut disk,
+                rng: &mut rng,
+                counts: &mut counts,
+                lock: Lock::Awaited,
             };
-            let second = self.fall(&mut disk, crash, &mut rng);
+            let second = fall.recover(crash, shards);
             let again = self.verify(&disk, &second);
             if found != again {
                 self.fail(&format!(
                     "recovery is not idempotent: {found:?}, then {again:?}"
                 ));
             }
+        } else if crash == Crash::Kill && rng.percent(8) {
+            counts += self.go_on_to_a_power_cut(&disk, first, rng.fork());
         }
         self.logs = logs;
-        self.crash_points += 1;
+        self.counts += counts;
+        self.counts.points += 1;
     }
 
-    /// Lets the process or the power fail and recovers.
-    fn fall(&self, disk: &mut SimDisk, crash: Crash, rng: &mut SimRng) -> Recovered {
-        match crash {
-            Crash::Kill => disk.kill(rng),
-            Crash::PowerCut => disk.power_cut(rng),
+    /// A process was killed; the next one appends to what it left, and then the power fails: what was unsynced at the kill may still be lost.
+    fn go_on_to_a_power_cut(&self, disk: &SimDisk, left: RecoveredNode, rng: SimRng) -> Counts {
+        let mut world = self.branch(disk, left, rng);
+        for _ in 0..world.rng.range(5, 60) {
+            world.step();
         }
-        if rng.percent(10) {
-            // The process dies in the middle of recovery.
-            disk.limit_blocking_calls(Some(rng.below(200)));
-            let died = recover(disk, 1);
-            disk.limit_blocking_calls(None);
-            if tracing() {
-                eprintln!("    recovery died: {:?}", died.err());
-            }
-            match rng.percent(50) {
-                true => disk.kill(rng),
-                false => disk.power_cut(rng),
-            }
-        }
-        if rng.percent(5) {
-            // Another number of shards, and back; the process may die on the way.
-            let calls = rng.percent(70).then(|| rng.below(400));
-            disk.limit_blocking_calls(calls);
-            let changed = recover(disk, 2 + rng.below(2) as u16);
-            disk.limit_blocking_calls(None);
-            if tracing() {
-                eprintln!("    another number of shards: {:?}", changed.err());
-            }
-            match rng.percent(50) {
-                true => disk.kill(rng),
-                false => disk.power_cut(rng),
-            }
-        }
-        recovered(disk)
-    }
-
-    /// Compares what was recovered with the reference, which takes it as its new beginning.
-    fn verify(
-        &mut self,
-        disk: &SimDisk,
-        recovered: &Recovered,
-    ) -> BTreeMap<LogNumber, (Offset, Vec<Sent>)> {
-        let mut found = BTreeMap::new();
-        let mut absent: Vec<LogNumber> = self.logs.keys().copied().collect();
-        for log in &recovered.logs {
-            if self.gone.contains(&log.log) {
-                self.fail(&format!("log {} came back", log.log));
-            }
-            if !log.damage.is_empty() || log.suspect {
-                self.fail(&format!(
-                    "log {}: damage {:?}, suspect {}",
-                    log.log, log.damage, log.suspect
-                ));
-            }
-            absent.retain(|number| *number != log.log);
-            let batches = contents(disk, log).unwrap_or_else(|why| self.fail(&why));
-            if let Err(why) = knows_producers(log, &batches) {
-                self.fail(&why);
-            }
-            let Some(known) = self.logs.get_mut(&log.log) else {
-                self.fail(&format!("log {} was never opened", log.log));
-            };
-            let survived = known.survives(&batches, log.log_start, log.end.offset);
-            if let Err(why) = survived {
-                self.fail(&why);
-            }
-            found.insert(log.log, (log.log_start, batches));
-        }
-        for number in absent {
-            let replaced =
-                self.may_be_replaced(number, &found) || self.store.log_end(number).is_none();
-            if self.logs[&number].life == Life::Live && !replaced {
-                self.fail(&format!("log {number} is lost"));
-            }
-        }
-        found
-    }
-
-    /// Whether a log whose opening may have survived takes the place of this one.
-    fn may_be_replaced(
-        &self,
-        number: LogNumber,
-        found: &BTreeMap<LogNumber, (Offset, Vec<Sent>)>,
-    ) -> bool {
-        let mut by = self
-            .logs
-            .values()
-            .filter(|other| other.replaces == Some(number));
-        by.any(|other| {
-            let number = other.number;
-            found.contains_key(&number)
-                || other.life == Life::Dropping
-                || self.may_be_replaced(number, found)
-        })
+        world.crash_by(Crash::PowerCut);
+        world.counts.cut_after_kill += 1;
+        world.counts
     }
 
     /// A real crash: work goes on with what is left.
     pub fn crash(&mut self) {
-        let crash = if self.rng.percent(50) {
-            Crash::Kill
-        } else {
-            Crash::PowerCut
-        };
+        let crash = Crash::any(&mut self.rng);
+        self.crash_by(crash);
+    }
+
+    fn crash_by(&mut self, crash: Crash) {
         let mut disk = std::mem::take(&mut self.disk);
         let mut rng = self.rng.fork();
-        disk.limit_capacity(None);
-        let left = self.fall(&mut disk, crash, &mut rng);
-        let found = self.verify(&disk, &left);
-        let all: Vec<LogNumber> = self.logs.keys().copied().collect();
-        for number in all {
-            if !found.contains_key(&number) {
-                self.gone.insert(number);
-                self.logs.remove(&number);
-            }
+        if tracing() {
+            eprintln!("{} {crash:?}", self.steps);
         }
-        for log in &left.logs {
-            let known = self.logs.get_mut(&log.log).expect("verified");
-            known.life = Life::Live;
-            known.durable_seen = log.end.offset;
-            known.log_start_told = log.log_start;
-            known.log_start_asked = match known.expires {
-                true => log.log_start.max(log.high_watermark),
-                false => log.log_start,
-            };
-            // A process of the same node never appends under an epoch that another one led.
-            known.epoch.0 += 1;
-            known.replaces = None;
+        self.counts.faults += u64::from(disk.has_failed());
+        disk.limit_capacity(None);
+        let before = self.shards.len() as u16;
+        let shards = match rng.percent(40) {
+            true => 1 + rng.below(SHARDS_MAX) as u16,
+            false => before,
+        };
+        self.counts.layouts_changed += u64::from(shards != before);
+        let mut fall = Fall {
+            disk: &mut disk,
+            rng: &mut rng,
+            counts: &mut self.counts,
+            lock: self.lock,
+        };
+        let left = fall.recover(crash, shards);
+        let found = self.verify(&disk, &left);
+        let there: BTreeSet<LogNumber> = found.into_keys().collect();
+        let all: Vec<LogNumber> = self.logs.keys().copied().collect();
+        for number in all.into_iter().filter(|number| !there.contains(number)) {
+            self.gone.insert(number);
+            self.logs.remove(&number);
         }
         self.disk = disk;
+        self.begin(left);
+        self.counts.points += 1;
+    }
+
+    /// The next process begins with what was recovered, which is verified.
+    pub fn begin(&mut self, left: RecoveredNode) {
+        for (shard, logs) in left.shards.iter().map(|shard| &shard.logs).enumerate() {
+            for log in logs {
+                let known = self.logs.get_mut(&log.log).expect("verified");
+                known.shard = shard;
+                known.life = Life::Live;
+                known.durable_seen = log.end.offset;
+                known.log_start_told = log.log_start;
+                known.log_start_asked = match known.expires {
+                    true => log.log_start.max(log.high_watermark),
+                    false => log.log_start,
+                };
+                // A process of the same node never appends under an epoch that another one led.
+                known.epoch.0 += 1;
+                known.replaces = None;
+            }
+        }
         self.now.tick = Tick(1_000_000_000);
         self.reads.clear();
-        self.store = Store::new(store_config(self.seed), left, self.now);
-        for number in self.logs.keys() {
-            self.store.configure(*number, log_config(*number));
+        let (seed, now) = (self.seed, self.now);
+        let shards = left.shards.into_iter();
+        let shards = shards.map(|shard| Store::new(store_config(seed, shard.shard), shard, now));
+        self.shards = shards.collect();
+        for log in self.logs.values() {
+            self.shards[log.shard].configure(log.number, log_config(log.number));
         }
         self.doomed = false;
-        self.crash_points += 1;
     }
-}
-
-/// The heads of whole, valid batches.
-pub fn heads(mut data: &[u8]) -> Vec<Sent> {
-    let mut found = Vec::new();
-    while !data.is_empty() {
-        let head = millstream_storage::batch::check(data).expect("whole, valid batches");
-        found.push(Sent {
-            base: head.base_offset,
-            end: head.end_offset(),
-            epoch: head.leader_epoch,
-            crc: head.crc,
-        });
-        data = &data[head.bytes..];
-    }
-    found
-}
-
-/// The settled producers are those of their offset, and the heads reach from there to the end.
-fn knows_producers(log: &recovery::RecoveredLog, batches: &[Sent]) -> Result<(), String> {
-    let from = match &log.producers {
-        None => log.log_start,
-        Some((offset, state))
-            if *offset <= log.end.offset && *state == producers_of(log.log, *offset) =>
-        {
-            *offset
-        }
-        Some((offset, _)) => {
-            return Err(format!(
-                "log {}: its producers are not those of {offset}",
-                log.log
-            ));
-        }
-    };
-    let heads: Vec<Offset> = log
-        .heads
-        .iter()
-        .map(|placed| placed.head.base_offset)
-        .collect();
-    let missing = batches
-        .iter()
-        .find(|sent| sent.end > from && heads.binary_search(&sent.base).is_err());
-    match missing {
-        Some(sent) => Err(format!(
-            "log {}: producers as of {from}, and no head of {sent:?}",
-            log.log
-        )),
-        None => Ok(()),
-    }
-}
-
-/// The batches of a recovered log from its log start on: from its segments up to the synced end, then what is not flushed.
-fn contents(disk: &SimDisk, log: &recovery::RecoveredLog) -> Result<Vec<Sent>, String> {
-    let directory = log_dir(&log.path());
-    let mut found = Vec::new();
-    for segment in &log.segments {
-        let path = directory.join(segment_file(segment.base, SegmentFile::Log));
-        let mut bytes = vec![0; segment.bytes as usize];
-        let read = disk.read(&path, 0, &mut bytes);
-        if read.as_ref().is_ok_and(|read| *read == bytes.len()) {
-            found.extend(heads(&bytes));
-            continue;
-        }
-        return Err(format!(
-            "{}: {read:?} of {} bytes can be read",
-            path.display(),
-            bytes.len()
-        ));
-    }
-    for piece in &log.unflushed {
-        found.extend(heads(&piece.bytes));
-    }
-    found.retain(|sent| sent.end > log.log_start);
-    for sent in &found {
-        let epoch = log
-            .epochs
-            .iter()
-            .rev()
-            .find(|epoch| epoch.start <= sent.base);
-        if epoch.is_none_or(|epoch| epoch.epoch != sent.epoch) {
-            return Err(format!(
-                "log {}: {sent:?} is not of its epochs {:?}; segments {:?} up to {:?}",
-                log.log, log.epochs, log.segments, log.synced_end
-            ));
-        }
-    }
-    Ok(found)
 }

@@ -32,6 +32,8 @@ pub enum Life {
 #[derive(Clone, Debug)]
 pub struct ModelLog {
     pub number: LogNumber,
+    /// The shard that has it, in this life of the process.
+    pub shard: usize,
     pub topic: TopicId,
     pub partition: PartitionIndex,
     pub start: Offset,
@@ -68,6 +70,7 @@ impl ModelLog {
     ) -> ModelLog {
         ModelLog {
             number,
+            shard: 0,
             topic,
             partition,
             start,

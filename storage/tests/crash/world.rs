@@ -1,106 +1,47 @@
-//! One shard over a simulated disk, driven at random, and its reference.
+//! The shards of one process over a simulated disk, driven at random, and their reference.
 
-use crate::crashes;
-use crate::model::{Act, Life, ModelLog, Sent};
+use crate::config::{HOUR_MS, SHARDS_MAX, log_counts, producers_of};
+use crate::counts::Counts;
+use crate::crashes::{self, Lock};
+use crate::model::{Act, Life, ModelLog};
 use bytes::Bytes;
-use millstream_storage::batch::{BatchBuilder, BatchHead, BatchHeader, Stamp};
-use millstream_storage::commit::CommitConfig;
-use millstream_storage::disk::DiskOp;
+use millstream_storage::disk::{DiskDone, DiskOp, OpId};
 use millstream_storage::format::parse_log_dir;
-use millstream_storage::ids::{
-    LogNumber, MetadataIndex, NodeId, Now, Offset, PartitionIndex, ShardIndex, Tick, TopicId,
-    WallMs,
-};
+use millstream_storage::ids::{LogNumber, Now, Offset, Tick, WallMs};
+use millstream_storage::recovery::RecoveredNode;
 use millstream_storage::sim::{Fault, OpKind, SimDisk, SimRng};
-use millstream_storage::store::{
-    Acknowledge, LogConfig, OpenLog, Read, Store, StoreConfig, StoreEffect,
-};
+use millstream_storage::store::{Read, Store, StoreEffect};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::OnceLock;
 
-pub const NODE: NodeId = NodeId(1);
-const SHARD: ShardIndex = ShardIndex(0);
-/// Some logs keep what is younger.
-const HOUR_MS: u64 = 3_600_000;
-
 pub struct World {
-    pub crash_points: u64,
+    pub counts: Counts,
     pub seed: u64,
     pub steps: u64,
     pub rng: SimRng,
     pub disk: SimDisk,
-    pub store: Store,
+    /// One for each shard.
+    pub shards: Vec<Store>,
     pub logs: BTreeMap<LogNumber, ModelLog>,
     /// Logs that are gone for good: none of them may come back.
     pub gone: BTreeSet<LogNumber>,
     pub now: Now,
-    pub reads: BTreeMap<u64, LogNumber>,
+    /// Reads under way, by shard and ticket.
+    pub reads: BTreeMap<(usize, u64), LogNumber>,
     pub next_record: u64,
-    /// So many steps nothing is asked of the shard.
+    /// So many steps nothing is asked of the shards.
     calm: u64,
-    /// An operation failed, and the store said that the process must end.
+    /// An operation failed, and a shard said that the process must end.
     pub doomed: bool,
+    /// Whether processes wait for the lock.
+    pub lock: Lock,
 }
 
-/// Some seeds go by the journal mostly, some by extents, many of which begin in the middle of a block.
-pub fn store_config(seed: u64) -> StoreConfig {
-    let large_bytes = [12 << 10, 6 << 10, 2 << 10][seed as usize % 3];
-    StoreConfig {
-        journal_file_bytes: 128 << 10,
-        journal_files_min: 2,
-        journal_files_max: 4,
-        large_bytes,
-        unflushed_bytes_max: 1 << 20,
-        clean_bytes_max: 64 << 10,
-        cold_bytes_max: 1 << 20,
-        open_files_max: 4,
-        shared_sync_files_min: 2 + seed as usize % 2 * 15,
-        commit: CommitConfig {
-            fast_extent_bytes: large_bytes / 3,
-            pace_bytes: [40 << 10, 200 << 10, 1 << 30][seed as usize / 9 % 3],
-            trickle_bytes: [5 << 10, 30 << 10, 512 << 10][seed as usize / 3 % 3],
-            fast_rate_bytes: 64 << 10,
-            window_bytes: 24 << 10,
-            run_bytes: 8 << 10,
-            windows_in_flight: 3,
-            pressure_flights: 4,
-            unmarked_bytes: 64 << 10,
-            checkpoint_bytes: 512 << 10,
-            checkpoint_ms: 200,
-            ..CommitConfig::default()
-        },
-        ..StoreConfig::new(NODE, SHARD)
-    }
-}
-
-pub fn log_config(log: LogNumber) -> LogConfig {
-    LogConfig {
-        segment_bytes: [40 << 10, 400 << 10, 90 << 10][log.0 as usize % 3],
-        index_interval_bytes: 2048,
-        acknowledge: match is_cached(log) {
-            true => Acknowledge::Memory,
-            false => Acknowledge::Durable,
-        },
-        retention_bytes: expires(log).then_some(50 << 10),
-        retention_ms: (log.0 % 8 == 7).then_some(HOUR_MS),
-        ..LogConfig::default()
-    }
-}
-
-fn is_cached(log: LogNumber) -> bool {
-    log.0 % 5 == 4
-}
-
-fn expires(log: LogNumber) -> bool {
-    log.0 % 4 == 3
-}
-
-/// What stands for the settled producers of a log as of an offset.
-pub fn producers_of(log: LogNumber, offset: Offset) -> Vec<u8> {
-    let bytes = (log.0 * 977 + offset.0 as u64 * 131) % 9000;
-    vec![(log.0 + offset.0 as u64) as u8; bytes as usize]
-}
+/// What the model finds begins with this; other panics are faults of their own.
+pub const FINDING: &str = "found: ";
+/// And this is said where a shard gives up though nothing failed that was made to fail.
+pub const GIVEN_UP: &str = "given up: ";
 
 /// `CRASH_TRACE=1` prints every operation and event.
 pub fn tracing() -> bool {
@@ -110,47 +51,78 @@ pub fn tracing() -> bool {
 
 impl World {
     pub fn new(seed: u64) -> World {
-        let mut disk = SimDisk::new();
+        World::over(seed, SimDisk::new(), Lock::Awaited)
+    }
+
+    /// A world over an empty disk that may not be what it should.
+    pub fn over(seed: u64, mut disk: SimDisk, lock: Lock) -> World {
         disk.rot_in_flight(match seed % 4 {
             0 => 0,
             1 => 100,
             _ => 30,
         });
-        let now = Now {
-            tick: Tick(1_000_000_000),
-            wall: WallMs(1_700_000_000_000),
-        };
-        let store = Store::new(store_config(seed), crashes::recovered(&disk), now);
+        let shards = 1 + seed % SHARDS_MAX;
+        let left = crashes::recovered(&disk, shards as u16);
         let mut world = World {
-            crash_points: 0,
+            counts: Counts::default(),
             seed,
             steps: 0,
             rng: SimRng::new(seed),
             disk,
-            store,
+            shards: Vec::new(),
             logs: BTreeMap::new(),
             gone: BTreeSet::new(),
-            now,
+            now: Now {
+                tick: Tick(1_000_000_000),
+                wall: WallMs(1_700_000_000_000),
+            },
             reads: BTreeMap::new(),
             next_record: 0,
             calm: 0,
             doomed: false,
+            lock,
         };
-        for _ in 0..3 {
+        world.begin(left);
+        for _ in 0..log_counts(seed).0 {
             world.open();
         }
         world
     }
 
+    /// The same world, going on by itself with what a crash left.
+    pub fn branch(&self, disk: &SimDisk, left: RecoveredNode, rng: SimRng) -> World {
+        let mut world = World {
+            counts: Counts::default(),
+            rng,
+            disk: disk.clone(),
+            shards: Vec::new(),
+            logs: self.logs.clone(),
+            gone: self.gone.clone(),
+            reads: BTreeMap::new(),
+            ..*self
+        };
+        let there = |number: &LogNumber| {
+            let mut logs = left.shards.iter().flat_map(|shard| &shard.logs);
+            logs.any(|log| log.log == *number)
+        };
+        let all: Vec<LogNumber> = world.logs.keys().copied().collect();
+        for number in all.into_iter().filter(|number| !there(number)) {
+            world.gone.insert(number);
+            world.logs.remove(&number);
+        }
+        world.begin(left);
+        world
+    }
+
     pub fn fail(&self, what: &str) -> ! {
-        panic!("CRASH_SEED={} step {}: {what}", self.seed, self.steps);
+        panic!("{FINDING}seed {} step {}: {what}", self.seed, self.steps);
     }
 
     pub fn step(&mut self) {
         self.steps += 1;
         let chosen = match self.calm {
             0 => self.rng.below(100),
-            // Nothing is asked of the shard, and what it does by itself goes on.
+            // Nothing is asked of the shards, and what they do by themselves goes on.
             _ => self.rng.range(40, 100),
         };
         self.calm = self.calm.saturating_sub(1);
@@ -164,7 +136,10 @@ impl World {
             38..40 => self.read(),
             40..41 => self.trouble(),
             41..46 => self.now.tick.0 += self.rng.below(40_000_000),
-            46..64 => self.turn(),
+            46..64 => {
+                let shard = self.rng.index(self.shards.len());
+                self.turn(shard);
+            }
             _ => self.complete_one(),
         }
         self.pump();
@@ -172,8 +147,27 @@ impl World {
             self.crash();
             return;
         }
-        self.store.check();
+        self.shards.iter().for_each(Store::check);
     }
+
+    // ---- the shard of a log
+
+    pub fn store(&self, log: LogNumber) -> &Store {
+        &self.shards[self.logs[&log].shard]
+    }
+
+    /// The end of a log that its shard has.
+    pub fn log_end(&self, log: LogNumber) -> Option<Offset> {
+        self.store(log).log_end(log)
+    }
+
+    pub fn drop_log(&mut self, number: LogNumber) {
+        let log = self.logs.get_mut(&number).expect("a known log");
+        log.life = Life::Dropping;
+        self.shards[log.shard].drop_log(self.now, number);
+    }
+
+    // ---- trouble
 
     /// Time for retention, a disk that is full for a while, an operation that fails.
     fn trouble(&mut self) {
@@ -204,260 +198,19 @@ impl World {
         self.now.wall.0 += HOUR_MS as i64;
         self.calm = self.rng.below(100);
         for log in self.logs.values_mut().filter(|log| log.expires) {
-            if let Some(durable) = self.store.durable(log.number) {
+            let store = &mut self.shards[log.shard];
+            if let Some(durable) = store.durable(log.number) {
                 log.log_start_asked = log.log_start_asked.max(durable);
-                self.store.set_high_watermark(log.number, durable);
+                store.set_high_watermark(log.number, durable);
             }
         }
     }
 
-    // ---- work
+    // ---- what the shards do by themselves
 
-    fn pick(&mut self) -> Option<LogNumber> {
-        for log in self
-            .logs
-            .values_mut()
-            .filter(|log| self.store.log_end(log.number).is_none())
-        {
-            log.life = Life::Dropping;
-        }
-        let live: Vec<LogNumber> = self
-            .logs
-            .values()
-            .filter(|log| log.life != Life::Dropping)
-            .map(|log| log.number)
-            .collect();
-        (!live.is_empty()).then(|| live[self.rng.index(live.len())])
-    }
-
-    fn batch(&mut self) -> Bytes {
-        let mut builder = BatchBuilder::new(BatchHeader::default());
-        let bytes = match self.rng.below(10) {
-            0..6 => self.rng.range(1, 300),
-            6..9 => self.rng.range(300, 6000),
-            _ => self.rng.range(6000, 24_000),
-        };
-        for _ in 0..self.rng.range(1, 4) {
-            self.next_record += 1;
-            let mut value = vec![self.next_record as u8; bytes as usize];
-            value.extend(self.next_record.to_le_bytes());
-            builder.push(
-                self.now.wall.0 + self.next_record as i64,
-                None,
-                Some(&value),
-                &[],
-            );
-        }
-        builder.finish()
-    }
-
-    fn append(&mut self) {
-        let Some(number) = self.pick() else {
-            return;
-        };
-        let batch = self.batch();
-        if !self.store.admits(number, batch.len()) {
-            return;
-        }
-        let raise = self.rng.percent(5);
-        let log = self.logs.get_mut(&number).expect("picked");
-        if raise {
-            log.epoch.0 += 1;
-        }
-        let jump = if self.rng.percent(4) {
-            self.rng.below(5) as i64
-        } else {
-            0
-        };
-        let stamp = Stamp {
-            base_offset: Offset(log.end().0 + jump),
-            leader_epoch: log.epoch,
-            log_append_time: None,
-        };
-        let head = BatchHead::parse(&batch).expect("just built");
-        let sent = Sent {
-            base: stamp.base_offset,
-            end: Offset(stamp.base_offset.0 + i64::from(head.last_offset_delta) + 1),
-            epoch: log.epoch,
-            crc: head.crc,
-        };
-        if tracing() {
-            eprintln!("{} append {number} {sent:?}", self.steps);
-        }
-        log.acts.push(Act::Append(sent));
-        let taken = self.store.append(self.now, number, &batch, stamp);
-        taken.expect("it was admitted");
-    }
-
-    fn truncate(&mut self) {
-        let Some(number) = self.pick() else {
-            return;
-        };
-        let back = self.rng.index(4);
-        let log = self.logs.get_mut(&number).expect("picked");
-        let batches = log.batches();
-        let keep = batches.len().saturating_sub(back);
-        let to = match keep {
-            0 => log.start,
-            _ => batches[keep - 1].end,
-        };
-        if to < log.log_start_asked || to >= log.end() {
-            return;
-        }
-        if tracing() {
-            eprintln!("{} truncate {number} to {to}", self.steps);
-        }
-        log.acts.push(Act::Truncate(to));
-        log.epoch.0 += 1;
-        self.store.truncate(self.now, number, to);
-    }
-
-    fn open_with(&mut self, replaces: Option<LogNumber>) {
-        let number = self.store.next_log();
-        if tracing() {
-            eprintln!("{} open {number} replaces {replaces:?}", self.steps);
-        }
-        let start = Offset(self.rng.below(3) as i64 * 100);
-        let mut log = ModelLog::new(
-            number,
-            TopicId(7),
-            PartitionIndex(number.0 as i32 % 3),
-            start,
-        );
-        log.replaces = replaces;
-        log.cached = is_cached(number);
-        log.expires = expires(number);
-        let open = OpenLog {
-            log: number,
-            topic: log.topic,
-            partition: log.partition,
-            metadata_index: MetadataIndex(number.0),
-            start,
-            replaces,
-            config: log_config(number),
-        };
-        self.store.open_log(self.now, open).expect("a new number");
-        // A number whose log left no trace at all is given out again.
-        self.gone.remove(&number);
-        self.logs.insert(number, log);
-    }
-
-    fn open(&mut self) {
-        if self.logs.len() < 8 {
-            self.open_with(None);
-        }
-    }
-
-    fn drop_one(&mut self) {
-        if self.logs.len() < 3 {
-            return;
-        }
-        let Some(number) = self.pick() else {
-            return;
-        };
-        if tracing() {
-            eprintln!("{} drop {number}", self.steps);
-        }
-        self.logs.get_mut(&number).expect("picked").life = Life::Dropping;
-        self.store.drop_log(self.now, number);
-    }
-
-    fn replace(&mut self) {
-        let Some(number) = self.pick() else {
-            return;
-        };
-        let replaced = self.logs.values().any(|log| log.replaces == Some(number));
-        if !replaced && self.logs.len() < 8 {
-            self.open_with(Some(number));
-        }
-    }
-
-    fn move_start(&mut self) {
-        let Some(number) = self.pick() else {
-            return;
-        };
-        let durable = self.store.durable(number).expect("it lives");
-        let log = self.logs.get_mut(&number).expect("picked");
-        let below: Vec<Offset> = log
-            .batches()
-            .iter()
-            .map(|sent| sent.end)
-            .filter(|end| *end <= durable)
-            .collect();
-        let chosen = below.get(self.rng.index(below.len().max(1))).copied();
-        if log.expires {
-            log.log_start_asked = log.log_start_asked.max(durable);
-            self.store.set_high_watermark(number, durable);
-            return;
-        }
-        if let Some(to) = chosen.filter(|to| *to > log.log_start_asked) {
-            log.log_start_asked = to;
-            self.store.set_high_watermark(number, durable);
-            self.store.set_log_start(self.now, number, to);
-        }
-    }
-
-    fn read(&mut self) {
-        let Some(number) = self.pick() else {
-            return;
-        };
-        let log = &self.logs[&number];
-        let batches: Vec<Sent> = log
-            .batches()
-            .into_iter()
-            .filter(|sent| sent.base >= log.log_start_asked)
-            .collect();
-        if batches.is_empty() {
-            return;
-        }
-        let from = batches[self.rng.index(batches.len())].base;
-        let max = self.rng.range(100, 60_000) as usize;
-        let read = self
-            .store
-            .read(self.now, number, from, max, Offset(i64::MAX), true);
-        match read {
-            Read::Ready { data, end } => self.shown(number, Some(from), &data, end),
-            Read::Wait(ticket) => {
-                self.reads.insert(ticket.0, number);
-            }
-            Read::OutOfRange if self.store.log_end(number).is_none() => {}
-            Read::Damaged if self.disk.has_failed() => {}
-            other => self.fail(&format!("log {number} from {from}: {other:?}")),
-        }
-    }
-
-    /// Whole batches, each as it was sent.
-    fn shown(&self, number: LogNumber, from: Option<Offset>, data: &[Bytes], end: Offset) {
-        let Some(log) = self.logs.get(&number) else {
-            return;
-        };
-        let sent = log.batches();
-        let found = crashes::heads(&data.concat());
-        if let Some(from) = from
-            && found.first().is_some_and(|first| first.base != from)
-        {
-            self.fail(&format!("log {number}: asked for {from}, got {found:?}"));
-        }
-        for batch in &found {
-            if !sent.contains(batch) {
-                self.fail(&format!(
-                    "log {number}: shows {batch:?}, which was not sent"
-                ));
-            }
-        }
-        if let Some(last) = found.last()
-            && last.end != end
-        {
-            self.fail(&format!(
-                "log {number}: says it ends at {end}, ends at {}",
-                last.end
-            ));
-        }
-    }
-
-    fn turn(&mut self) {
+    fn turn(&mut self, shard: usize) {
         let logs = &self.logs;
-        self.store.turn(self.now, &mut |number, into| {
+        self.shards[shard].turn(self.now, &mut |number, into| {
             let offset = logs.get(&number)?.settled_end();
             into.extend(producers_of(number, offset));
             Some(offset)
@@ -466,19 +219,39 @@ impl World {
 
     fn complete_one(&mut self) {
         self.now.tick.0 += self.rng.below(60_000);
+        // Where nobody waited for the lock, what a dead process had in flight lands whenever it likes.
+        if self.disk.is_locked() && self.rng.percent(20) {
+            self.disk.end_late(&mut self.rng);
+        }
         if let Some(done) = self.disk.complete_any(&mut self.rng) {
             if tracing() {
                 eprintln!("{} done {:?}", self.steps, done.op);
             }
-            self.store.done(self.now, done);
+            let (op, shard) = (done.op.0 / SHARDS_MAX, done.op.0 % SHARDS_MAX);
+            let done = DiskDone {
+                op: OpId(op),
+                ..done
+            };
+            self.shards[shard as usize].done(self.now, done);
         }
     }
 
+    /// Shards name their operations and files each for itself; the disk has one name for each.
+    fn submit(&mut self, shard: usize, op: OpId, mut what: DiskOp) {
+        if let Some(slot) = what.slot_mut() {
+            slot.0 = slot.0 * SHARDS_MAX as u32 + shard as u32;
+        }
+        let op = OpId(op.0 * SHARDS_MAX + shard as u64);
+        self.disk.submit(op, what);
+    }
+
     fn pump(&mut self) {
-        self.carry_out();
+        for shard in 0..self.shards.len() {
+            self.carry_out(shard);
+        }
         // A log that acknowledges from memory has only promised what is durable all the same.
         for log in self.logs.values_mut().filter(|log| log.cached) {
-            let Some(end) = self.store.durable(log.number) else {
+            let Some(end) = self.shards[log.shard].durable(log.number) else {
                 continue;
             };
             // A cut lowers it at once; what raises it is synced.
@@ -486,17 +259,33 @@ impl World {
                 log.durable(end);
             }
         }
+        self.drop_replaced_elsewhere();
     }
 
-    fn carry_out(&mut self) {
+    /// A log whose successor on another shard is told to be durable goes too.
+    fn drop_replaced_elsewhere(&mut self) {
+        let lives = |number: &LogNumber| {
+            let log = self.logs.get(number);
+            log.is_some_and(|log| log.life != Life::Dropping)
+        };
+        let successors = self.logs.values().filter(|log| log.life == Life::Live);
+        let replaced = successors.filter_map(|log| log.replaces).filter(lives);
+        let replaced: Vec<LogNumber> = replaced.collect();
+        for number in replaced {
+            self.drop_log(number);
+            self.carry_out(self.logs[&number].shard);
+        }
+    }
+
+    fn carry_out(&mut self, shard: usize) {
         let mut effects = Vec::new();
-        self.store.drain(&mut effects);
+        self.shards[shard].drain(&mut effects);
         for effect in effects {
             if tracing() {
-                eprintln!("{} {}", self.steps, brief(&effect));
+                eprintln!("{} {shard}: {}", self.steps, brief(&effect));
             }
             match effect {
-                StoreEffect::Op(id, op) => self.disk.submit(id, op),
+                StoreEffect::Op(id, op) => self.submit(shard, id, op),
                 StoreEffect::Durable { log, end } => {
                     if let Some(known) = self.logs.get_mut(&log).filter(|log| !log.cached) {
                         known.durable(end);
@@ -505,7 +294,7 @@ impl World {
                 StoreEffect::ReadReady { ticket, read } => {
                     let number = self
                         .reads
-                        .remove(&ticket.0)
+                        .remove(&(shard, ticket.0))
                         .expect("a ticket is answered once");
                     match read {
                         Read::Ready { data, end } => self.shown(number, None, &data, end),
@@ -527,7 +316,9 @@ impl World {
                     self.doomed = true;
                     return;
                 }
-                StoreEffect::Fatal { reason } => self.fail(&format!("fatal: {reason}")),
+                StoreEffect::Fatal { reason } => {
+                    panic!("{GIVEN_UP}seed {} step {}: {reason}", self.seed, self.steps)
+                }
             }
         }
     }
@@ -551,23 +342,25 @@ impl World {
         }
     }
 
-    /// Without crashes everything becomes durable and the shard comes to rest; then nothing is lost at all.
+    /// Without crashes everything becomes durable and the shards come to rest; then nothing is lost at all.
     pub fn settle(&mut self) {
         self.disk.limit_capacity(None);
         self.tidy_up();
-        self.store.stop(self.now);
+        for shard in &mut self.shards {
+            shard.stop(self.now);
+        }
         for _ in 0..200_000 {
             self.now.tick.0 += 1_000_000;
-            self.turn();
+            (0..self.shards.len()).for_each(|shard| self.turn(shard));
             self.pump();
             self.complete_one();
             self.pump();
-            if self.disk.pending() == 0 && self.store.idle() {
+            if self.disk.pending() == 0 && self.shards.iter().all(Store::idle) {
                 break;
             }
         }
-        if !self.store.idle() {
-            self.fail("a shard that stops comes to rest");
+        if !self.shards.iter().all(Store::idle) {
+            self.fail("shards that stop come to rest");
         }
         for log in self
             .logs
@@ -577,7 +370,7 @@ impl World {
             if !log.acts.iter().all(|act| matches!(act, Act::Truncate(_))) {
                 let number = log.number;
                 panic!(
-                    "CRASH_SEED={} log {number} is not durable: {:?}",
+                    "{FINDING}seed {} log {number} is not durable: {:?}",
                     self.seed, log.acts
                 );
             }

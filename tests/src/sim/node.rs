@@ -516,7 +516,7 @@ impl Node {
 
     /// Shards name their operations and files each for itself; the disk knows them under names of its own.
     fn submit(&mut self, shard: ShardIndex, op: OpId, mut disk: DiskOp) {
-        if let Some(slot) = slot_of(&mut disk) {
+        if let Some(slot) = disk.slot_mut() {
             let next = FileSlot(self.slots.len() as u32);
             *slot = *self.slots.entry((shard, *slot)).or_insert(next);
         }
@@ -524,24 +524,6 @@ impl Node {
         self.next_op += 1;
         self.ops.insert(own, (shard, op));
         self.disk.submit(own, disk);
-    }
-}
-
-fn slot_of(disk: &mut DiskOp) -> Option<&mut FileSlot> {
-    match disk {
-        DiskOp::Open { slot, .. }
-        | DiskOp::Close { slot }
-        | DiskOp::Reserve { slot, .. }
-        | DiskOp::SetLength { slot, .. }
-        | DiskOp::Write { slot, .. }
-        | DiskOp::Read { slot, .. }
-        | DiskOp::SyncData { slot }
-        | DiskOp::SyncFs { slot } => Some(slot),
-        DiskOp::MakeDir { .. }
-        | DiskOp::SyncDir { .. }
-        | DiskOp::Rename { .. }
-        | DiskOp::Unlink { .. }
-        | DiskOp::RemoveDir { .. } => None,
     }
 }
 
