@@ -3,6 +3,7 @@
 //! Always: the answer has the partitions of the request in its order.
 //! Leaves to others: looking up.
 
+use super::places::Places;
 use super::topic_names::Naming;
 use millstream_net::wire::ErrorCode;
 use millstream_net::wire::api::{
@@ -90,17 +91,15 @@ pub fn spec_of(version: i16, timestamp: i64) -> Result<Spec, ErrorCode> {
 
 /// The partitions that a request names more than once (rule O3).
 pub fn repeated(request: &ListOffsetsRequest) -> BTreeSet<(&str, i32)> {
-    let mut seen = BTreeSet::new();
-    let mut repeated = BTreeSet::new();
-    for topic in &request.topics {
-        for partition in &topic.partitions {
-            let name = (topic.name.as_str(), partition.partition_index);
-            if !seen.insert(name) {
-                repeated.insert(name);
-            }
-        }
-    }
-    repeated
+    let named = request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|partition| (topic.name.as_str(), partition.partition_index))
+    });
+    // Mostly they come in order, so that sorting costs one walk.
+    let mut named: Vec<(&str, i32)> = named.collect();
+    named.sort();
+    let pairs = named.windows(2).filter(|pair| pair[0] == pair[1]);
+    pairs.map(|pair| pair[0]).collect()
 }
 
 /// The answer of one request as it comes together.
@@ -108,45 +107,39 @@ pub fn repeated(request: &ListOffsetsRequest) -> BTreeSet<(&str, i32)> {
 pub struct ListOffsetsAnswer {
     version: i16,
     response: ListOffsetsResponse,
-    places: Vec<(u32, u32)>,
-    open: usize,
+    places: Places,
 }
 
 impl ListOffsetsAnswer {
     /// An answer in which nothing is known yet.
     pub fn new(version: i16, request: &ListOffsetsRequest) -> ListOffsetsAnswer {
-        let mut places = Vec::new();
-        let mut topics = Vec::with_capacity(request.topics.len());
-        for (topic_index, topic) in request.topics.iter().enumerate() {
-            let mut partitions = Vec::with_capacity(topic.partitions.len());
-            for (index, partition) in topic.partitions.iter().enumerate() {
-                places.push((topic_index as u32, index as u32));
-                partitions.push(ListOffsetsPartitionResponse {
-                    partition_index: partition.partition_index,
-                    ..ListOffsetsPartitionResponse::default()
-                });
-            }
-            topics.push(ListOffsetsTopicResponse {
-                name: topic.name.clone(),
-                partitions,
+        let topics = request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter();
+            let partitions = partitions.map(|partition| ListOffsetsPartitionResponse {
+                partition_index: partition.partition_index,
+                ..ListOffsetsPartitionResponse::default()
             });
-        }
+            ListOffsetsTopicResponse {
+                name: topic.name.clone(),
+                partitions: partitions.collect(),
+            }
+        });
+        let response = ListOffsetsResponse {
+            topics: topics.collect(),
+            ..ListOffsetsResponse::default()
+        };
+        let counts = response.topics.iter().map(|topic| topic.partitions.len());
         ListOffsetsAnswer {
             version,
-            response: ListOffsetsResponse {
-                topics,
-                ..ListOffsetsResponse::default()
-            },
-            open: places.len(),
-            places,
+            places: Places::new(counts),
+            response,
         }
     }
 
     /// Takes what was found in one partition.
     pub fn take(&mut self, found: PartFound) {
-        let (topic, partition) = self.places[found.part as usize];
-        let entry = &mut self.response.topics[topic as usize].partitions[partition as usize];
-        self.open -= 1;
+        let (topic, partition) = self.places.take(found.part);
+        let entry = &mut self.response.topics[topic].partitions[partition];
         entry.error_code = match found.error {
             // Rule O3: older clients do not know the newer code.
             ErrorCode::OffsetNotAvailable if self.version < 5 => ErrorCode::LeaderNotAvailable,
@@ -159,7 +152,7 @@ impl ListOffsetsAnswer {
 
     /// Whether every partition was looked in.
     pub fn is_complete(&self) -> bool {
-        self.open == 0
+        self.places.is_complete()
     }
 
     /// The answer.

@@ -20,6 +20,7 @@ pub mod list_config_resources;
 pub mod list_offsets;
 pub mod metadata;
 pub mod offset_for_leader_epoch;
+mod places;
 pub mod produce;
 pub mod settings;
 pub mod topic_names;

@@ -2,8 +2,9 @@
 
 use bytes::BytesMut;
 use millstream_net::wire::ErrorCode;
-use millstream_net::wire::api::ListOffsetsPartition;
+use millstream_net::wire::api::{ApiVersionsRequest, ListOffsetsPartition, ListOffsetsRequest};
 use millstream_storage::batch::{BatchBuilder, BatchHeader, Compression};
+use millstream_storage::ids::ShardIndex;
 use millstream_tests::sim::broker::{Broker, EPOCH_MS};
 use millstream_tests::wire;
 
@@ -147,6 +148,38 @@ fn o4_an_epoch_ends_where_the_next_one_starts() {
             assert_eq!(told, (ErrorCode::UnknownTopicOrPartition, -1, -1));
         }
     }
+}
+
+#[test]
+fn o1_o3_very_many_partitions_are_all_answered_and_hold_up_nobody() {
+    let mut broker = Broker::default();
+    broker.create("wide", 1_500, &[]);
+    assert_eq!(broker.append("wide", 1_499, &["a"]), 0);
+    let mut request = wire::list_offsets("wide", 0, -1);
+    let one = request.topics[0].partitions[0].clone();
+    let all = (0..1_500).chain([7]).map(|partition_index| {
+        let mut one = one.clone();
+        one.partition_index = partition_index;
+        one
+    });
+    request.topics[0].partitions = all.collect();
+    let (asking, other) = (broker.connect(0), broker.connect(0));
+    let id = broker.send(asking, 5, &request);
+    let ping = broker.send(other, 0, &ApiVersionsRequest::default());
+    broker.node.turn(ShardIndex(0));
+    broker.expect::<ApiVersionsRequest>(other, 0, ping);
+    let told = broker.expect::<ListOffsetsRequest>(asking, 5, id);
+    let told = &told.topics[0].partitions;
+    assert_eq!(told.len(), 1_501);
+    for (at, one) in told.iter().enumerate() {
+        let (code, offset) = match at {
+            7 | 1_500 => (ErrorCode::InvalidRequest, -1),
+            1_499 => (ErrorCode::None, 1),
+            _ => (ErrorCode::None, 0),
+        };
+        assert_eq!((one.error_code, one.offset), (code, offset), "{at}");
+    }
+    assert_eq!(broker.node.core(ShardIndex(0)).in_flight(), 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! ListOffsets and OffsetForLeaderEpoch: splitting and joining at the shard of the connection, looking up at the owner.
 //!
-//! Always: nothing is told of an offset that the reader's isolation hides (rules O1, O2).
+//! Always: (1) nothing is told of an offset that the reader's isolation hides (rules O1, O2); (2) a turn looks in little more than
+//! `PIECE_PARTITIONS` for each request of that turn, and in so many of what is left of former ones.
 
 use super::Core;
 use super::requests::{Request, Work};
@@ -14,9 +15,12 @@ use crate::shard::mail::{FindMail, FoundMail, Hop, Mail, RequestId};
 use millstream_net::conn::RequestSlot;
 use millstream_net::wire::api::{ListOffsetsRequest, OffsetForLeaderEpochRequest};
 use millstream_net::wire::{ErrorCode, RequestHeader, Response};
-use millstream_storage::ids::{LeaderEpoch, Now, Offset, PartitionIndex, ShardIndex};
+use millstream_storage::ids::{LeaderEpoch, Now, Offset, PartitionIndex, ShardIndex, Tick};
 use millstream_storage::store::{Found, ReadTicket, Sought};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Partitions that are looked in for one request in one turn; some 100 us.
+const PIECE_PARTITIONS: usize = 256;
 
 /// One request's look-ups at this shard.
 struct Finding {
@@ -31,12 +35,19 @@ struct Finding {
 pub(super) struct Findings {
     table: Slots<Finding>,
     waiting: BTreeMap<ReadTicket, (SlotId, usize)>,
+    /// What is left of requests for very many partitions. BOUND: by the bounds of their connections.
+    later: VecDeque<FindMail>,
 }
 
 impl Findings {
     /// Look-ups that are not answered.
     pub(super) fn count(&self) -> usize {
-        self.table.count()
+        self.table.count() + self.later.len()
+    }
+
+    /// When the next piece is due.
+    pub(super) fn deadline(&self) -> Option<Tick> {
+        (!self.later.is_empty()).then_some(Tick(0))
     }
 }
 
@@ -159,8 +170,19 @@ impl Core {
         Ok((route.shard, find))
     }
 
+    /// Looks in some of the partitions that are left.
+    pub(super) fn turn_finds(&mut self, now: Now) {
+        if let Some(mail) = self.findings.later.pop_front() {
+            self.find(now, mail);
+        }
+    }
+
     /// Another shard, or this one, wants offsets looked up.
-    pub(super) fn find(&mut self, now: Now, mail: FindMail) {
+    pub(super) fn find(&mut self, now: Now, mut mail: FindMail) {
+        if mail.parts.len() > PIECE_PARTITIONS {
+            let parts = mail.parts.split_off(PIECE_PARTITIONS);
+            self.findings.later.push_back(FindMail { parts, ..mail });
+        }
         let id = self.findings.table.insert(Finding {
             home: mail.home,
             request: mail.request,

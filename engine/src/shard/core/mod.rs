@@ -172,6 +172,7 @@ impl ShardCore for Core {
         self.turn_meta(now);
         self.retry_stalled(now);
         self.turn_listings(now);
+        self.turn_finds(now);
         self.tell_watches(now);
         self.turn_control(now);
         self.turn_coordinators(now);
@@ -190,6 +191,7 @@ impl ShardCore for Core {
         let stopping = self.stopping.deadline();
         let listings = self.listings.deadline();
         let awaiting = self.awaiting.deadline();
+        let findings = self.findings.deadline();
         let coordinators = self.coordinators.deadline();
         let deadlines = [
             self.timers.next(),
@@ -200,6 +202,7 @@ impl ShardCore for Core {
             stopping,
             listings,
             awaiting,
+            findings,
             coordinators,
         ];
         deadlines.into_iter().flatten().min()

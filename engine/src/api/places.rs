@@ -1,0 +1,34 @@
+//! Where the parts of a request stand in its answer: topics, and partitions in them.
+
+/// The places of all parts, in the order of the request, and how many of them are open.
+#[derive(Debug)]
+pub(super) struct Places {
+    places: Vec<(u32, u32)>,
+    open: usize,
+}
+
+impl Places {
+    /// The places in an answer whose topics have so many partitions each.
+    pub(super) fn new(counts: impl Iterator<Item = usize>) -> Places {
+        let of_topic = |(topic, count): (usize, usize)| {
+            (0..count as u32).map(move |partition| (topic as u32, partition))
+        };
+        let places: Vec<_> = counts.enumerate().flat_map(of_topic).collect();
+        Places {
+            open: places.len(),
+            places,
+        }
+    }
+
+    /// Topic and partition of a part, which is open no longer; it is taken once.
+    pub(super) fn take(&mut self, part: u32) -> (usize, usize) {
+        self.open -= 1;
+        let (topic, partition) = self.places[part as usize];
+        (topic as usize, partition as usize)
+    }
+
+    /// Whether every part was taken.
+    pub(super) fn is_complete(&self) -> bool {
+        self.open == 0
+    }
+}
