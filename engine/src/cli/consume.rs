@@ -11,15 +11,17 @@ use crate::client::{
     parse_addresses,
 };
 use crate::node::{Signals, random_id};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long one look for records may take.
 const WAIT: Duration = Duration::from_millis(500);
 /// The same for a member of a group, which ends in order at a signal.
 const WAIT_IN_GROUP: Duration = Duration::from_millis(50);
+/// How long something stands in the way until it is told.
+const SILENCE: Duration = Duration::from_secs(2);
 
 pub fn run(args: &ConsumeArgs) -> Outcome {
     let start = start(&args.from)?;
@@ -112,6 +114,7 @@ fn print(
     };
     let mut output = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     let mut left = args.count.unwrap_or(u64::MAX);
+    let mut moved = Instant::now();
     let mut told = None;
     while left > 0 && !stop.load(Ordering::Relaxed) {
         let records = consumer
@@ -134,11 +137,16 @@ fn print(
             if args.until_end && consumer.is_at_end() {
                 return Ok(());
             }
-            let trouble = consumer.trouble();
-            if trouble.is_some() && trouble != told && io::stderr().is_terminal() {
-                eprintln!("waiting: {}", trouble.as_deref().unwrap_or_default());
+            match consumer.trouble() {
+                Some(trouble) if moved.elapsed() >= SILENCE && told.as_ref() != Some(&trouble) => {
+                    eprintln!("waiting: {trouble}");
+                    told = Some(trouble);
+                }
+                Some(_) => {}
+                None => (moved, told) = (Instant::now(), None),
             }
-            told = trouble;
+        } else {
+            (moved, told) = (Instant::now(), None);
         }
     }
     Ok(())

@@ -6,7 +6,7 @@ use super::args::{LogArgs, LogCommand};
 use super::outcome::{Failure, Outcome};
 use millstream_storage::format::{LOCK, NODE_META};
 use millstream_storage::io::{DataLock, LockRefused, SystemDisk};
-use millstream_storage::recovery::{self, Item, RecoveryError, Verification};
+use millstream_storage::recovery::{self, Item, RecoveryError, Severity, Verification};
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
@@ -44,13 +44,10 @@ fn hold(directory: &Path) -> Result<Option<DataLock>, Failure> {
     if !directory.join(LOCK).exists() {
         return Ok(None);
     }
-    match DataLock::acquire(directory, PATIENCE, |_| {}) {
+    match DataLock::hold_still(directory, PATIENCE) {
         Ok(lock) => Ok(Some(lock)),
-        Err(LockRefused::Held { owner, .. }) => Err(Failure::new(format!(
-            "{} is in use by process {owner}",
-            directory.display()
-        ))
-        .next("stop the broker first, or look at a copy without its `lock` file")),
+        Err(refused @ LockRefused::Held { .. }) => Err(Failure::new(refused.to_string())
+            .next("stop the broker first, or look at a copy without its `lock` file")),
         Err(LockRefused::Failed { path, error }) => {
             Err(Failure::new(format!("{}: {error}", path.display()))
                 .next("look at a copy without its `lock` file"))
@@ -112,9 +109,13 @@ fn as_json(found: &Verification) -> serde_json::Value {
 }
 
 fn judged(found: &Verification) -> Outcome {
-    match found.is_sound() {
-        true => Ok(()),
-        false => Err(Failure::new("something that was durable is damaged")
+    match found.worst() {
+        None | Some(Severity::Torn | Severity::Repaired) => Ok(()),
+        Some(Severity::Foreign) => Err(Failure::new(
+            "another version of the program wrote this: whether it is sound cannot be told",
+        )
+        .next("run `log verify` of the version that wrote it")),
+        Some(Severity::Damage) => Err(Failure::new("something that was durable is damaged")
             .next("each DAMAGE above names file and byte; bring the files back from a copy or another replica")),
     }
 }

@@ -40,7 +40,8 @@ pub fn run(args: ProduceArgs) -> Outcome {
         },
         ..ProducerConfig::default()
     };
-    let producer = Producer::new(&parse_addresses(&args.client.broker)?, config);
+    let producer = Producer::new(&parse_addresses(&args.client.broker)?, config)
+        .with_stalls_told(|why| eprintln!("waiting: {why}"));
     let (give, take) = sync_channel(GROUPS_MAX);
     let input = open(&args)?;
     if args.file.is_none() && io::stdin().is_terminal() {

@@ -2,7 +2,7 @@
 //!
 //! Always: nothing happens between calls: whoever holds one must keep calling it for records to move.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use millstream_storage::ids::Tick;
 
@@ -17,12 +17,16 @@ use super::producer::ProducerCore;
 use super::unpack::{ConsumedRecord, unpack};
 use super::wiring::{MissingTopic, Wiring};
 
+/// How long nothing moves until it is told why.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// Writes records.
 pub struct Producer {
     driver: Driver<ProducerCore>,
     acknowledged_count: u64,
     deliveries: Vec<Delivery>,
     keep: Keep,
+    stall: Option<Stall>,
 }
 
 /// Whether a producer tells which records were acknowledged, or only how many.
@@ -30,6 +34,33 @@ pub struct Producer {
 enum Keep {
     Deliveries,
     CountOnly,
+}
+
+/// Tells why records do not move.
+struct Stall {
+    tell: fn(&str),
+    /// When something moved or was told last.
+    since: Instant,
+    told: Option<String>,
+}
+
+impl Stall {
+    fn moved(&mut self) {
+        self.since = Instant::now();
+        self.told = None;
+    }
+
+    fn waits(&mut self, trouble: Option<String>) {
+        if self.since.elapsed() < SILENCE {
+            return;
+        }
+        self.since = Instant::now();
+        let why = trouble.unwrap_or_else(|| "no answer yet".into());
+        if self.told.as_ref() != Some(&why) {
+            (self.tell)(&why);
+            self.told = Some(why);
+        }
+    }
 }
 
 impl Producer {
@@ -45,7 +76,18 @@ impl Producer {
             acknowledged_count: 0,
             deliveries: Vec::new(),
             keep: Keep::CountOnly,
+            stall: None,
         }
+    }
+
+    /// When nothing was acknowledged for two seconds `tell` is told why, and again when it is for another reason.
+    pub fn with_stalls_told(mut self, tell: fn(&str)) -> Self {
+        self.stall = Some(Stall {
+            tell,
+            since: Instant::now(),
+            told: None,
+        });
+        self
     }
 
     /// Keeps account of which records were acknowledged, for `take_deliveries`.
@@ -60,6 +102,11 @@ impl Producer {
             self.work(Duration::from_secs(1))?;
         }
         let now = self.driver.now();
+        if self.driver.core.is_idle()
+            && let Some(stall) = &mut self.stall
+        {
+            stall.moved();
+        }
         let ticket = self.driver.core.push(now, topic, record)?;
         if self.driver.core.is_due(now) {
             self.work(Duration::ZERO)?;
@@ -76,7 +123,14 @@ impl Producer {
             .0
             .saturating_add(wait.as_nanos() as u64);
         self.driver.round(Tick(until));
-        for delivery in self.driver.core.take_deliveries() {
+        let deliveries = self.driver.core.take_deliveries();
+        if let Some(stall) = &mut self.stall {
+            match deliveries.is_empty() && !self.driver.core.is_idle() {
+                true => stall.waits(self.driver.core.trouble()),
+                false => stall.moved(),
+            }
+        }
+        for delivery in deliveries {
             self.acknowledged_count += delivery.tickets.len() as u64;
             if self.keep == Keep::Deliveries {
                 self.deliveries.push(delivery);

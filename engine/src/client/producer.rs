@@ -178,6 +178,11 @@ impl ProducerCore {
         self.failure.clone().or_else(|| self.wiring.unreachable())
     }
 
+    /// What stands in the way at the moment, if something does.
+    pub fn trouble(&self) -> Option<String> {
+        self.because.clone().or_else(|| self.wiring.trouble())
+    }
+
     /// What was acknowledged since the last time.
     pub fn take_deliveries(&mut self) -> Vec<Delivery> {
         std::mem::take(&mut self.deliveries)
@@ -598,7 +603,7 @@ impl ProducerCore {
             self.fail(ClientError::TimedOut {
                 doing,
                 waited_ms: self.config.delivery_ms_max,
-                because: self.because.clone().or_else(|| self.wiring.trouble()),
+                because: self.trouble(),
             });
         }
     }

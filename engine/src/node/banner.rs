@@ -1,5 +1,6 @@
 //! What a node says when it is ready.
 
+use super::checks::disk::is_in_memory;
 use super::config::Config;
 use super::config::listener::Advertised;
 use std::fmt::Write;
@@ -62,7 +63,7 @@ pub fn banner(ready: &Ready<'_>) -> String {
             config.shard_memory_bytes >> 20
         ),
     );
-    line("durability", durability(config.direct_io).to_owned());
+    line("durability", durability(config).to_owned());
     let address = config
         .listeners
         .first()
@@ -79,11 +80,15 @@ pub fn banner(ready: &Ready<'_>) -> String {
     text
 }
 
-fn durability(direct_io: bool) -> &'static str {
-    if direct_io {
-        "an acknowledged record is on disk (direct IO, synced before the answer)"
-    } else {
-        "an acknowledged record is synced through the page cache (storage.direct-io=false)"
+fn durability(config: &Config) -> &'static str {
+    match config.direct_io {
+        _ if is_in_memory(&config.data_dir) => {
+            "none beyond this process: the data directory is in memory, a restart of the machine loses all"
+        }
+        true => "an acknowledged record is on disk (direct IO, synced before the answer)",
+        false => {
+            "an acknowledged record is synced through the page cache (storage.direct-io=false)"
+        }
     }
 }
 

@@ -5,9 +5,9 @@
 //! Leaves to others: the lock (held before), the log (`storage::recovery`).
 
 use super::random;
-use super::refusal::{Refusal, code};
+use super::refusal::{NEWER_REMEDY, Refusal, code};
 use millstream_storage::disk::BlockingDisk;
-use millstream_storage::format::{DIR_META, DirMeta, LOCK, NODE_META, NodeMeta};
+use millstream_storage::format::{DIR_META, DirMeta, LOCK, Malformed, NODE_META, NodeMeta};
 use millstream_storage::ids::{DirectoryId, NodeId};
 use std::io;
 use std::path::Path;
@@ -159,10 +159,15 @@ fn failed(name: &str, error: &io::Error) -> Refusal {
     }
 }
 
-fn unreadable(name: &str, bad: &impl std::fmt::Display) -> Refusal {
-    Refusal::new(format!("{name} cannot be understood: {bad}"))
-        .remedy("of another format version: start the version that wrote it; damaged: bring the file back from a copy; nothing was changed")
-        .code(code::DATA)
+fn unreadable(name: &str, bad: &Malformed) -> Refusal {
+    let (problem, remedy) = match bad.versions {
+        Some(_) => (format!("{name} has {bad}"), NEWER_REMEDY),
+        None => (
+            format!("{name} is damaged: {bad}"),
+            "bring the file back from a copy; nothing was changed",
+        ),
+    };
+    Refusal::new(problem).remedy(remedy).code(code::DATA)
 }
 
 #[cfg(test)]
@@ -233,11 +238,11 @@ mod tests {
             code::DATA
         );
         std::fs::write(scratch.0.join(NODE_META), "millstream-node 9\n").unwrap();
-        assert!(
-            open(&scratch.disk(), NodeId(1), 1)
-                .unwrap_err()
-                .problem
-                .contains("version")
+        let newer = open(&scratch.disk(), NodeId(1), 1).unwrap_err();
+        assert_eq!(
+            newer.problem,
+            "node.meta has format version 9, and this program knows version 1"
         );
+        assert_eq!(newer.remedy.as_deref(), Some(NEWER_REMEDY));
     }
 }

@@ -27,6 +27,9 @@ pub mod code {
     pub const STUCK: u8 = 76;
 }
 
+/// What to do with a directory that another version of the program wrote.
+pub const NEWER_REMEDY: &str = "start the version that wrote it; nothing was changed";
+
 impl Refusal {
     /// A refusal that the operator can mend.
     pub fn new(problem: impl Into<String>) -> Refusal {

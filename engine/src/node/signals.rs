@@ -1,11 +1,14 @@
-//! SIGTERM and SIGINT: the first asks the node to stop in order, the second ends it at once.
+//! SIGTERM and SIGINT: the first asks the node to stop in order, a second one that is meant ends it at once.
 //!
 //! Always: the signals are blocked before the first thread starts, so that only the thread that waits for them gets them.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 /// Exit code of a process that was interrupted while it stopped.
 const INTERRUPTED: i32 = 130;
+/// A second signal that comes sooner is the first one again: supervisors send it to the process and to its group.
+const ECHO: Duration = Duration::from_secs(1);
 
 /// The blocked signals.
 pub struct Signals {
@@ -30,15 +33,18 @@ impl Signals {
         }
     }
 
-    /// Calls `stop` at the first signal, on a thread of its own; the second one ends the process.
+    /// Calls `stop` at the first signal, on a thread of its own; a later one ends the process.
     pub fn on_first(self, stop: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let wait = move || {
             if self.wait().is_ok() {
                 stop();
             }
-            if self.wait().is_ok() {
-                eprintln!("millstream: ended without waiting; nothing acknowledged is lost");
-                std::process::exit(INTERRUPTED);
+            let first = Instant::now();
+            while self.wait().is_ok() {
+                if first.elapsed() >= ECHO {
+                    eprintln!("millstream: ended without waiting; nothing acknowledged is lost");
+                    std::process::exit(INTERRUPTED);
+                }
             }
         };
         std::thread::Builder::new()

@@ -1,9 +1,9 @@
-//! Listening sockets of all shards, from the configured listeners.
+//! Sockets of all shards, from the configured listeners: bound first, listened on when the node is about to serve.
 
 use super::config::listener::{Advertised, Listener};
 use super::refusal::Refusal;
 use millstream_net::conn::ListenerIndex;
-use millstream_net::io::{Family, listen};
+use millstream_net::io::{Bound, Family, bind};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -14,20 +14,34 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(3);
 const ATTEMPT: Duration = Duration::from_millis(20);
 
-/// What is listened on.
+/// The addresses of all listeners.
 pub struct Opened {
-    /// By shard: its own socket of every address, and the listener it belongs to.
-    pub sockets: Vec<Vec<(ListenerIndex, OwnedFd)>>,
-    /// The addresses, ports chosen by the system filled in.
-    pub addresses: Vec<SocketAddr>,
+    bound: Vec<(ListenerIndex, Bound)>,
 }
 
-/// Listens on everything. Ports that the system chose are filled into what is advertised.
+impl Opened {
+    /// The addresses, ports chosen by the system filled in.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().map(|(_, bound)| bound.address).collect()
+    }
+
+    /// Lets clients connect. By shard: its own socket of every address, and the listener it belongs to.
+    pub fn listen(self, shards: usize) -> Result<Vec<Vec<(ListenerIndex, OwnedFd)>>, Refusal> {
+        let mut by_shard: Vec<Vec<_>> = (0..shards).map(|_| Vec::new()).collect();
+        for (index, bound) in self.bound {
+            let address = bound.address;
+            let sockets = bound.listen().map_err(|error| refusal(address, &error))?;
+            for (own, socket) in by_shard.iter_mut().zip(sockets) {
+                own.push((index, socket));
+            }
+        }
+        Ok(by_shard)
+    }
+}
+
+/// Takes every address. Ports that the system chose are filled into what is advertised.
 pub fn open(listeners: &mut [Listener], shards: usize) -> Result<Opened, Refusal> {
-    let mut opened = Opened {
-        sockets: (0..shards).map(|_| Vec::new()).collect(),
-        addresses: Vec::new(),
-    };
+    let mut opened = Opened { bound: Vec::new() };
     for (index, listener) in listeners.iter_mut().enumerate() {
         let mut port = None;
         let binds = listener.binds.clone();
@@ -35,16 +49,13 @@ pub fn open(listeners: &mut [Listener], shards: usize) -> Result<Opened, Refusal
             if let Some(port) = port.filter(|_| address.port() == 0) {
                 address.set_port(port);
             }
-            let (address, sockets) = match listen_patiently(address, shards) {
-                Ok(listening) => listening,
+            let bound = match bind_patiently(address, shards) {
+                Ok(bound) => bound,
                 Err(error) if place > 0 && is_absent(&error) => continue,
                 Err(error) => return Err(refusal(address, &error)),
             };
-            port = Some(address.port());
-            opened.addresses.push(address);
-            for (shard, socket) in sockets.into_iter().enumerate() {
-                opened.sockets[shard].push((ListenerIndex(index as u16), socket));
-            }
+            port = Some(bound.address.port());
+            opened.bound.push((ListenerIndex(index as u16), bound));
         }
         let chosen = port.unwrap_or(listener.advertised.port);
         if listener.advertised.port == 0 || listener.advertised_from != Advertised::Given {
@@ -55,10 +66,10 @@ pub fn open(listeners: &mut [Listener], shards: usize) -> Result<Opened, Refusal
 }
 
 /// The kernel gives the address of a killed process back only after the last request of its ring: that is waited for.
-fn listen_patiently(address: SocketAddr, shards: usize) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+fn bind_patiently(address: SocketAddr, shards: usize) -> io::Result<Bound> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match listen(address, Family::Own, shards) {
+        match bind(address, Family::Own, shards) {
             Err(error)
                 if error.raw_os_error() == Some(libc::EADDRINUSE) && Instant::now() < deadline =>
             {

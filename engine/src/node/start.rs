@@ -1,14 +1,14 @@
 //! From a configuration to running shards.
 //!
-//! ORDER: signals blocked -> sockets (an address in use is refused before anything is touched) -> lock -> identity ->
-//! recovery of the log -> recovery of the metadata log -> threads.
+//! ORDER: signals blocked -> sockets bound (an address in use is refused before anything is touched) -> lock -> identity ->
+//! recovery of the log -> recovery of the metadata log -> sockets listened on -> threads -> banner, when all of them run.
 //! Leaves to others: what runs on the threads (`shard`).
 
 use super::banner::{Ready, banner};
 use super::checks::{self, Grade};
 use super::config::Config;
 use super::directory::{self, Identity};
-use super::refusal::{Refusal, code};
+use super::refusal::{NEWER_REMEDY, Refusal, code};
 use super::seeds::{self, Parts};
 use super::signals::Signals;
 use super::sockets;
@@ -46,7 +46,7 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
         move |error: io::Error| Refusal::new(format!("{what}: {error}")).code(code::SYSTEM)
     };
     let signals = Signals::block().map_err(system("signals cannot be blocked"))?;
-    let files_max = checks::raise_file_limit();
+    let files_max = checks::raise_limits();
     check_kernel()?;
     let shards = config.shard_cpus.len();
     let opened = sockets::open(&mut config.listeners, shards)?;
@@ -72,8 +72,11 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
         .iter()
         .map(|mailbox| mailbox.waker().clone())
         .collect();
+    let addresses = opened.addresses();
+    let sockets = opened.listen(shards)?;
+    let (up, ups) = channel();
     let mut threads = Vec::new();
-    for ((core, sockets), mailbox) in cores.into_iter().zip(opened.sockets).zip(mailboxes) {
+    for ((core, sockets), mailbox) in cores.into_iter().zip(sockets).zip(mailboxes) {
         let seed = seeds::thread(
             &config,
             core.shard,
@@ -82,10 +85,15 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
             mailbox,
         );
         let make = seeds::maker(&config, core);
-        threads.push(
-            run::start(seed, make, die).map_err(system("a shard's thread cannot be started"))?,
-        );
+        let up = up.clone();
+        let tell = move || {
+            // Nobody waits for it once a shard has broken.
+            let _ = up.send(());
+        };
+        let thread = run::start(seed, make, tell, die);
+        threads.push(thread.map_err(system("a shard's thread cannot be started"))?);
     }
+    drop(up);
     signals
         .on_first(move || {
             eprintln!("millstream: stopping");
@@ -93,12 +101,16 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
             wakers.iter().for_each(|waker| waker.stop());
         })
         .map_err(system("signals cannot be waited for"))?;
+    // A shard that cannot start ends the process; one that panics is joined below.
+    if ups.iter().take(shards).count() < shards {
+        return wait(threads);
+    }
     let start_ms = began.elapsed().as_millis();
     print!(
         "{}",
         banner(&Ready {
             config: &config,
-            addresses: &opened.addresses,
+            addresses: &addresses,
             cluster_id: &cluster_id,
             start_ms
         })
@@ -195,6 +207,10 @@ fn lock(config: &Config) -> Result<DataLock, Refusal> {
 
 /// Direct IO must work where it is asked for.
 fn check_disk(config: &Config) -> Result<(), Refusal> {
+    let file_system = checks::disk::file_system(&config.data_dir);
+    if let Some(remedy) = &file_system.remedy {
+        eprintln!("millstream: {}: {remedy}", file_system.found);
+    }
     if !config.direct_io {
         eprintln!(
             "millstream: storage.direct-io=false: the log goes through the page cache, which is slower"
@@ -205,6 +221,7 @@ fn check_disk(config: &Config) -> Result<(), Refusal> {
         let refusal = Refusal::new(refused.to_string()).code(code::DISK);
         match refused.error.raw_os_error() {
             Some(libc::ENOSPC) => refusal.disk_full(),
+            _ if refused.is_unsupported() => refusal.remedy(checks::disk::DIRECT_IO_REMEDY),
             _ => refusal.remedy("`millstream doctor --data DIR` looks at the disk"),
         }
     })
@@ -226,6 +243,9 @@ fn recover_log(
             let refusal = Refusal::new(format!("the log cannot be recovered: {error}"));
             match error {
                 _ if full => refusal.disk_full(),
+                RecoveryError::Unreadable { malformed, .. } if malformed.versions.is_some() => {
+                    refusal.remedy(NEWER_REMEDY).code(code::DATA)
+                }
                 RecoveryError::Io { .. } => refusal.remedy("look at the disk (`dmesg`); nothing was deleted").code(code::DISK),
                 _ => refusal
                     .remedy("`millstream log verify DIR` tells all that is wrong; nothing was deleted")
@@ -266,7 +286,7 @@ fn recover_quorum(disk: &dyn BlockingDisk, identity: &Identity) -> Result<Single
             RecoverError::Damaged { .. } => refusal
                 .remedy("bring the files of its `quorum` directory back from a copy; topics are known from there only")
                 .code(code::DATA),
-            RecoverError::Newer { .. } => refusal.remedy("start the version that wrote it").code(code::DATA),
+            RecoverError::Newer { .. } => refusal.remedy(NEWER_REMEDY).code(code::DATA),
         }
     })?;
     if found.torn_bytes > 0 {

@@ -71,18 +71,19 @@ impl ShardThread {
     }
 }
 
-/// Starts a shard's thread. `make` builds core and disk there. A dead end is given to `fatal` on that thread at once,
-/// which is expected to end the process.
-pub fn start<C, D, M, F>(seed: ShardSeed, make: M, fatal: F) -> io::Result<ShardThread>
+/// Starts a shard's thread. `make` builds core and disk there, `up` is called there when nothing of the start can fail any
+/// more. A dead end is given to `fatal` on that thread at once, which is expected to end the process.
+pub fn start<C, D, M, U, F>(seed: ShardSeed, make: M, up: U, fatal: F) -> io::Result<ShardThread>
 where
     C: ShardCore + 'static,
     D: Disk + 'static,
     M: FnOnce() -> (C, D) + Send + 'static,
+    U: FnOnce() + Send + 'static,
     F: FnOnce(&FatalReason) + Send + 'static,
 {
     let name = format!("shard-{}", seed.index);
     let thread = std::thread::Builder::new().name(name).spawn(move || {
-        let result = host(seed, make);
+        let result = host(seed, make, up);
         if let Err(reason) = &result {
             fatal(reason);
         }
@@ -92,11 +93,12 @@ where
 }
 
 /// Runs the executor on this thread.
-fn host<C, D, M>(seed: ShardSeed, make: M) -> Result<(), FatalReason>
+fn host<C, D, M, U>(seed: ShardSeed, make: M, up: U) -> Result<(), FatalReason>
 where
     C: ShardCore + 'static,
     D: Disk + 'static,
     M: FnOnce() -> (C, D),
+    U: FnOnce(),
 {
     let placement = seed.cpu.map_or(Placement::Unbound, Placement::Fixed);
     let build = || {
@@ -129,7 +131,7 @@ where
         let (core, disk) = make();
         let waker = seed.mailbox.waker().clone();
         let shell = Shell::new(ring, sockets, disk, core, seed.mailbox);
-        drive(shell, &waker).await
+        drive(shell, &waker, up).await
     })
 }
 
@@ -137,9 +139,11 @@ where
 async fn drive<C: ShardCore, D: Disk>(
     mut shell: Shell<C, D>,
     waker: &Waker,
+    up: impl FnOnce(),
 ) -> Result<(), FatalReason> {
     let mut signal = Signal::new(&mut shell, waker)
         .map_err(|error| FatalReason::Runtime(format!("no eventfd: {error}")))?;
+    up();
     let result = turns(&mut shell, &mut signal).await;
     if result.is_err() || !shell.is_quiet() {
         // The kernel may still write to its buffers.

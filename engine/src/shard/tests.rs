@@ -8,7 +8,7 @@ use super::shell::Disk;
 use bytes::Bytes;
 use io_uring::squeue;
 use millstream_net::conn::{ConnEffect, ConnId, ConnLimits, Connections, ListenerIndex};
-use millstream_net::io::{Family, SocketLimits, listen};
+use millstream_net::io::{Family, SocketLimits, bind};
 use millstream_storage::disk::{DiskDone, DiskOp, OpId};
 use millstream_storage::ids::{Now, ShardIndex, Tick};
 use std::io::{Read, Write};
@@ -98,12 +98,10 @@ struct Running {
 }
 
 fn serve(shards: usize) -> Running {
-    let (address, sockets) = listen(
-        SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        Family::Own,
-        shards,
-    )
-    .expect("listens");
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let bound = bind(any, Family::Own, shards).expect("binds");
+    let address = bound.address;
+    let sockets = bound.listen().expect("listens");
     let boxes = mailboxes::<Mail>(shards).expect("eventfds");
     let mut threads = Vec::new();
     let mut wakers = Vec::new();
@@ -121,7 +119,7 @@ fn serve(shards: usize) -> Running {
         };
         let refuse = |reason: &FatalReason| panic!("{reason}");
         let make = move || (Echo::new(), NoDisk);
-        threads.push(start(seed, make, refuse).expect("a thread"));
+        threads.push(start(seed, make, || {}, refuse).expect("a thread"));
     }
     Running {
         address,

@@ -19,29 +19,51 @@ pub enum Family {
     Both,
 }
 
-/// Listens on an address with one socket per shard. Port 0 takes a free port, the same for all of them; the address
-/// listened on is returned.
-pub fn listen(
-    address: SocketAddr,
+/// An address with one socket per shard, not listened on yet: who connects is refused.
+pub struct Bound {
+    /// The address, its port filled in.
+    pub address: SocketAddr,
     family: Family,
-    shards: usize,
-) -> io::Result<(SocketAddr, Vec<OwnedFd>)> {
+    sockets: Vec<OwnedFd>,
+}
+
+/// Takes an address with one socket per shard. Port 0 takes a free port, the same for all of them.
+pub fn bind(address: SocketAddr, family: Family, shards: usize) -> io::Result<Bound> {
     if address.port() != 0 {
-        // Without SO_REUSEPORT the kernel refuses an address in use, whoever uses it.
-        drop(bind(address, family, Sharing::Alone)?);
+        refuse_in_use(address, family)?;
     }
     let mut address = address;
     let mut sockets = Vec::with_capacity(shards);
     for _ in 0..shards {
-        let socket = bind(address, family, Sharing::Shards)?;
-        // SAFETY: a plain system call on a socket we own.
-        if unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let socket = bind_one(address, family, Sharing::Shards)?;
         address = local_address(&socket)?;
         sockets.push(socket);
     }
-    Ok((address, sockets))
+    Ok(Bound {
+        address,
+        family,
+        sockets,
+    })
+}
+
+impl Bound {
+    /// Lets clients connect.
+    pub fn listen(self) -> io::Result<Vec<OwnedFd>> {
+        // Another process may have taken the same address since: until someone listens the kernel lets both.
+        refuse_in_use(self.address, self.family)?;
+        for socket in &self.sockets {
+            // SAFETY: a plain system call on a socket we own.
+            if unsafe { libc::listen(socket.as_raw_fd(), BACKLOG) } != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        Ok(self.sockets)
+    }
+}
+
+/// Without SO_REUSEPORT the kernel refuses an address that is listened on, whoever does.
+fn refuse_in_use(address: SocketAddr, family: Family) -> io::Result<()> {
+    bind_one(address, family, Sharing::Alone).map(drop)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,7 +72,7 @@ enum Sharing {
     Shards,
 }
 
-fn bind(address: SocketAddr, family: Family, sharing: Sharing) -> io::Result<OwnedFd> {
+fn bind_one(address: SocketAddr, family: Family, sharing: Sharing) -> io::Result<OwnedFd> {
     let domain = if address.is_ipv4() {
         libc::AF_INET
     } else {

@@ -13,6 +13,6 @@ mod tag;
 #[cfg(test)]
 mod tests;
 
-pub use listen::{Family, listen};
+pub use listen::{Bound, Family, bind};
 pub use sockets::{SocketEvent, SocketLimits, Sockets};
 pub use tag::CLASS;

@@ -1,4 +1,4 @@
-use super::{CLASS, Family, SocketEvent, SocketLimits, Sockets, listen};
+use super::{CLASS, Family, SocketEvent, SocketLimits, Sockets, bind};
 use crate::conn::{CloseReason, ConnId, ListenerIndex, Transport};
 use bytes::Bytes;
 use io_uring::{IoUring, cqueue, types};
@@ -36,8 +36,10 @@ impl Host {
             .setup_coop_taskrun()
             .build(64)
             .expect("io_uring");
-        let (address, listeners) =
-            listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), Family::Own, 1).expect("listens");
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let bound = bind(any, Family::Own, 1).expect("binds");
+        let address = bound.address;
+        let listeners = bound.listen().expect("listens");
         let listeners = listeners
             .into_iter()
             .map(|socket| (ListenerIndex(0), socket))
@@ -317,7 +319,7 @@ fn a_paused_connection_is_not_read_until_it_is_resumed() {
 #[test]
 fn an_address_in_use_is_refused() {
     let host = Host::new(LIMITS, BUDGET_BYTES);
-    let refused = listen(host.address, Family::Own, 1).expect_err("in use");
+    let refused = bind(host.address, Family::Own, 1).err().expect("in use");
     assert_eq!(refused.kind(), std::io::ErrorKind::AddrInUse);
     host.stop();
 }

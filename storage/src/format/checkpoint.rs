@@ -229,14 +229,9 @@ impl Checkpoint {
     pub fn decode(bytes: &[u8]) -> Result<Checkpoint, Malformed> {
         let mut fields = Fields::new(bytes);
         if fields.take(MAGIC.len())? != MAGIC {
-            return Err(Malformed {
-                position: 0,
-                reason: "no checkpoint begins here",
-            });
+            return Err(Malformed::new(0, "no checkpoint begins here"));
         }
-        if fields.u16()? != CHECKPOINT_VERSION {
-            return Err(fields.fail("a checkpoint of another format version"));
-        }
+        fields.version(CHECKPOINT_VERSION)?;
         let shard = ShardIndex(fields.u16()?);
         let crc = fields.u32()?;
         let length = usize::try_from(fields.u64()?).unwrap_or(usize::MAX);
@@ -245,10 +240,10 @@ impl Checkpoint {
             .filter(|whole| whole.len() >= FRONT_BYTES);
         let whole = whole.ok_or(fields.fail("a checkpoint is longer than its file"))?;
         if crc_of(whole) != crc {
-            return Err(Malformed {
-                position: CRC_AT,
-                reason: "the CRC of a checkpoint does not match",
-            });
+            return Err(Malformed::new(
+                CRC_AT,
+                "the CRC of a checkpoint does not match",
+            ));
         }
         let mut fields = Fields::new(whole);
         fields.take(FRONT_BYTES)?;

@@ -17,11 +17,48 @@ pub struct Malformed {
     pub position: usize,
     /// What is wrong there.
     pub reason: &'static str,
+    /// Set where nothing needs to be wrong: another version of the program wrote this.
+    pub versions: Option<Versions>,
+}
+
+/// The version of a format that was found, and the one that this program knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Versions {
+    /// What the bytes state.
+    pub found: u32,
+    /// What this program reads and writes.
+    pub known: u32,
+}
+
+impl Malformed {
+    /// Bytes that are wrong.
+    pub(crate) fn new(position: usize, reason: &'static str) -> Malformed {
+        Malformed {
+            position,
+            reason,
+            versions: None,
+        }
+    }
+
+    /// Bytes of another format version.
+    pub(super) fn of_version(position: usize, found: u32, known: u32) -> Malformed {
+        Malformed {
+            position,
+            reason: "another format version",
+            versions: Some(Versions { found, known }),
+        }
+    }
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.reason, self.position)
+        match self.versions {
+            Some(Versions { found, known }) => write!(
+                f,
+                "format version {found}, and this program knows version {known}"
+            ),
+            None => write!(f, "{} at byte {}", self.reason, self.position),
+        }
     }
 }
 
@@ -43,9 +80,15 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn fail(&self, reason: &'static str) -> Malformed {
-        Malformed {
-            position: self.position,
-            reason,
+        Malformed::new(self.position, reason)
+    }
+
+    /// Takes the version that stands here, which must be `known`.
+    pub(super) fn version(&mut self, known: u16) -> Result<(), Malformed> {
+        let position = self.position;
+        match self.u16()? {
+            found if found == known => Ok(()),
+            found => Err(Malformed::of_version(position, found.into(), known.into())),
         }
     }
 

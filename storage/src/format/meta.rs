@@ -115,7 +115,7 @@ struct Lines<'a> {
 impl<'a> Lines<'a> {
     /// Verifies the seal and the first line.
     fn open(bytes: &'a [u8], kind: &str, version: u32) -> Result<Lines<'a>, Malformed> {
-        let fail = |position, reason| Err(Malformed { position, reason });
+        let fail = |position, reason| Err(Malformed::new(position, reason));
         let Ok(text) = std::str::from_utf8(bytes) else {
             return fail(0, "not text");
         };
@@ -124,7 +124,8 @@ impl<'a> Lines<'a> {
         match found.map(str::parse::<u32>) {
             None => return fail(0, "not a file of this kind"),
             Some(Ok(found)) if found == version => {}
-            Some(_) => return fail(kind.len(), "another format version"),
+            Some(Ok(found)) => return Err(Malformed::of_version(kind.len(), found, version)),
+            Some(Err(_)) => return fail(kind.len(), "no format version"),
         }
         let seal = text.rfind(CRC_KEY).unwrap_or(text.len());
         let crc = crc32c::crc32c(&bytes[..seal]);
@@ -140,10 +141,7 @@ impl<'a> Lines<'a> {
     }
 
     fn fail(&self, reason: &'static str) -> Malformed {
-        Malformed {
-            position: self.position,
-            reason,
-        }
+        Malformed::new(self.position, reason)
     }
 
     fn next_line(&mut self) -> Option<&'a str> {
@@ -156,18 +154,14 @@ impl<'a> Lines<'a> {
     fn field(&mut self, key: &str) -> Result<&'a str, Malformed> {
         let from = self.position;
         let value = self.next_line().and_then(|line| line.strip_prefix(key));
-        value.ok_or(Malformed {
-            position: from,
-            reason: "a line is missing",
-        })
+        value.ok_or(Malformed::new(from, "a line is missing"))
     }
 
     fn number<T: std::str::FromStr>(&mut self, key: &str) -> Result<T, Malformed> {
         let position = self.position;
-        self.field(key)?.parse().map_err(|_| Malformed {
-            position,
-            reason: "not a number, or one out of range",
-        })
+        self.field(key)?
+            .parse()
+            .map_err(|_| Malformed::new(position, "not a number, or one out of range"))
     }
 
     /// The lines that name directories, as many as follow here.

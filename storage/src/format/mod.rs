@@ -19,7 +19,7 @@ pub use checkpoint::{
     CHECKPOINT_VERSION, Checkpoint, CheckpointSlot, DamagedRange, JournalFileState, Life, LogState,
     Producers, SegmentState,
 };
-pub use codec::Malformed;
+pub use codec::{Malformed, Versions};
 pub use entry::{
     Append, ENTRY_ALIGN, Entries, Entry, EntryAt, IMAGE_BYTES_MAX, Image, Open, append_entry_bytes,
     image_entry_bytes,

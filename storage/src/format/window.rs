@@ -150,14 +150,9 @@ impl WindowFront {
     pub fn decode(bytes: &[u8]) -> Result<WindowFront, Malformed> {
         let mut fields = Fields::new(bytes);
         if fields.take(MAGIC.len())? != MAGIC {
-            return Err(Malformed {
-                position: 0,
-                reason: "no window begins here",
-            });
+            return Err(Malformed::new(0, "no window begins here"));
         }
-        if fields.u16()? != WINDOW_VERSION {
-            return Err(fields.fail("a window of another format version"));
-        }
+        fields.version(WINDOW_VERSION)?;
         let shard = ShardIndex(fields.u16()?);
         let header = WindowHeader {
             shard,
@@ -188,16 +183,13 @@ impl WindowFront {
 
     /// Verifies the whole window, of which `bytes` begins with it, and gives its entries.
     pub fn verify<'a>(&self, bytes: &'a [u8]) -> Result<Entries<'a>, Malformed> {
-        let window = bytes.get(..self.bytes).ok_or(Malformed {
-            position: bytes.len(),
-            reason: "a window is longer than its file",
-        })?;
+        let window = bytes.get(..self.bytes).ok_or(Malformed::new(
+            bytes.len(),
+            "a window is longer than its file",
+        ))?;
         match crc_of(window) == self.crc {
             true => Ok(Entries::new(window, WINDOW_HEADER_BYTES, self.entries)),
-            false => Err(Malformed {
-                position: CRC_AT,
-                reason: "the CRC of a window does not match",
-            }),
+            false => Err(Malformed::new(CRC_AT, "the CRC of a window does not match")),
         }
     }
 }

@@ -32,11 +32,7 @@ impl fmt::Display for DirectIoRefused {
         if self.is_unsupported() {
             write!(
                 f,
-                "the file system of {directory} takes no direct IO (O_DIRECT, blocks of {BLOCK_BYTES} bytes): "
-            )?;
-            write!(
-                f,
-                "use another file system, or set storage.direct-io=false (slower)"
+                "the file system of {directory} takes no direct IO (O_DIRECT, blocks of {BLOCK_BYTES} bytes)"
             )
         } else {
             write!(f, "cannot write a file in {directory}: {}", self.error)

@@ -50,13 +50,34 @@ impl DataLock {
         patience: Duration,
         waiting: impl FnOnce(&str),
     ) -> Result<DataLock, LockRefused> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut lock = DataLock::take(&options, data, patience, waiting)?;
+        // In the place of the former text, which needs no room. Without it the message to others lacks a pid, that is all.
+        let text = format!("{:<10}\n", std::process::id());
+        let _ = lock
+            .file
+            .rewind()
+            .and_then(|()| lock.file.write_all(text.as_bytes()));
+        Ok(lock)
+    }
+
+    /// Keeps others from `data`, whose lock file exists, while it is read: nothing is written, and no permission to is needed.
+    pub fn hold_still(data: &Path, patience: Duration) -> Result<DataLock, LockRefused> {
+        DataLock::take(OpenOptions::new().read(true), data, patience, |_| {})
+    }
+
+    fn take(
+        options: &OpenOptions,
+        data: &Path,
+        patience: Duration,
+        waiting: impl FnOnce(&str),
+    ) -> Result<DataLock, LockRefused> {
         let path = data.join("lock");
         let failed = |error| LockRefused::Failed {
             path: data.join("lock"),
             error,
         };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(&path).map_err(failed)?;
         let deadline = Instant::now() + patience;
         let mut waiting = Some(waiting);
@@ -70,9 +91,6 @@ impl DataLock {
             }
             thread::sleep(ATTEMPT);
         }
-        // In the place of the former text, which needs no room. Without it the message to others lacks a pid, that is all.
-        let text = format!("{:<10}\n", std::process::id());
-        let _ = file.rewind().and_then(|()| file.write_all(text.as_bytes()));
         Ok(DataLock { file })
     }
 }

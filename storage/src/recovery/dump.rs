@@ -196,10 +196,7 @@ pub(super) fn identities(
     disk: &dyn BlockingDisk,
     tell: &mut dyn FnMut(Item),
 ) -> Result<Option<NodeMeta>, RecoveryError> {
-    let missing = Malformed {
-        position: 0,
-        reason: "it is missing, too large, or cannot be read",
-    };
+    let missing = Malformed::new(0, "it is missing, too large, or cannot be read");
     let mut read = |name: &str, decode: &mut dyn FnMut(&[u8]) -> Result<Item, Malformed>| {
         let path = Path::new(name);
         let content = read_small(disk, path, META_BYTES_MAX)?;
@@ -298,10 +295,10 @@ fn segments(
                 }
                 Found::Nothing => break,
                 Found::Other => {
-                    let malformed = Malformed {
-                        position: usize::try_from(position).unwrap_or(usize::MAX),
-                        reason: "no batch that checks",
-                    };
+                    let malformed = Malformed::new(
+                        usize::try_from(position).unwrap_or(usize::MAX),
+                        "no batch that checks",
+                    );
                     tell(Item::Bad(path, malformed));
                     break;
                 }

@@ -99,10 +99,7 @@ fn read_slot(
     let length = reader.length() as usize;
     let decoded = match reader.get(0, length)? {
         Ok(bytes) => Checkpoint::decode(bytes),
-        Err(_) => Err(Malformed {
-            position: 0,
-            reason: "the disk cannot read it",
-        }),
+        Err(_) => Err(Malformed::new(0, "the disk cannot read it")),
     };
     if let Ok(found) = &decoded
         && (found.node != meta.node || found.shard != shard)

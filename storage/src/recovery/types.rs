@@ -221,6 +221,8 @@ pub enum Severity {
     Torn,
     /// Something that was put in order.
     Repaired,
+    /// Something that another version of the program wrote: whether it is sound cannot be told.
+    Foreign,
     /// Something that was durable cannot be read, or may be gone.
     Damage,
 }
@@ -230,6 +232,7 @@ impl fmt::Display for Finding {
         let severity = match self.severity {
             Severity::Torn => "torn",
             Severity::Repaired => "repaired",
+            Severity::Foreign => "of another version",
             Severity::Damage => "DAMAGE",
         };
         let path = self.path.display();

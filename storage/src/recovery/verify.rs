@@ -10,7 +10,7 @@ use super::shard::{ReplayedShard, newest_checkpoint};
 use super::types::{Finding, RecoveryError, Report, Severity};
 use crate::batch::BatchHead;
 use crate::disk::BlockingDisk;
-use crate::format::{CHECKPOINT_A, LogPath, NodeMeta, Place, log_dir, shard_dir};
+use crate::format::{CHECKPOINT_A, LogPath, Malformed, NodeMeta, Place, log_dir, shard_dir};
 use crate::ids::{LogNumber, Offset, ShardIndex};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -33,11 +33,30 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Whether nothing that was durable is gone.
+    /// Whether nothing that was durable is gone, as far as this version of the program can tell.
     pub fn is_sound(&self) -> bool {
-        self.findings
-            .iter()
-            .all(|finding| finding.severity != Severity::Damage)
+        self.worst() < Some(Severity::Foreign)
+    }
+
+    /// The worst severity, if anything was found.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+
+    fn bad(&mut self, path: &Path, malformed: Malformed) {
+        self.findings.push(Finding {
+            severity: match malformed.versions {
+                Some(_) => Severity::Foreign,
+                None => Severity::Damage,
+            },
+            path: path.to_path_buf(),
+            position: malformed.position as u64,
+            log: None,
+            message: match malformed.versions {
+                Some(_) => malformed.to_string(),
+                None => malformed.reason.into(),
+            },
+        });
     }
 
     fn damage(&mut self, path: &Path, position: u64, log: Option<LogNumber>, message: String) {
@@ -61,8 +80,7 @@ pub fn verify(disk: &dyn BlockingDisk) -> Result<Verification, RecoveryError> {
         }
     })?;
     for (path, malformed) in bad {
-        let position = malformed.position as u64;
-        found.damage(&path, position, None, malformed.reason.into());
+        found.bad(&path, malformed);
     }
     let Some(node) = node.filter(|node| node.layout > 0) else {
         return Ok(found);
@@ -80,10 +98,7 @@ pub fn verify(disk: &dyn BlockingDisk) -> Result<Verification, RecoveryError> {
 fn refused(error: RecoveryError, found: &mut Verification) -> Result<(), RecoveryError> {
     match error {
         RecoveryError::Io { .. } => return Err(error),
-        RecoveryError::Unreadable { path, malformed } => {
-            let position = malformed.position as u64;
-            found.damage(&path, position, None, malformed.reason.into());
-        }
+        RecoveryError::Unreadable { path, malformed } => found.bad(&path, malformed),
         RecoveryError::Damaged {
             path,
             position,

@@ -28,7 +28,7 @@ use millstream_storage::disk::BLOCK_BYTES;
 use millstream_storage::ids::MetadataIndex;
 use std::path::{Path, PathBuf};
 
-const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 1;
 const VOTE_MAGIC: [u8; 4] = *b"MSQV";
 const LOG_MAGIC: [u8; 4] = *b"MSQL";
 const FRAME_MAGIC: [u8; 4] = *b"MSQE";

@@ -58,8 +58,9 @@ impl std::fmt::Display for RecoverError {
             ),
             RecoverError::Newer { file, version } => write!(
                 f,
-                "{} has format version {version}, which is newer than this program",
-                file.display()
+                "{} has format version {version}, and this program knows version {}",
+                file.display(),
+                super::format::VERSION
             ),
         }
     }

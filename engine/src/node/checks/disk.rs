@@ -2,6 +2,7 @@
 
 use super::{Finding, kernel::bytes};
 use millstream_storage::disk::BLOCK_BYTES;
+use millstream_storage::io::check_direct_io;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -25,18 +26,11 @@ const SYNC_MAX: Duration = Duration::from_secs(10);
 const WRITES_MAX: usize = 2_000;
 /// The file that is written for the measurement.
 const PROBE_BYTES: usize = 1 << 20;
-/// Room below which a start is not worth it.
-const ROOM_MIN_BYTES: u64 = 256 << 20;
+/// Room below which a node soon refuses to write.
 const ROOM_WANTED_BYTES: u64 = 4 << 30;
 
-/// What a start needs to know of the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ability {
-    /// O_DIRECT in 4 KiB blocks works.
-    pub direct_io: bool,
-    /// Space can be reserved as written zeroes.
-    pub write_zeroes: bool,
-}
+/// What to do where the file system takes no direct IO.
+pub const DIRECT_IO_REMEDY: &str = "use xfs or ext4, or `--set storage.direct-io=false` (slower, and only as durable as that file system)";
 
 /// A file for probing that is gone when this is dropped.
 struct Probe {
@@ -72,53 +66,59 @@ impl Probe {
 #[repr(align(4096))]
 struct Block([u8; BLOCK_BYTES]);
 
-/// Tries direct IO and written zeroes in a directory.
-pub fn ability(dir: &Path) -> io::Result<Ability> {
-    let probe = Probe::new(dir);
-    let direct = probe
-        .open(libc::O_DIRECT)
-        .and_then(|file| file.write_all_at(&Block([0; BLOCK_BYTES]).0, 0));
-    let direct_io = match direct {
-        Ok(()) => true,
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EOPNOTSUPP)) => {
-            false
-        }
-        Err(error) => return Err(error),
-    };
-    let file = probe.open(0)?;
-    // SAFETY: a plain system call on a descriptor that lives through it.
-    let zeroes = unsafe {
-        libc::fallocate(
-            file.as_raw_fd(),
-            FALLOC_FL_WRITE_ZEROES,
-            0,
-            PROBE_BYTES as i64,
-        )
-    };
-    Ok(Ability {
-        direct_io,
-        write_zeroes: zeroes == 0,
-    })
-}
-
 pub(super) fn examine(data: &Path) -> Vec<Finding> {
     let dir = existing(data);
-    let mut findings = vec![file_system(&dir), room(&dir)];
-    match ability(&dir) {
-        Ok(ability) => findings.extend(abilities(ability)),
-        Err(error) => {
-            findings.push(Finding::failure(
-                "data directory",
-                format!("{} cannot be written: {error}", dir.display()),
-                format!("give this user the right to write there (`chown`), or another directory with --data; looked for {}", data.display()),
-            ));
-            return findings;
-        }
+    let mut findings = vec![file_system(&dir), room(&dir), direct_io(&dir)];
+    if findings
+        .iter()
+        .all(|finding| finding.check != "data directory")
+    {
+        findings.extend([
+            written_zeroes(&dir),
+            sync_latency(&dir),
+            whole_sync(&dir),
+            sectors(&dir),
+        ]);
     }
-    findings.push(sync_latency(&dir));
-    findings.push(whole_sync(&dir));
-    findings.push(sectors(&dir));
     findings
+}
+
+fn direct_io(dir: &Path) -> Finding {
+    match check_direct_io(dir) {
+        Ok(()) => Finding::good("direct IO", "O_DIRECT in 4 KiB blocks works"),
+        Err(refused) if refused.is_unsupported() => {
+            Finding::failure("direct IO", refused.to_string(), DIRECT_IO_REMEDY)
+        }
+        Err(refused) => Finding::failure(
+            "data directory",
+            refused.to_string(),
+            "give this user the right to write there (`chown`), or another directory with --data",
+        ),
+    }
+}
+
+/// Whether space can be reserved as written zeroes.
+fn written_zeroes(dir: &Path) -> Finding {
+    let probe = Probe::new(dir);
+    let reserved = probe.open(0).is_ok_and(|file| {
+        // SAFETY: a plain system call on a descriptor that lives through it.
+        let reserved = unsafe {
+            libc::fallocate(
+                file.as_raw_fd(),
+                FALLOC_FL_WRITE_ZEROES,
+                0,
+                PROBE_BYTES as i64,
+            )
+        };
+        reserved == 0
+    });
+    let found = match reserved {
+        true => "FALLOC_FL_WRITE_ZEROES works: fresh segments are as fast as written ones",
+        false => {
+            "FALLOC_FL_WRITE_ZEROES is not offered (Linux 6.17 and a device that zeroes by itself): segments begin as unwritten extents, which cost up to a third of the write rate"
+        }
+    };
+    Finding::good("written zeroes", found)
 }
 
 /// The nearest directory above `data` that exists.
@@ -134,7 +134,13 @@ fn existing(data: &Path) -> PathBuf {
     dir
 }
 
-fn file_system(dir: &Path) -> Finding {
+/// Whether a directory is in memory only.
+pub fn is_in_memory(dir: &Path) -> bool {
+    stat_fs(dir).is_ok_and(|(kind, _)| ["tmpfs", "ramfs"].contains(&kind_name(kind)))
+}
+
+/// The kind of a directory's file system.
+pub fn file_system(dir: &Path) -> Finding {
     let name = match stat_fs(dir) {
         Ok((kind, _)) => kind_name(kind),
         Err(error) => {
@@ -148,7 +154,7 @@ fn file_system(dir: &Path) -> Finding {
     let found = format!("{name} under {}", dir.display());
     match name {
         "xfs" | "ext4" => Finding::good("file system", found),
-        "tmpfs" => Finding::warning(
+        "tmpfs" | "ramfs" => Finding::warning(
             "file system",
             found,
             "nothing here survives a restart of the machine: use xfs or ext4",
@@ -192,6 +198,7 @@ fn kind_name(magic: i64) -> &'static str {
         0x794c_7630 => "overlay",
         0x6969 => "nfs",
         0xff53_4d42 | 0xfe53_4d42 => "smb",
+        0x8584_58f6 => "ramfs",
         0x6573_5546 => "fuse",
         0x2fc1_2fc1 => "zfs",
         0xf2f5_2010 => "f2fs",
@@ -204,34 +211,9 @@ fn room(dir: &Path) -> Finding {
     let found = format!("{} free", bytes(free));
     let remedy = "make room: a shard keeps journals of 128 to 512 MiB beside its segments";
     match free {
-        free if free < ROOM_MIN_BYTES => Finding::failure("room", found, remedy),
         free if free < ROOM_WANTED_BYTES => Finding::warning("room", found, remedy),
         _ => Finding::good("room", found),
     }
-}
-
-fn abilities(ability: Ability) -> [Finding; 2] {
-    let direct = if ability.direct_io {
-        Finding::good("direct IO", "O_DIRECT in 4 KiB blocks works")
-    } else {
-        Finding::failure(
-            "direct IO",
-            "O_DIRECT is not supported here",
-            "use xfs or ext4, or `--set storage.direct-io=false` (slower, and only as durable as that file system)",
-        )
-    };
-    let zeroes = if ability.write_zeroes {
-        Finding::good(
-            "written zeroes",
-            "FALLOC_FL_WRITE_ZEROES works: fresh segments are as fast as written ones",
-        )
-    } else {
-        Finding::good(
-            "written zeroes",
-            "FALLOC_FL_WRITE_ZEROES is not offered (Linux 6.17 and a device that zeroes by itself): segments begin as unwritten extents, which cost up to a third of the write rate",
-        )
-    };
-    [direct, zeroes]
 }
 
 fn sync_latency(dir: &Path) -> Finding {

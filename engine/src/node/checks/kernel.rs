@@ -9,8 +9,12 @@ const KERNEL_MIN: (u32, u32) = (6, 1);
 const FILES_WANTED: u64 = 65_536;
 /// Descriptors without which a node does not start.
 const FILES_MIN: u64 = 1_024;
-/// Locked memory that the rings of a few shards need.
+/// Locked memory that the rings of a few shards need, unless the process has CAP_IPC_LOCK.
 const MEMLOCK_MIN_BYTES: u64 = 2 << 20;
+/// The limit that glommio asks for, whatever the process may lock.
+const MEMLOCK_RUNTIME_BYTES: u64 = 512 << 10;
+/// The bit of CAP_IPC_LOCK in a set of capabilities.
+const CAP_IPC_LOCK: u32 = 14;
 const MEMLOCK_WANTED_BYTES: u64 = 8 << 20;
 
 pub(super) fn examine() -> Vec<Finding> {
@@ -92,58 +96,86 @@ fn memlock_remedy() -> String {
 }
 
 fn memlock() -> Finding {
-    // CAP_IPC_LOCK is not counted; being root usually has it, and then the limit does not matter.
-    let (soft, _) = limit(libc::RLIMIT_MEMLOCK);
-    // SAFETY: geteuid has no arguments and cannot fail.
-    memlock_of(soft, unsafe { libc::geteuid() } == 0)
+    let (_, hard) = limit(libc::RLIMIT_MEMLOCK);
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    memlock_of(hard, may_lock_memory(&status))
 }
 
-pub(super) fn memlock_of(soft: u64, is_root: bool) -> Finding {
-    if soft == libc::RLIM_INFINITY || is_root {
-        return Finding::good(
-            "memlock",
-            if soft == libc::RLIM_INFINITY {
-                "unlimited".to_owned()
-            } else {
-                format!("{} (root is not bound by it)", bytes(soft))
-            },
+/// Whether the limit of locked memory does not bind a process of this status (proc(5)): root in a container often lacks
+/// the capability.
+pub(super) fn may_lock_memory(status: &str) -> bool {
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|set| u64::from_str_radix(set.trim(), 16).ok());
+    effective.is_some_and(|set| set >> CAP_IPC_LOCK & 1 == 1)
+}
+
+pub(super) fn memlock_of(hard: u64, may_lock: bool) -> Finding {
+    let too_small = |need: u64| {
+        let found = format!(
+            "the limit of locked memory is too small: {}, and a node needs {}",
+            bytes(hard),
+            bytes(need)
         );
-    }
-    match soft {
-        soft if soft < MEMLOCK_MIN_BYTES => {
-            Finding::failure("memlock", bytes(soft), memlock_remedy())
-        }
-        soft if soft < MEMLOCK_WANTED_BYTES => {
-            Finding::warning("memlock", bytes(soft), memlock_remedy())
-        }
-        soft => Finding::good("memlock", bytes(soft)),
+        Finding::failure("memlock", found, memlock_remedy())
+    };
+    match hard {
+        libc::RLIM_INFINITY => Finding::good("memlock", "unlimited"),
+        hard if hard < MEMLOCK_RUNTIME_BYTES && may_lock => too_small(MEMLOCK_RUNTIME_BYTES),
+        hard if may_lock => Finding::good(
+            "memlock",
+            format!("{} (CAP_IPC_LOCK is not bound by it)", bytes(hard)),
+        ),
+        hard if hard < MEMLOCK_MIN_BYTES => too_small(MEMLOCK_MIN_BYTES),
+        hard if hard < MEMLOCK_WANTED_BYTES => Finding::warning(
+            "memlock",
+            format!(
+                "{}, and many shards want {}",
+                bytes(hard),
+                bytes(MEMLOCK_WANTED_BYTES)
+            ),
+            memlock_remedy(),
+        ),
+        hard => Finding::good("memlock", bytes(hard)),
     }
 }
 
 fn files() -> Finding {
-    let (soft, hard) = limit(libc::RLIMIT_NOFILE);
-    files_of(soft, hard)
+    files_of(limit(libc::RLIMIT_NOFILE).1)
 }
 
-pub(super) fn files_of(soft: u64, hard: u64) -> Finding {
-    let found = format!("{soft} (may be raised to {hard} by the process itself, which serve does)");
+pub(super) fn files_of(hard: u64) -> Finding {
     let remedy = "raise it: `ulimit -n 1048576`, LimitNOFILE=1048576 in a systemd unit, or `docker run --ulimit nofile=1048576`; every segment and connection needs a descriptor";
     match hard {
-        hard if hard < FILES_MIN => Finding::failure("files", found, remedy),
-        hard if hard < FILES_WANTED => Finding::warning("files", found, remedy),
-        _ => Finding::good("files", found),
+        hard if hard < FILES_MIN => Finding::failure(
+            "files",
+            format!("the limit of open files is too small: {hard}, and a node needs {FILES_MIN}"),
+            remedy,
+        ),
+        hard if hard < FILES_WANTED => Finding::warning(
+            "files",
+            format!("{hard}, and many partitions want {FILES_WANTED}"),
+            remedy,
+        ),
+        hard => Finding::good("files", hard.to_string()),
     }
 }
 
-/// Raises the soft limit of descriptors to the hard one; the soft limit afterwards.
-pub(super) fn raise_files() -> u64 {
-    let (soft, hard) = limit(libc::RLIMIT_NOFILE);
+/// Raises the soft limits of descriptors and of locked memory to the hard ones; the limit of descriptors afterwards.
+pub(super) fn raise_limits() -> u64 {
+    raise(libc::RLIMIT_MEMLOCK);
+    raise(libc::RLIMIT_NOFILE)
+}
+
+fn raise(resource: libc::__rlimit_resource_t) -> u64 {
+    let (soft, hard) = limit(resource);
     let wanted = libc::rlimit {
         rlim_cur: hard,
         rlim_max: hard,
     };
     // SAFETY: the struct is initialised and lives through the call.
-    if soft < hard && unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &wanted) } == 0 {
+    if soft < hard && unsafe { libc::setrlimit(resource, &wanted) } == 0 {
         hard
     } else {
         soft

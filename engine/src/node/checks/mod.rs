@@ -89,7 +89,7 @@ pub fn examine_kernel() -> Vec<Finding> {
     kernel::examine()
 }
 
-/// Raises the limit of descriptors as far as the process may; the limit afterwards.
-pub fn raise_file_limit() -> u64 {
-    kernel::raise_files()
+/// Raises the limits of descriptors and of locked memory as far as the process may; the limit of descriptors afterwards.
+pub fn raise_limits() -> u64 {
+    kernel::raise_limits()
 }

@@ -22,20 +22,39 @@ fn a_seccomp_profile_is_answered_with_the_line_that_lifts_it() {
 
 #[test]
 fn limits_that_are_too_small_are_told_with_what_raises_them() {
-    let grades = [(64 << 10), (4 << 20), (64 << 20), libc::RLIM_INFINITY]
-        .map(|soft| kernel::memlock_of(soft, false).grade);
     let (good, warning, failure) = (Grade::Good, Grade::Warning, Grade::Failure);
-    assert_eq!(grades, [failure, warning, good, good]);
-    assert_eq!(kernel::memlock_of(64 << 10, true).grade, good);
-    let remedy = kernel::memlock_of(64 << 10, false).remedy.unwrap();
+    let limits = [64 << 10, 1 << 20, 4 << 20, 64 << 20, libc::RLIM_INFINITY];
+    let grades = limits.map(|hard| kernel::memlock_of(hard, false).grade);
+    assert_eq!(grades, [failure, failure, warning, good, good]);
+    let grades = limits.map(|hard| kernel::memlock_of(hard, true).grade);
+    assert_eq!(grades, [failure, good, good, good, good]);
+    let small = kernel::memlock_of(64 << 10, false);
+    assert!(
+        small
+            .found
+            .contains("too small: 64 KiB, and a node needs 2.0 MiB"),
+        "{small:?}"
+    );
+    let remedy = small.remedy.unwrap();
     assert!(
         remedy.contains("docker run --ulimit memlock=-1"),
         "{remedy}"
     );
-    let grades = [512, 4096, 1 << 20].map(|hard| kernel::files_of(256, hard).grade);
+    let grades = [512, 4096, 1 << 20].map(|hard| kernel::files_of(hard).grade);
     assert_eq!(grades, [failure, warning, good]);
-    let remedy = kernel::files_of(256, 512).remedy.unwrap();
+    let few = kernel::files_of(512);
+    assert!(few.found.contains("512, and a node needs 1024"), "{few:?}");
+    let remedy = few.remedy.unwrap();
     assert!(remedy.contains("ulimit -n"), "{remedy}");
+}
+
+#[test]
+fn root_may_lock_memory_only_with_the_capability() {
+    let with = "Uid:\t0\t0\t0\t0\nCapEff:\t000001ffffffffff\n";
+    let without = "Uid:\t0\t0\t0\t0\nCapEff:\t00000000a80425fb\n";
+    assert!(kernel::may_lock_memory(with));
+    assert!(!kernel::may_lock_memory(without));
+    assert!(!kernel::may_lock_memory(""));
 }
 
 #[test]

@@ -128,7 +128,7 @@ pub fn join(
                 .any(|old| binds.iter().any(|new| old.is_ipv4() == new.is_ipv4()))
             {
                 return Err(format!(
-                    "the listener name {} stands twice: give each its own name",
+                    "`listeners` has the name {} twice: give each listener its own",
                     endpoint.name
                 ));
             }
@@ -159,7 +159,7 @@ pub fn join(
     for told in advertised {
         if !listeners.iter().any(|listener| listener.name == told.name) {
             return Err(format!(
-                "advertised.listeners names {}, which is not in listeners",
+                "`advertised.listeners` names {}, which is not in `listeners`",
                 told.name
             ));
         }
@@ -171,7 +171,7 @@ pub fn join(
                 .is_ok_and(|ip: IpAddr| ip.is_unspecified())
         {
             return Err(format!(
-                "advertised.listeners tells clients `{}`, which no client can connect to: name this machine",
+                "`advertised.listeners` tells clients `{}`, which no client can connect to: name this machine",
                 told.address
             ));
         }
@@ -194,13 +194,14 @@ fn resolve(address: &HostPort) -> Result<Vec<SocketAddr>, String> {
         .to_socket_addrs()
         .map_err(|error| {
             format!(
-                "a host this machine knows: looking up `{}` failed ({error})",
+                "`listeners` has a host that this machine does not know: looking up `{}` failed ({error})",
                 address.host
             )
         })?;
-    found
-        .take(1)
-        .next()
-        .map(|one| vec![one])
-        .ok_or_else(|| format!("a host with an address: `{}` has none", address.host))
+    found.take(1).next().map(|one| vec![one]).ok_or_else(|| {
+        format!(
+            "`listeners` has a host without an address: `{}`",
+            address.host
+        )
+    })
 }

@@ -172,7 +172,7 @@ fn listeners(settings: &Settings, machine: &Machine) -> Result<Vec<Listener>, Co
     listener::join(&list("listeners")?, &list("advertised.listeners")?, || {
         machine.host_name.clone()
     })
-    .map_err(|problem| ConfigError(format!("`listeners` takes {problem}")))
+    .map_err(ConfigError)
 }
 
 fn shard_cpus(settings: &Settings, machine: &Machine) -> Result<Vec<usize>, ConfigError> {
