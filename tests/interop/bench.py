@@ -334,8 +334,8 @@ def check_refusals(broker, work):
         at = "127.0.0.1:%d" % web.getsockname()[1]
         refused([at, "none of Kafka's protocol"], "--brokers", at, "--rate", 5)
     missing = work / "missing"
-    refused([f"`payload-file` {missing} cannot be read"], "--rate", 5, "--payload-file", missing)
-    refused(["`cgroup`:", "has no cpu.stat"], "--rate", 5, "--cgroup", "nowhere")
+    refused([f"`payload-file` {missing} cannot be read"], "--topic", "refused", "--rate", 5, "--payload-file", missing)
+    refused(["`cgroup`:", "has no cpu.stat"], "--topic", "refused", "--rate", 5, "--cgroup", "nowhere")
     print("    what cannot be run is refused in a sentence")
 
 
