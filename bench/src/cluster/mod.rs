@@ -12,8 +12,8 @@ use asker::{Asker, reach};
 use millstream_net::wire::api::{
     ApiVersionsRequest, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
     InitProducerIdRequest, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
-    MetadataRequest, MetadataRequestTopic, MetadataResponse, OffsetCommitPartition,
-    OffsetCommitRequest, OffsetCommitTopic,
+    MetadataRequest, MetadataResponse, OffsetCommitPartition, OffsetCommitRequest,
+    OffsetCommitTopic,
 };
 use millstream_net::wire::{ApiKey, Call, ErrorCode, Str};
 use std::collections::BTreeMap;
@@ -246,16 +246,7 @@ impl Cluster {
     }
 
     fn metadata(&mut self, topics: &[String]) -> Result<MetadataResponse, String> {
-        let asked = topics.iter().map(|topic| MetadataRequestTopic {
-            name: Some(Str::from(topic.as_str())),
-            ..MetadataRequestTopic::default()
-        });
-        let request = MetadataRequest {
-            topics: Some(asked.collect()),
-            allow_auto_topic_creation: false,
-            ..MetadataRequest::default()
-        };
-        self.ask(5, request)
+        self.ask(5, routes::about(topics))
     }
 
     /// The address of every leader; nothing while some are missing.

@@ -53,22 +53,26 @@ pub fn routes(
     Err(problems.join("; "))
 }
 
+/// The question about topics, which makes none of them.
+pub(super) fn about(topics: &[String]) -> MetadataRequest {
+    let asked = topics.iter().map(|topic| MetadataRequestTopic {
+        name: Some(Str::from(topic.as_str())),
+        ..MetadataRequestTopic::default()
+    });
+    MetadataRequest {
+        topics: Some(asked.collect()),
+        allow_auto_topic_creation: false,
+        ..MetadataRequest::default()
+    }
+}
+
 fn ask(
     asker: &mut Asker,
     topics: &[String],
     partitions: u32,
     keys: &[Keyed],
 ) -> Result<Routes, String> {
-    let asked = topics.iter().map(|topic| MetadataRequestTopic {
-        name: Some(Str::from(topic.as_str())),
-        ..MetadataRequestTopic::default()
-    });
-    let request = MetadataRequest {
-        topics: Some(asked.collect()),
-        allow_auto_topic_creation: false,
-        ..MetadataRequest::default()
-    };
-    let response = asker.ask(METADATA_VERSION, request)?;
+    let response = asker.ask(METADATA_VERSION, about(topics))?;
     let mut nodes = BTreeMap::new();
     for node in &response.brokers {
         nodes.insert(node.node_id, resolve(&node.host, node.port));
