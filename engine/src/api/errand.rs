@@ -4,6 +4,7 @@
 //! alone.
 //! Leaves to others: which shard has a partition, and the errand itself.
 
+use super::places::Places;
 use crate::machine::partition::producers::KnownProducer;
 use millstream_net::wire::api::{
     ActiveProducer, DeleteRecordsPartitionResult, DeleteRecordsRequest, DeleteRecordsResponse,
@@ -65,9 +66,7 @@ enum Form {
 #[derive(Debug)]
 pub struct ErrandAnswer {
     form: Form,
-    /// Topic and partition in the response of each part; none once it is done.
-    places: Vec<Option<(u32, u32)>>,
-    open: usize,
+    places: Places,
 }
 
 impl ErrandAnswer {
@@ -89,8 +88,10 @@ impl ErrandAnswer {
             ..DeleteRecordsResponse::default()
         };
         let counts = request.topics.iter().map(|topic| topic.partitions.len());
-        let places = places(counts);
-        ErrandAnswer::new(Form::Delete(response), places)
+        ErrandAnswer {
+            form: Form::Delete(response),
+            places: Places::new(counts),
+        }
     }
 
     /// An answer to DescribeProducers in which nothing is known yet.
@@ -111,25 +112,17 @@ impl ErrandAnswer {
             ..DescribeProducersResponse::default()
         };
         let counts = request.topics.iter();
-        let places = places(counts.map(|topic| topic.partition_indexes.len()));
-        ErrandAnswer::new(Form::Producers(response), places)
-    }
-
-    fn new(form: Form, places: Vec<Option<(u32, u32)>>) -> ErrandAnswer {
         ErrandAnswer {
-            form,
-            open: places.len(),
-            places,
+            form: Form::Producers(response),
+            places: Places::new(counts.map(|topic| topic.partition_indexes.len())),
         }
     }
 
     /// Takes what became of an errand.
     pub fn take(&mut self, done: PartDone) {
-        let Some((topic, partition)) = self.places[done.part as usize].take() else {
+        let Some((topic, partition)) = self.places.take(done.part) else {
             return;
         };
-        self.open -= 1;
-        let (topic, partition) = (topic as usize, partition as usize);
         match &mut self.form {
             Form::Delete(response) => {
                 let entry = &mut response.topics[topic].partitions[partition];
@@ -157,7 +150,7 @@ impl ErrandAnswer {
 
     /// What is not done yet has taken too long.
     pub fn time_out(&mut self) {
-        for part in 0..self.places.len() as u32 {
+        for part in 0..self.places.count() {
             self.take(PartDone {
                 part,
                 result: Err(ErrorCode::RequestTimedOut),
@@ -167,7 +160,7 @@ impl ErrandAnswer {
 
     /// Whether every partition is done.
     pub fn is_complete(&self) -> bool {
-        self.open == 0
+        self.places.is_complete()
     }
 
     /// The answer.
@@ -177,13 +170,6 @@ impl ErrandAnswer {
             Form::Producers(response) => response.into(),
         }
     }
-}
-
-fn places(counts: impl Iterator<Item = usize>) -> Vec<Option<(u32, u32)>> {
-    let of_topic = |(topic, count): (usize, usize)| {
-        (0..count as u32).map(move |partition| Some((topic as u32, partition)))
-    };
-    counts.enumerate().flat_map(of_topic).collect()
 }
 
 fn told(producer: &KnownProducer) -> ActiveProducer {

@@ -138,7 +138,8 @@ impl ListOffsetsAnswer {
 
     /// Takes what was found in one partition.
     pub fn take(&mut self, found: PartFound) {
-        let (topic, partition) = self.places.take(found.part);
+        let place = self.places.take(found.part);
+        let (topic, partition) = place.expect("a partition is looked up once");
         let entry = &mut self.response.topics[topic].partitions[partition];
         entry.error_code = match found.error {
             // Rule O3: older clients do not know the newer code.

@@ -45,7 +45,8 @@ impl EpochEndsAnswer {
 
     /// Takes what was found in one partition.
     pub fn take(&mut self, found: PartFound) {
-        let (topic, partition) = self.places.take(found.part);
+        let place = self.places.take(found.part);
+        let (topic, partition) = place.expect("a partition is looked up once");
         let entry = &mut self.response.topics[topic].partitions[partition];
         entry.error_code = Naming::Names.code(found.error);
         entry.leader_epoch = found.leader_epoch.0;
