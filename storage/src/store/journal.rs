@@ -453,6 +453,7 @@ fn log_state(log: RecoveredLog, now: Now) -> LogState {
         extent_writes: 0,
         first_block: None,
         cutting: None,
+        discards: 0,
         dropped: false,
         suspect: log.suspect,
         damage: log.damage,

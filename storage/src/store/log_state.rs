@@ -105,6 +105,8 @@ pub(super) struct LogState {
     pub(super) first_block: Option<FirstBlock>,
     /// A truncation whose place is still looked for on disk; appends wait.
     pub(super) cutting: Option<Offset>,
+    /// How many of its files are on their way out, piece by piece.
+    pub(super) discards: u32,
     pub(super) dropped: bool,
     pub(super) suspect: bool,
     pub(super) damage: Vec<DamagedRange>,

@@ -9,6 +9,7 @@
 
 mod blocks;
 mod checkpoint;
+mod discards;
 mod files;
 mod journal;
 mod leftovers;

@@ -31,6 +31,8 @@ pub(super) enum Purpose {
     SharedSync,
     /// The sync of one of many extents.
     SharedFile(FileSlot),
+    /// A step in the removal of a large file.
+    Discard,
     /// A slot is given back.
     Close(FileSlot),
     /// A block of a segment that is read; the number tells the read from an earlier one.

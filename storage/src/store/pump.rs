@@ -270,6 +270,9 @@ impl Store {
             DiskResult::Bytes(bytes) => Ok(Some(bytes)),
             DiskResult::Failed(error) => Err(error),
         };
+        if outcome.as_ref().is_err_and(|error| is_shortage(*error)) {
+            self.discards.hurry();
+        }
         match (purpose, outcome) {
             (Purpose::Step(job), Ok(_)) => self.job_goes_on(job),
             (Purpose::Step(job), Err(error)) => self.job_failed(job, error),
@@ -287,6 +290,7 @@ impl Store {
                 self.file_synced();
             }
             (Purpose::Close(slot), _) => self.files.closed(slot),
+            (Purpose::Discard, outcome) => self.discarded(outcome.map(|_| ())),
             (Purpose::Block(key, file, serial), outcome) => {
                 self.file_op_ended(file);
                 self.block_read(key, serial, outcome.ok().flatten());

@@ -1,6 +1,7 @@
 //! `Store`: what the engine asks of one shard's logs.
 
 use super::blocks::{Block, Blocks, COLD_BYTES};
+use super::discards::Discards;
 use super::files::FileSlots;
 use super::journal::Journal;
 use super::leftovers::Leftovers;
@@ -41,6 +42,7 @@ pub struct Store {
     pub(super) next_log: LogNumber,
     pub(super) ops: Ops,
     pub(super) files: FileSlots,
+    pub(super) discards: Discards,
     pub(super) blocks: Blocks,
     /// Where the round of retention goes on, and when the next one begins.
     pub(super) retention_next: usize,
@@ -79,6 +81,7 @@ impl Store {
             next_log: recovered.next_log,
             ops: Ops::default(),
             files: FileSlots::new(config.open_files_max),
+            discards: Discards::new(config.discard_bytes, now.tick),
             blocks: Blocks::new(config.cold_bytes_max),
             retention_next: 0,
             retention_at: now.tick,
@@ -139,6 +142,7 @@ impl Store {
             extent_writes: 0,
             first_block: None,
             cutting: None,
+            discards: 0,
             dropped: false,
             suspect: false,
             damage: Vec::new(),
@@ -445,6 +449,7 @@ impl Store {
         }
         self.pump_with(settled);
         self.sync_names();
+        self.discard_on();
         self.close_surplus();
     }
 
@@ -452,6 +457,7 @@ impl Store {
     pub fn stop(&mut self, now: Now) {
         self.now = now;
         self.leftovers.stop();
+        self.discards.stop();
         self.commit.stop();
     }
 
@@ -473,6 +479,7 @@ impl Store {
             retention,
             self.rest.deadline(),
             self.names.deadline(),
+            self.discards.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }

@@ -73,6 +73,9 @@ impl Store {
                 return;
             };
             let makes_file = log.makes_file(&task);
+            if task == Task::Remove && self.discards_segments(slot) {
+                return;
+            }
             let steps = self.steps(slot, &task);
             if steps.is_empty() {
                 self.task_ended(slot);
@@ -103,7 +106,7 @@ impl Store {
                 }
                 steps
             }
-            Task::Unlink(segments) => self.unlink_steps(slot, segments),
+            Task::Unlink(segments) => self.discard_segments(slot, segments),
             Task::Seal(segment) => self.seal_steps(slot, *segment),
             Task::Open(segment) => {
                 let mut steps = VecDeque::new();
@@ -338,6 +341,32 @@ impl Store {
             caching: Caching::Direct,
         });
         file_slot
+    }
+
+    /// Hands over what goes piece by piece; whether any of it is left. Then the log's directory stays for now.
+    fn discards_segments(&mut self, slot: LogSlot) -> bool {
+        let files = self.log(slot).files.iter();
+        let large = files.filter(|(_, file)| self.discards.takes(file.reserved));
+        let large: Vec<Offset> = large.map(|(segment, _)| *segment).collect();
+        self.discard_segments(slot, &large);
+        self.log(slot).discards > 0
+    }
+
+    /// Segments that no restart needs: large ones go piece by piece, the steps are those for the others.
+    fn discard_segments(&mut self, slot: LogSlot, segments: &[Offset]) -> VecDeque<DiskOp> {
+        let mut small = Vec::new();
+        for segment in segments {
+            let file = self.log(slot).files.get(segment).copied();
+            match file.filter(|file| self.discards.takes(file.reserved)) {
+                Some(file) => {
+                    self.log_mut(slot).files.remove(segment);
+                    self.release_file(file);
+                    self.discard(slot, *segment, file.reserved);
+                }
+                None => small.push(*segment),
+            }
+        }
+        self.unlink_steps(slot, &small)
     }
 
     fn unlink_steps(&mut self, slot: LogSlot, segments: &[Offset]) -> VecDeque<DiskOp> {

@@ -496,6 +496,73 @@ fn a_dropped_log_leaves_no_file() {
 }
 
 #[test]
+fn a_large_segment_goes_piece_by_piece_while_its_log_goes_on() {
+    const PIECE: u64 = 8 << 10;
+    let mut rig = Rig::new(8);
+    rig.store.discards = discards::Discards::new(PIECE, rig.now.tick);
+    let log = rig.open(1, small_segments());
+    for _ in 0..7 {
+        rig.append(log, 9_000);
+        rig.work(10);
+    }
+    let (first, next) = (Offset(0), rig.store.log_end(log).expect("it is open"));
+    let slot = rig.store.slot(log).expect("it is open");
+    let path = rig.store.log(slot).segment_path(first);
+    rig.append(log, 9_000);
+    rig.work(1_000);
+    rig.store.set_high_watermark(log, next);
+    rig.store.set_log_start(rig.now, log, next);
+    let mut lengths = Vec::new();
+    for _ in 0..5_000 {
+        rig.append(log, 100);
+        rig.work(1);
+        let length = rig.disk.length(&path).expect("it can be asked");
+        if length != lengths.last().copied().flatten() || lengths.is_empty() {
+            lengths.push(length);
+        }
+    }
+    assert_eq!(lengths.pop(), Some(None), "it is gone");
+    let reserved = lengths.into_iter().flatten().filter(|length| *length > 0);
+    let lengths: Vec<u64> = reserved.collect();
+    assert!(lengths.len() >= 7, "{lengths:?}");
+    let steps = lengths.windows(2).map(|pair| pair[0] - pair[1]);
+    assert!(steps.max() <= Some(PIECE), "{lengths:?}");
+    rig.stop();
+    assert_eq!(rig.durable.get(&log), rig.store.log_end(log).as_ref());
+}
+
+#[test]
+fn a_dropped_logs_directory_goes_behind_its_large_segments_and_at_once_when_space_is_short() {
+    for hurried in [false, true] {
+        let mut rig = Rig::new(5);
+        rig.store.discards = discards::Discards::new(4 << 10, rig.now.tick);
+        let log = rig.open(1, small_segments());
+        for _ in 0..20 {
+            rig.append(log, 20_000);
+            rig.work(5);
+        }
+        rig.work(500);
+        rig.store.drop_log(rig.now, log);
+        rig.pump();
+        rig.work(100);
+        if hurried {
+            rig.store.discards.hurry();
+        }
+        rig.work(400);
+        let left = segments_of(&rig);
+        assert_eq!(left == 0, hurried, "{left} segments are left after 40 ms");
+        rig.work(40_000);
+        let files = rig.disk.paths();
+        let named = |path: &std::path::PathBuf| path.extension().is_some();
+        assert!(!files.iter().any(named), "{files:?}");
+        assert!(
+            rig.store.logs.iter().flatten().next().is_none(),
+            "it is forgotten"
+        );
+    }
+}
+
+#[test]
 fn a_file_that_could_not_be_opened_is_opened_by_the_next_who_needs_it() {
     let mut rig = Rig::new(21);
     let log = rig.open(1, small_segments());

@@ -29,6 +29,8 @@ pub struct StoreConfig {
     pub clean_bytes_max: u64,
     /// Segment bytes that were read back and are kept for other readers.
     pub cold_bytes_max: u64,
+    /// A segment that goes is shortened by so many bytes at a time, or more where many wait; smaller ones go at once.
+    pub discard_bytes: u64,
     /// Open segment files at most.
     pub open_files_max: usize,
     /// Fewer files are synced each by itself: a sync of the file system writes out whatever anybody left in the kernel's cache.
@@ -52,6 +54,7 @@ impl StoreConfig {
             unflushed_bytes_max: 256 << 20,
             clean_bytes_max: 256 << 20,
             cold_bytes_max: 32 << 20,
+            discard_bytes: 16 << 20,
             open_files_max: 4096,
             shared_sync_files_min: 17,
             reservation: Reservation::Unwritten,

@@ -38,6 +38,7 @@ pub fn store_config(seed: u64, shard: ShardIndex) -> StoreConfig {
         unflushed_bytes_max: 1 << 20,
         clean_bytes_max: 64 << 10,
         cold_bytes_max: 1 << 20,
+        discard_bytes: [4 << 10, 16 << 20][seed as usize / 27 % 2],
         open_files_max: 4,
         shared_sync_files_min: 2 + seed as usize % 2 * 15,
         commit: CommitConfig {
