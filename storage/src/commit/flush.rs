@@ -190,6 +190,11 @@ impl Commit {
         });
     }
 
+    /// Whether windows will soon want a journal file that is not there.
+    pub fn wants_file(&self) -> bool {
+        self.stopping || self.ring.lacks_file()
+    }
+
     /// Whether somebody waits for what flushes give back.
     pub fn pressing(&self) -> bool {
         self.memory_short

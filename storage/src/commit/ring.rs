@@ -121,6 +121,11 @@ impl Ring {
         }
     }
 
+    /// Whether no file follows the one being filled.
+    pub(super) fn lacks_file(&self) -> bool {
+        self.free.is_empty()
+    }
+
     /// Whether the file being filled is the last one.
     pub(super) fn control_only(&self) -> bool {
         self.free.is_empty() && self.in_use.len() >= 2

@@ -3,7 +3,7 @@
 //! Always: the next window carries the CRC of the one built before it, so windows are built in the order of their sequence.
 
 use super::log_state::{LogState, SegmentFile};
-use super::ops::{Job, JobEnd, Purpose};
+use super::ops::{Job, JobEnd, JobId, Purpose};
 use super::shard_store::Store;
 use super::tasks::shared;
 use super::types::LogConfig;
@@ -14,14 +14,16 @@ use crate::format::{
     Append, Entry, EpochStart, Image, JournalFileState, Open, Place, WindowBuilder, WindowHeader,
     journal_path, log_dir, shard_dir,
 };
-use crate::ids::{LogNumber, Now, ShardIndex};
+use crate::ids::{LogNumber, Now, ShardIndex, Tick};
 use crate::log::{Epochs, Layout, Segment, SegmentIndex};
 use crate::recovery::{Recovered, RecoveredCheckpoint, RecoveredLog};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A new journal file is zeroed in writes of so many bytes.
-const ZERO_BYTES: usize = 1 << 20;
+const ZERO_BYTES: usize = 256 << 10;
+/// Windows go in between: before each of these writes comes a pause, unless they need the file.
+const ZERO_PAUSE_MS: u64 = 2;
 
 /// What the store keeps of the journal.
 #[derive(Debug)]
@@ -262,6 +264,25 @@ impl Store {
         });
         let end = JobEnd::JournalFile(file);
         self.ops.start(Job { steps, end }, &mut self.effects);
+    }
+
+    /// A step of a job is done, and another follows: at once, but for a journal file that is made long before it is needed.
+    pub(super) fn job_steps_on(&mut self, job: JobId) {
+        match self.ops.zeroes_next(job) && !self.commit.wants_file() {
+            true => self.ops.rest(job, self.now.tick.after_ms(ZERO_PAUSE_MS)),
+            false => self.job_goes_on(job),
+        }
+    }
+
+    /// Goes on with jobs that have rested.
+    pub(super) fn wake_jobs(&mut self) {
+        let now = match self.commit.wants_file() {
+            true => Tick(u64::MAX),
+            false => self.now.tick,
+        };
+        while let Some(job) = self.ops.rested(now) {
+            self.job_goes_on(job);
+        }
     }
 
     fn zeros(&self, bytes: usize) -> Bytes {

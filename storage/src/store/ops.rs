@@ -5,7 +5,7 @@
 use super::types::StoreEffect;
 use crate::commit::LogSlot;
 use crate::disk::{DiskOp, FileSlot, OpId};
-use crate::ids::{LogNumber, NumberMap, Offset};
+use crate::ids::{LogNumber, NumberMap, Offset, Tick};
 use crate::recovery::RecoveredCheckpoint;
 use std::collections::VecDeque;
 
@@ -79,6 +79,8 @@ pub(super) struct Ops {
     purposes: NumberMap<u64, Purpose>,
     next_job: JobId,
     jobs: NumberMap<JobId, Job>,
+    /// Jobs that rest between two steps, until then.
+    resting: VecDeque<(Tick, JobId)>,
 }
 
 impl Ops {
@@ -111,6 +113,32 @@ impl Ops {
             }
             None => self.abandon(id),
         }
+    }
+
+    /// Lets a job rest before its next step.
+    pub(super) fn rest(&mut self, id: JobId, until: Tick) {
+        self.resting.push_back((until, id));
+    }
+
+    /// A job that has rested enough.
+    pub(super) fn rested(&mut self, now: Tick) -> Option<JobId> {
+        let (until, id) = *self.resting.front()?;
+        (until <= now).then(|| {
+            self.resting.pop_front();
+            id
+        })
+    }
+
+    /// When the next job has rested enough.
+    pub(super) fn deadline(&self) -> Option<Tick> {
+        self.resting.front().map(|(until, _)| *until)
+    }
+
+    /// Whether a job goes on with a write into a new journal file.
+    pub(super) fn zeroes_next(&self, id: JobId) -> bool {
+        let job = self.jobs.get(&id).expect("a job lives until its last step");
+        let writes = matches!(job.steps.front(), Some(DiskOp::Write { .. }));
+        writes && matches!(job.end, JobEnd::JournalFile(_))
     }
 
     /// Forgets the rest of a job.

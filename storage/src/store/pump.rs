@@ -274,7 +274,7 @@ impl Store {
             self.discards.hurry();
         }
         match (purpose, outcome) {
-            (Purpose::Step(job), Ok(_)) => self.job_goes_on(job),
+            (Purpose::Step(job), Ok(_)) => self.job_steps_on(job),
             (Purpose::Step(job), Err(error)) => self.job_failed(job, error),
             (Purpose::OpenJournal, Ok(_)) => self.journal.opening -= 1,
             (Purpose::Window(sequence), Ok(_)) => self.window_done(sequence),
@@ -326,7 +326,7 @@ impl Store {
         }
     }
 
-    fn job_goes_on(&mut self, job: JobId) {
+    pub(super) fn job_goes_on(&mut self, job: JobId) {
         match self.ops.step(job, &mut self.effects) {
             None => {}
             Some(JobEnd::Task(slot)) => {

@@ -440,6 +440,7 @@ impl Store {
     pub fn turn(&mut self, now: Now, settled: &mut SettledProducers<'_>) {
         self.now = now;
         self.expire();
+        self.wake_jobs();
         let unflushed = self.cache.unflushed_bytes() as u64;
         let short = unflushed * 2 > self.config.unflushed_bytes_max;
         let resting = self.go_to_rest() && unflushed > 0;
@@ -480,6 +481,7 @@ impl Store {
             self.rest.deadline(),
             self.names.deadline(),
             self.discards.deadline(),
+            self.ops.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
