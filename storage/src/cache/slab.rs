@@ -15,6 +15,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Above this, capacities are multiples of [`LARGE_STEP_BYTES`]; below it, powers of two.
 const LARGE_BYTES: usize = 1 << 20;
 const LARGE_STEP_BYTES: usize = 256 << 10;
+/// From here on memory comes from the system by itself, page by page as it is first touched: an allocator would write zeros over all of an
+/// aligned piece at once, which holds up whoever takes it by milliseconds.
+const MAPPED_BYTES: usize = 256 << 10;
 
 /// A pool of aligned memory. Cloning gives another handle of the same pool.
 #[derive(Clone, Debug)]
@@ -152,20 +155,39 @@ unsafe impl Sync for Memory {}
 impl Memory {
     fn new(capacity: usize) -> Memory {
         let layout = layout(capacity);
-        // SAFETY: the layout has a size above zero. Zeroed memory is initialised, and the system gives its pages on first touch.
-        let start = unsafe { alloc_zeroed(layout) };
-        let Some(start) = NonNull::new(start) else {
-            handle_alloc_error(layout)
+        let start = match capacity >= MAPPED_BYTES {
+            true => mapped(capacity),
+            // SAFETY: the layout has a size above zero. Zeroed memory is initialised.
+            false => NonNull::new(unsafe { alloc_zeroed(layout) }),
         };
-        Memory { start, capacity }
+        match start {
+            Some(start) => Memory { start, capacity },
+            None => handle_alloc_error(layout),
+        }
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with the same layout, and released once.
-        unsafe { dealloc(self.start.as_ptr(), layout(self.capacity)) }
+        let start = self.start.as_ptr();
+        match self.capacity >= MAPPED_BYTES {
+            // SAFETY: mapped in `new` with the same length, and given back once. It cannot fail for a whole mapping.
+            true => _ = unsafe { libc::munmap(start.cast(), self.capacity) },
+            // SAFETY: allocated in `new` with the same layout, and released once.
+            false => unsafe { dealloc(start, layout(self.capacity)) },
+        }
     }
+}
+
+/// Private zero pages of the system (mmap(2)); `None` where it has none.
+fn mapped(capacity: usize) -> Option<NonNull<u8>> {
+    let (access, kind) = (
+        libc::PROT_READ | libc::PROT_WRITE,
+        libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+    );
+    // SAFETY: a new mapping where the system likes, which touches nobody's memory.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), capacity, access, kind, -1, 0) };
+    NonNull::new(start.cast()).filter(|_| start != libc::MAP_FAILED)
 }
 
 fn layout(capacity: usize) -> Layout {
