@@ -7,7 +7,7 @@ use super::clock::ns;
 use super::core::{Core, Outcome};
 use super::group::GroupPlan;
 use super::ledger::Received;
-use super::part::{Failure, Part};
+use super::part::{Failure, Part, Spares};
 use super::plan::{Lane, Plan, ReaderPlan};
 use super::schedule::{Pace, Schedule};
 use super::shared::Shared;
@@ -172,6 +172,7 @@ impl Crew {
         let count = plans.len();
         let mut shared = job.shared;
         shared.producing = count.into();
+        shared.spares = Spares::of(count);
         let shared = Arc::new(shared);
         let barrier = Arc::new(Barrier::new(count + 1));
         let (sender, parts) = channel();
@@ -276,7 +277,7 @@ impl Crew {
             ..Second::default()
         };
         let mut stages: BTreeMap<Stage, Latency> = BTreeMap::new();
-        for part in parts {
+        for mut part in parts {
             second.produced.add(part.produced);
             second.consumed.add(part.consumed);
             second.reconnects += part.reconnects;
@@ -285,7 +286,7 @@ impl Crew {
             for (stage, latency) in part.stages() {
                 stages.entry(stage).or_default().add(latency);
             }
-            for (failure, count) in part.failures {
+            for (failure, count) in std::mem::take(&mut part.failures) {
                 second.errors += count;
                 if phase != Phase::Warmup {
                     *done.failures.entry(failure).or_default() += count;
@@ -295,6 +296,7 @@ impl Crew {
                 done.due += part.due;
                 done.late += part.late;
             }
+            self.shared.spares.put(part);
         }
         second.stages = stages;
         if phase == Phase::Measured {

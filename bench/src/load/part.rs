@@ -2,6 +2,7 @@
 
 use crate::result::{Flow, Latency, Stage};
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 /// What failed, for counting: the API, the protocol's code, and what happened where there is no code.
 pub type Failure = (&'static str, i16, &'static str);
@@ -21,14 +22,48 @@ pub struct Part {
     /// Of these, sent more than a millisecond late although there was room.
     pub late: u64,
     pub failures: BTreeMap<Failure, u64>,
-    stages: [Latency; Stage::ALL.len()],
+    stages: Stages,
+}
+
+/// Histograms of all stages.
+type Stages = Box<[Latency; Stage::ALL.len()]>;
+
+/// Empty histograms of seconds that were told. A thread that took a megabyte of fresh memory at the end of each second would stand still for
+/// milliseconds, and tell that as the broker's latency.
+#[derive(Debug, Default)]
+pub struct Spares(Mutex<Vec<Stages>>);
+
+impl Spares {
+    /// Two for each of so many threads: one that it fills, one that is being told.
+    pub fn of(threads: usize) -> Spares {
+        let each = || Stages::default();
+        Spares(Mutex::new(
+            std::iter::repeat_with(each).take(threads * 2).collect(),
+        ))
+    }
+
+    /// Takes back what a part counted in, once it is told.
+    pub fn put(&self, mut part: Part) {
+        part.stages.iter_mut().for_each(Latency::clear);
+        self.lock().push(part.stages);
+    }
+
+    fn take(&self) -> Stages {
+        self.lock().pop().unwrap_or_default()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Stages>> {
+        // Nothing panics while it is held.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Part {
     /// An empty one for a second.
-    pub fn of(second: usize) -> Part {
+    pub fn of(second: usize, spares: &Spares) -> Part {
         Part {
             second,
+            stages: spares.take(),
             ..Part::default()
         }
     }
@@ -40,7 +75,7 @@ impl Part {
 
     /// The stages in which something was counted.
     pub fn stages(&self) -> impl Iterator<Item = (Stage, &Latency)> {
-        let all = Stage::ALL.iter().zip(&self.stages);
+        let all = Stage::ALL.iter().zip(self.stages.iter());
         all.map(|(stage, latency)| (*stage, latency))
             .filter(|(_, latency)| latency.count() > 0)
     }

@@ -3,6 +3,7 @@
 //! Always: (1) flags only go one way; (2) the first reason for an early end is kept.
 
 use super::clock::Clock;
+use super::part::Spares;
 use super::scout::Scout;
 use super::template::Template;
 use crate::workload::Workload;
@@ -34,6 +35,8 @@ pub struct Shared {
     pub stop: AtomicBool,
     /// Threads whose producers are not done.
     pub producing: AtomicUsize,
+    /// What threads count their seconds in.
+    pub spares: Spares,
     /// Where the partitions end, once production is over: by topic and partition.
     pub(super) ends: OnceLock<Vec<Vec<i64>>>,
     /// Whether the ends were known from the beginning.
@@ -73,6 +76,7 @@ impl Shared {
             timed,
             stop: AtomicBool::new(false),
             producing: AtomicUsize::new(0),
+            spares: Spares::default(),
             ends: OnceLock::new(),
             reads_back: false,
             failure: Mutex::new(None),

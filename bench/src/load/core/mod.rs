@@ -102,7 +102,7 @@ impl Core {
             weights: Vec::new(),
             turn: 0,
             random: Random::new(std::process::id().into()),
-            part: Part::of(0),
+            part: Part::of(0, &shared.spares),
             parts,
             producing: !plan.producers.is_empty(),
             produced_bytes: 0,
@@ -423,7 +423,7 @@ impl Core {
     fn pass_on(&mut self) {
         self.part.in_flight = self.in_flight();
         self.part.backlog = self.backlog();
-        let next = Part::of(self.part.second + 1);
+        let next = Part::of(self.part.second + 1, &self.shared.spares);
         let part = std::mem::replace(&mut self.part, next);
         // Nobody listens any more only where the run was given up.
         let _ = self.parts.send(part);
