@@ -535,7 +535,7 @@ fn a_large_segment_goes_piece_by_piece_while_its_log_goes_on() {
 fn a_dropped_logs_directory_goes_behind_its_large_segments_and_at_once_when_space_is_short() {
     for hurried in [false, true] {
         let mut rig = Rig::new(5);
-        rig.store.discards = discards::Discards::new(4 << 10, rig.now.tick);
+        rig.store.discards = discards::Discards::new(1 << 10, rig.now.tick);
         let log = rig.open(1, small_segments());
         for _ in 0..20 {
             rig.append(log, 20_000);
