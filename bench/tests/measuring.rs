@@ -232,6 +232,38 @@ fn a_connection_that_breaks_is_opened_again_and_counted() {
 }
 
 #[test]
+fn a_connection_on_which_no_answer_comes_is_opened_again() {
+    for idempotent in [false, true] {
+        let run = measured(
+            lies(|number| {
+                if number == 1_000 {
+                    Fate::Mute
+                } else {
+                    Fate::Append
+                }
+            }),
+            |settings| {
+                settings.timeout = Some(1.0);
+                settings.fetch_wait_ms = Some(100);
+                settings.idempotent = Some(idempotent);
+                settings.in_flight = Some(5);
+            },
+        );
+        let run = run.unwrap();
+        assert_eq!(run.ended, Ended::Complete);
+        let count: u64 = run.errors.iter().map(|error| error.count).sum();
+        assert_eq!(run.errors[0].name, "no answer within `timeout`");
+        // All that was in flight, or the connection.
+        assert_eq!(count, if idempotent { 1 } else { 5 }, "{:?}", run.errors);
+        let found = &run.integrity;
+        assert_eq!((found.lost, found.duplicated), (0, 0), "{found:?}");
+        let records = found.sent / 4_000;
+        let unresolved = if idempotent { 0 } else { 5 * records };
+        assert_eq!(found.unresolved, unresolved, "{found:?}");
+    }
+}
+
+#[test]
 fn an_idempotent_producer_sends_again_in_order_what_failed_in_passing() {
     // Twice the broker does not lead for a while, once it hangs up.
     let run = measured(

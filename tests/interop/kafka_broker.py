@@ -1,4 +1,4 @@
-"""Apache Kafka itself: one node that is broker and controller, formatted anew, and the classes of its jars."""
+"""Apache Kafka itself: nodes that are broker and controller, formatted anew, and the classes of its jars."""
 
 import pathlib
 import shutil
@@ -19,6 +19,11 @@ def java(*arguments, heap="256m"):
     return ["java", *options, "-cp", f"{CLASSES}:{LIBS}/*", *arguments]
 
 
+def new_cluster_id():
+    found = subprocess.run(java("kafka.tools.StorageTool", "random-uuid"), check=True, capture_output=True, text=True)
+    return found.stdout.split()[-1]
+
+
 class Kafka:
     def __init__(self, name, settings=()):
         self.dir = work_dir(name)
@@ -29,6 +34,10 @@ class Kafka:
         self.process = None
 
     def launch(self):
+        self.format(new_cluster_id())
+        self.start()
+
+    def format(self, cluster):
         controller = free_port()
         properties = self.dir / "server.properties"
         lines = [
@@ -40,11 +49,11 @@ class Kafka:
             "transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1", *self.settings,
         ]
         properties.write_text("\n".join(lines) + "\n")
-        identity = subprocess.run(java("kafka.tools.StorageTool", "random-uuid"), check=True, capture_output=True, text=True)
-        cluster = identity.stdout.split()[-1]
         subprocess.run(java("kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)), check=True, capture_output=True)
+
+    def start(self):
         with open(self.log, "ab") as log:
-            command = java("kafka.Kafka", str(properties), heap="512m")
+            command = java("kafka.Kafka", str(self.dir / "server.properties"), heap="512m")
             self.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def wait(self, seconds=90):
@@ -64,8 +73,41 @@ class Kafka:
         self.wait()
         return self
 
-    def __exit__(self, *_):
+    def kill(self):
+        """kill -9, by pid."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+    def __exit__(self, *_):
+        self.kill()
         shutil.rmtree(self.dir, ignore_errors=True)
+
+
+class Cluster:
+    """Nodes with the ids 1 to `count`; what is replicated is on all of them."""
+
+    def __init__(self, name, count, settings=()):
+        self.nodes = [Kafka(f"{name}-{node}") for node in range(1, count + 1)]
+        self.addresses = ",".join(node.address for node in self.nodes)
+        controllers = [f"127.0.0.1:{free_port()}" for _ in self.nodes]
+        voters = ",".join(f"{node}@{address}" for node, address in enumerate(controllers, 1))
+        for number, (node, controller) in enumerate(zip(self.nodes, controllers), 1):
+            node.settings = (
+                f"node.id={number}", f"controller.quorum.voters={voters}",
+                f"listeners=PLAINTEXT://{node.address},CONTROLLER://{controller}", f"offsets.topic.replication.factor={count}",
+                f"transaction.state.log.replication.factor={count}", *settings,
+            )
+
+    def __enter__(self):
+        cluster = new_cluster_id()
+        for node in self.nodes:
+            node.format(cluster)
+            node.start()
+        for node in self.nodes:
+            node.wait()
+        return self
+
+    def __exit__(self, *ended):
+        for node in self.nodes:
+            node.__exit__(*ended)

@@ -74,6 +74,9 @@ pub struct Link {
     inbox: Vec<u8>,
     /// Bytes of the inbox that were received.
     filled: usize,
+    /// Whether anything was sent or received since it was last asked, and for how many times of asking nothing was.
+    moved: [bool; 2],
+    silent_s: u32,
 }
 
 impl Link {
@@ -102,7 +105,17 @@ impl Link {
             message: Box::new(unsafe { std::mem::zeroed() }),
             inbox: vec![0; INBOX_BYTES],
             filled: 0,
+            moved: [false; 2],
+            silent_s: 0,
         }
+    }
+
+    /// For how many seconds in a row it had to do this and did not; asked once a second.
+    pub fn silent_s(&mut self, op: Op, has_to: bool) -> u32 {
+        let moved = std::mem::take(&mut self.moved);
+        let silent = has_to && self.is_open() && !moved[op as usize];
+        self.silent_s = if silent { self.silent_s + 1 } else { 0 };
+        self.silent_s
     }
 
     /// Ends it; it is opened again when its operations are back. What they say then counts for nothing.
@@ -208,6 +221,7 @@ impl Link {
             }
             (Op::Receive, 0) => "closed by the broker",
             (_, result) if result >= 0 => {
+                self.moved[op as usize] = true;
                 if op == Op::Receive {
                     self.filled += result as usize;
                 }
@@ -242,10 +256,11 @@ impl Link {
         self.inbox.copy_within(bytes..self.filled, 0);
         self.filled -= bytes;
         let prefix = self.inbox[..self.filled].first_chunk();
-        if let Some(length) = prefix.and_then(|prefix| stated(prefix).ok())
-            && self.inbox.len() < length + 4
-        {
-            self.inbox.resize((length + 4).next_multiple_of(4096), 0);
+        let whole = prefix.and_then(|prefix| stated(prefix).ok());
+        let whole = whole.map_or(0, |length| (length + 4).next_multiple_of(4096));
+        // By what has arrived, not by what is announced.
+        if self.inbox.len() < whole && self.filled > self.inbox.len() / 2 {
+            self.inbox.resize(whole.min(self.inbox.len() * 2), 0);
         }
     }
 

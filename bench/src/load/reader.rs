@@ -95,6 +95,11 @@ impl Reader {
         self.asked_ns.is_none() && !self.paused && !self.places.is_empty()
     }
 
+    /// Whether an answer is to come.
+    pub fn is_asking(&self) -> bool {
+        self.asked_ns.is_some()
+    }
+
     /// Stops reading; whether it did read.
     pub fn pause(&mut self) -> bool {
         self.void = self.asked_ns.is_some();

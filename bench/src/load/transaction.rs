@@ -131,6 +131,11 @@ impl Transaction {
         self.state == State::Closed
     }
 
+    /// Whether an answer is to come.
+    pub fn is_asking(&self) -> bool {
+        self.asked
+    }
+
     /// The connection is gone: what was asked is asked again.
     pub fn broken(&mut self) {
         self.asked = false;

@@ -9,7 +9,7 @@ use millstream_net::wire::{
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -29,6 +29,8 @@ pub enum Fate {
     Refuse(i16),
     /// The connection is closed instead.
     Close,
+    /// Nothing comes on this connection any more, nor is anything read from it.
+    Mute,
     /// The answer is nonsense.
     Babble,
 }
@@ -57,6 +59,8 @@ struct State {
     behaviour: Behaviour,
     address: SocketAddr,
     produced: AtomicU64,
+    /// The connection that ends is to be kept, and mute.
+    mute: AtomicBool,
     began: Mutex<Option<Instant>>,
     logs: Mutex<Logs>,
     grown: Condvar,
@@ -115,6 +119,7 @@ pub fn start(behaviour: Behaviour) -> SocketAddr {
         behaviour,
         address,
         produced: AtomicU64::new(0),
+        mute: AtomicBool::new(false),
         began: Mutex::new(None),
         logs: Mutex::default(),
         grown: Condvar::new(),
@@ -149,6 +154,9 @@ fn serve(mut stream: TcpStream, state: &State) {
         let (at, response) = match request {
             Request::Produce(request) => match state.produce(request) {
                 Some((at, response)) => (Some(at), response),
+                None if state.mute.swap(false, Ordering::SeqCst) => loop {
+                    std::thread::park();
+                },
                 None => {
                     stream.shutdown(std::net::Shutdown::Both).unwrap();
                     return;
@@ -187,7 +195,8 @@ impl State {
         let partition = &topic.partitions[0];
         let batch = partition.records.clone().unwrap();
         let fate = (self.behaviour.fate)(number);
-        if fate == Fate::Close {
+        if matches!(fate, Fate::Close | Fate::Mute) {
+            self.mute.store(fate == Fate::Mute, Ordering::SeqCst);
             return None;
         }
         let mut logs = self.logs.lock().unwrap();
@@ -206,7 +215,7 @@ impl State {
                 log.append(&batch);
             }
             Fate::Swap => log.held = Some(batch),
-            Fate::Lose | Fate::Refuse(_) | Fate::Close | Fate::Babble => {}
+            Fate::Lose | Fate::Refuse(_) | Fate::Close | Fate::Mute | Fate::Babble => {}
         }
         self.grown.notify_all();
         let answer = ProduceTopicResponse {

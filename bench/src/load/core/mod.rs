@@ -234,6 +234,7 @@ impl Core {
             let now = self.shared.clock().now_ns();
             while now >= (self.part.second as u64 + 1) * SECOND_NS {
                 self.pass_on();
+                self.end_silence();
             }
             let stopped = self.shared.stop.load(Ordering::Relaxed);
             if stopped && self.has_parted(now) {
@@ -346,6 +347,8 @@ impl Core {
             if connection.link.is_open() || !connection.is_needed() {
                 continue;
             }
+            // Whoever leads instead is known some time after this broker is gone.
+            self.shared.scout.want();
             let limit = Duration::from_secs_f64(self.shared.workload.timeout);
             if connection.link.reopen(limit)? {
                 self.part.reconnects += 1;
@@ -415,6 +418,41 @@ impl Core {
             Role::Transacts(_) => {
                 self.ask_again(index);
                 self.part.failed(("connection", 0, what));
+            }
+        }
+    }
+
+    /// Breaks connections on which nothing moves that was asked for: a network that is cut does not say so. Once a second.
+    fn end_silence(&mut self) {
+        let workload = &self.shared.workload;
+        let timeout_s = workload.timeout.ceil() as u32;
+        // A coordinator answers who joins when all have joined.
+        let joining_s = workload.session_ms.div_ceil(1000);
+        let answered = if workload.acks.0 == 0 {
+            Op::Send
+        } else {
+            Op::Receive
+        };
+        for index in 0..self.connections.len() {
+            let (op, has_to, patience_s) = match &self.connections[index].role {
+                Role::Produces(producing) => {
+                    (answered, producing.producer.in_flight() > 0, timeout_s)
+                }
+                Role::Reads(reading) => (Op::Receive, reading.reader.is_asking(), timeout_s),
+                Role::Attends(attending) => {
+                    let member = &self.groups[attending.group].seats[attending.seat].member;
+                    (Op::Receive, member.is_asking(), timeout_s + joining_s)
+                }
+                Role::Transacts(transacting) => {
+                    let lane = transacting.lane;
+                    let asking = self.transaction(lane).is_some_and(|it| it.is_asking());
+                    (Op::Receive, asking, timeout_s)
+                }
+            };
+            let link = &mut self.connections[index].link;
+            if link.silent_s(op, has_to) > patience_s {
+                link.break_off();
+                self.broken(index, "no answer within `timeout`");
             }
         }
     }

@@ -60,12 +60,14 @@ impl Core {
             moved = true;
             let idempotent =
                 |(stream, _): &(u32, SocketAddr)| self.streams[*stream as usize].producer.is_some();
-            if leaving.iter().any(idempotent) {
-                self.again(index, None);
+            // A connection that is not open has sent nothing of what it numbered.
+            if leaving.iter().any(idempotent) || !self.connections[index].link.is_open() {
+                self.take_back(index, None);
             }
             for (stream, to) in leaving {
                 self.move_stream(index, stream, to);
             }
+            self.go_on(index);
         }
         if moved {
             self.weigh();

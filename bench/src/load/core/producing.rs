@@ -246,6 +246,12 @@ impl Core {
 
     /// Ends a connection so that what is in flight on it, after `first`, is sent again in its order.
     pub(super) fn again(&mut self, index: usize, first: Option<Flight>) {
+        self.take_back(index, first);
+        self.go_on(index);
+    }
+
+    /// The same, but it waits: what moves to another connection must not be numbered for this one before.
+    pub(super) fn take_back(&mut self, index: usize, first: Option<Flight>) {
         let connection = &mut self.connections[index];
         let Role::Produces(producing) = &mut connection.role else {
             return;
@@ -256,7 +262,6 @@ impl Core {
             again.push(flight);
         }
         producing.producer.wait_again(again);
-        self.go_on(index);
     }
 
     pub(super) fn in_flight(&self) -> u64 {

@@ -29,7 +29,7 @@ impl Core {
         Ok(())
     }
 
-    fn transaction(&mut self, lane: usize) -> Option<&mut Transaction> {
+    pub(super) fn transaction(&mut self, lane: usize) -> Option<&mut Transaction> {
         let producing = self.connections[lane].producing()?;
         producing.transaction.as_mut()
     }

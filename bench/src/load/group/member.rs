@@ -142,6 +142,11 @@ impl Member {
         self.state == State::Out && !self.wanted
     }
 
+    /// Whether an answer is to come.
+    pub fn is_asking(&self) -> bool {
+        self.asked.is_some()
+    }
+
     /// The connection is gone: what was asked is asked again.
     pub fn broken(&mut self) {
         self.asked = None;
