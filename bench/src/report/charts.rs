@@ -12,6 +12,8 @@ const STAGES: [Stage; 3] = [Stage::Produce, Stage::EndToEnd, Stage::Fetch];
 /// A chart with its heading and legend, as HTML.
 pub struct Figure {
     pub heading: String,
+    /// How to read it.
+    pub note: &'static str,
     /// Colour and name of each series.
     pub legend: Vec<(usize, String)>,
     pub svg: String,
@@ -28,9 +30,10 @@ impl Figure {
             )
         });
         format!(
-            "<figure><figcaption><h2>{}</h2><div class=\"legend\">{}</div></figcaption>{}</figure>\n",
+            "<figure><figcaption><h2>{}</h2><div class=\"legend\">{}</div><p>{}</p></figcaption>{}</figure>\n",
             escape(&self.heading),
             legend.collect::<String>(),
+            escape(self.note),
             self.svg
         )
     }
@@ -43,9 +46,15 @@ pub fn figures(report: &Report) -> Vec<Figure> {
     if !report.sweep.is_empty() {
         figures.push(sweep(&report.sweep));
     }
+    let mut labels: Vec<&str> = Vec::new();
     for run in &report.runs {
+        if !labels.contains(&run.label.as_str()) {
+            labels.push(&run.label);
+        }
+    }
+    for label in labels {
         for stage in STAGES {
-            figures.extend(heat_map(run, stage));
+            figures.extend(heat_map(&report.runs, label, stage));
         }
     }
     figures.extend(throughput(&report.runs));
@@ -55,8 +64,10 @@ pub fn figures(report: &Report) -> Vec<Figure> {
 }
 
 fn latency_axis(min_us: f64, max_us: f64) -> Axis {
-    Axis::new(Scale::Log, (min_us, max_us), "latency", |us| {
-        time(us as u64)
+    Axis::new(Scale::Log, (min_us, max_us), "latency", |us| match us {
+        ..1e3 => format!("{us:.0} us"),
+        ..1e6 => format!("{:.0} ms", us / 1e3),
+        _ => format!("{:.0} s", us / 1e6),
     })
 }
 
@@ -105,6 +116,8 @@ fn percentiles(runs: &[Run]) -> Option<Figure> {
     }
     Some(Figure {
         heading: "Latency by percentile".into(),
+        note: "produce: from when a request was due to its acknowledgement; end-to-end: from when a record was due to its receipt \
+               by a consumer; fetch: from asking to an answer with records. 99 % at 5 ms means that one of a hundred took longer.",
         legend,
         svg: chart.finish(),
     })
@@ -119,14 +132,21 @@ fn name_of(run: &Run, runs: &[Run], what: &str) -> String {
     }
 }
 
-/// How many latencies of each height every second had.
-fn heat_map(run: &Run, stage: Stage) -> Option<Figure> {
-    let latencies = |second: &Second| second.stages.get(&stage).cloned();
-    let columns: Vec<(f64, f64, Latency)> = run
-        .seconds
-        .iter()
-        .filter_map(|second| Some((second.begins_at, second.seconds, latencies(second)?)))
-        .collect();
+/// How many latencies of each height every second had; the runs of this label stand one behind the other.
+fn heat_map(runs: &[Run], label: &str, stage: Stage) -> Option<Figure> {
+    let mut columns: Vec<(f64, f64, Latency)> = Vec::new();
+    let (mut rounds, mut offset) = (0, 0.0);
+    for run in runs.iter().filter(|run| run.label == label) {
+        for second in &run.seconds {
+            if let Some(latency) = second.stages.get(&stage) {
+                let begins = offset + second.begins_at;
+                columns.push((begins, second.seconds, latency.clone()));
+            }
+        }
+        rounds += 1;
+        let last = run.seconds.last();
+        offset += last.map_or(0.0, |last| (last.begins_at + last.seconds).ceil());
+    }
     let max_us = columns
         .iter()
         .map(|(_, _, latency)| latency.max_us())
@@ -163,8 +183,14 @@ fn heat_map(run: &Run, stage: Stage) -> Option<Figure> {
             );
         }
     }
+    let stage = stage.name();
+    let heading = match rounds {
+        1 => format!("Latency over time: {stage} on {label}"),
+        _ => format!("Latency over time: {stage} on {label}, {rounds} rounds one behind the other"),
+    };
     Some(Figure {
-        heading: format!("Latency over time: {} on {}", stage.name(), run.label),
+        heading,
+        note: "the stronger a field, the more requests of its second had such a latency (logarithmic: one is visible)",
         legend: Vec::new(),
         svg: chart.finish(),
     })
@@ -218,6 +244,7 @@ fn over_time(heading: &str, unit: &str, series: Vec<(String, Points)>) -> Option
     }
     Some(Figure {
         heading: heading.to_owned(),
+        note: "",
         legend,
         svg: chart.finish(),
     })
@@ -312,6 +339,7 @@ fn sweep(steps: &[SweepStep]) -> Figure {
     chart.line(1, "p99", &points(|step| step.p99_us));
     Figure {
         heading: "Latency by rate".into(),
+        note: "each point is a step of the sweep",
         legend: vec![(0, "p50".into()), (1, "p99".into())],
         svg: chart.finish(),
     }

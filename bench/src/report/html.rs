@@ -3,8 +3,8 @@
 use super::charts::figures;
 use super::compared::rows as compared_rows;
 use super::svg::escape;
-use super::table::{integrity, number, rows, sentences};
-use crate::result::{Report, Run, Severity};
+use super::table::{integrity, number, rows, sentences, time};
+use crate::result::{Report, Run, Severity, Stage};
 
 const STYLE: &str = "
 :root{color-scheme:light dark;--back:#fbfbfa;--card:#fff;--text:#1b1f24;--soft:#5b6470;--rule:#e3e5e8;--heat:#c2410c;
@@ -18,6 +18,7 @@ h1{font-size:24px;margin:0 0 4px}h2{font-size:16px;margin:0}
 p{margin:4px 0}.soft{color:var(--soft)}
 figure,section{background:var(--card);border:1px solid var(--rule);border-radius:8px;margin:16px 0;padding:14px 16px}
 figcaption{display:flex;flex-wrap:wrap;gap:4px 18px;align-items:baseline;margin-bottom:6px}
+figcaption p{flex-basis:100%;font-size:13px;color:var(--soft);margin:0}figcaption p:empty{display:none}
 .legend{display:flex;flex-wrap:wrap;gap:2px 14px;font-size:13px;color:var(--soft)}
 .legend i{display:inline-block;width:14px;height:3px;border-radius:2px;margin-right:5px;vertical-align:middle}
 svg{width:100%;height:auto;display:block}
@@ -51,6 +52,11 @@ pub fn page(report: &Report) -> String {
         escape(&labels(&report.runs)),
         escape(&report.environment.host),
     );
+    if report.sweep.is_empty() && report.comparison.is_none() {
+        for run in &report.runs {
+            body += &format!("<p>{}</p>\n", escape(&headline(run)));
+        }
+    }
     // Rounds of the same broker say the same things.
     let mut said: Vec<String> = Vec::new();
     for run in &report.runs {
@@ -90,6 +96,39 @@ fn labels(runs: &[Run]) -> String {
         }
     }
     labels.join(", ")
+}
+
+/// What most want to know of a run, in a line.
+fn headline(run: &Run) -> String {
+    let summary = run.summary();
+    let mut said = vec![format!(
+        "{:?} loop, {:.0} s measured",
+        run.loop_kind, summary.seconds
+    )];
+    if summary.requests_per_second > 0.0 {
+        said.push(format!(
+            "produced {} requests/s, {} MiB/s",
+            number(summary.requests_per_second, 0),
+            number(summary.mib_per_second, 1)
+        ));
+    }
+    if summary.consumed_mib_per_second > 0.0 {
+        let rate = number(summary.consumed_mib_per_second, 1);
+        said.push(format!("consumed {rate} MiB/s"));
+    }
+    for stage in [Stage::Produce, Stage::EndToEnd] {
+        if let Some(found) = run.percentiles(stage) {
+            said.push(format!(
+                "{} p50 {}, p99 {}, p99.9 {}, max {}",
+                stage.name(),
+                time(found.p50),
+                time(found.p99),
+                time(found.p999),
+                time(found.max)
+            ));
+        }
+    }
+    said.join("; ")
 }
 
 /// What is said of a run, the worst first.

@@ -85,9 +85,18 @@ fn linear(min: f64, max: f64) -> Vec<f64> {
         .collect()
 }
 
+/// Powers of ten, and where that would be few lines 2 and 5 times these.
 fn decades(min: f64, max: f64) -> Vec<f64> {
-    let (first, last) = (min.log10().ceil() as i32, max.log10().floor() as i32);
-    (first..=last).map(|power| 10f64.powi(power)).collect()
+    let (first, last) = (min.log10().floor() as i32, max.log10().floor() as i32);
+    let factors: &[f64] = if (max / min).log10() > 2.5 {
+        &[1.0]
+    } else {
+        &[1.0, 2.0, 5.0]
+    };
+    (first..=last)
+        .flat_map(|power| factors.iter().map(move |factor| factor * 10f64.powi(power)))
+        .filter(|value| (min..=max).contains(value))
+        .collect()
 }
 
 /// A chart that grows.
