@@ -26,7 +26,11 @@ impl Subject {
             None => Err(match &subject {
                 Subject::Process(pid) => format!("`pid`: there is no process {pid}"),
                 Subject::Group(folder) => {
-                    format!("`cgroup`: {} has no cpu.stat", folder.display())
+                    format!(
+                        "`cgroup`: {} has no cpu.stat with usage_usec, as groups of version 2 have; name the broker's process \
+                         instead (`pid`)",
+                        folder.display()
+                    )
                 }
             }),
         }

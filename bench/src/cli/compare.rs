@@ -1,7 +1,7 @@
 //! `compare`: the same workload on two brokers, in alternating rounds of one run.
 
 use super::run::{Output, measure_ceiling, resolve};
-use super::{complain, exit_code, new_report};
+use super::{complain, exit_code, new_report, say};
 use crate::bootstrap::{ROUNDS_MIN, ratio};
 use crate::load::{self, Watch};
 use crate::report::{Live, compared};
@@ -58,16 +58,16 @@ pub fn compare(args: CompareArgs) -> ExitCode {
     if args.rounds == 0 {
         return complain("`rounds` is at least 1");
     }
-    let of = |broker: &str, pid: u32, label: &Option<String>| Workload {
-        brokers: List(vec![broker.to_owned()]),
-        pid,
-        label: label.clone().unwrap_or_else(|| broker.to_owned()),
-        ..base.clone()
-    };
-    let sides = [
-        of(&args.a, args.a_pid, &args.a_label),
-        of(&args.b, args.b_pid, &args.b_label),
-    ];
+    let said = &args.settings;
+    if said.brokers.is_some() || said.pid.is_some() || said.label.is_some() {
+        return complain(
+            "`compare` has two brokers: `--a`, `--a-pid` and `--a-label`, and the same with `b`",
+        );
+    }
+    if let Err(problem) = args.output.check(&base.name) {
+        return complain(&problem);
+    }
+    let sides = sides(&args, &base);
     let mut live = Live::new(&base.name, args.output.quiet);
     let done = rounds(&sides, args.rounds, &mut report, &mut live);
     measure_ceiling(&base, &mut report.runs, &mut live);
@@ -82,18 +82,37 @@ pub fn compare(args: CompareArgs) -> ExitCode {
     if let Err(problem) = args.output.tell(&report, &base.name) {
         return complain(&problem);
     }
-    if args.output.json.as_deref() != Some("-")
-        && let Some(comparison) = &report.comparison
-    {
-        println!("\n{}", compared(comparison));
+    if let (false, Some(comparison)) = (args.output.is_json(), &report.comparison) {
+        say(&format!("\n{}\n", compared(comparison)));
         if comparison.rounds < ROUNDS_MIN {
-            println!("fewer than {ROUNDS_MIN} rounds: no difference is claimed");
+            say(&format!(
+                "fewer than {ROUNDS_MIN} rounds: no difference is claimed\n"
+            ));
         }
     }
     match done {
         Ok(()) => exit_code(&report.runs),
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+/// The workload of each broker. Their labels differ, so that a broker can be compared with itself.
+fn sides(args: &CompareArgs, base: &Workload) -> [Workload; 2] {
+    let of = |broker: &str, pid: u32, label: &Option<String>| Workload {
+        brokers: List(vec![broker.to_owned()]),
+        pid,
+        label: label.clone().unwrap_or_else(|| broker.to_owned()),
+        ..base.clone()
+    };
+    let mut sides = [
+        of(&args.a, args.a_pid, &args.a_label),
+        of(&args.b, args.b_pid, &args.b_label),
+    ];
+    if sides[0].label == sides[1].label {
+        sides[0].label += " (a)";
+        sides[1].label += " (b)";
+    }
+    sides
 }
 
 /// Runs both in turn; who begins changes with every round.
@@ -201,8 +220,11 @@ fn comparison(sides: &[Workload; 2], runs: &[Run]) -> Comparison {
     let ratios = (0..count).filter_map(|at| -> Option<Ratio> {
         let values = |side: &[Vec<Figure>]| side.iter().map(|round| round[at].3).collect();
         let (a_values, b_values): (Option<Vec<f64>>, Option<Vec<f64>>) = (values(&a), values(&b));
+        let (a_values, b_values) = (a_values?, b_values?);
+        // What is 0 has no ratio.
+        let have_ratios = a_values.iter().chain(&b_values).all(|value| *value > 0.0);
         let (name, unit, higher, _) = &a[0][at];
-        Some(ratio(name, unit, *higher, a_values?, b_values?))
+        have_ratios.then(|| ratio(name, unit, *higher, a_values, b_values))
     });
     Comparison {
         a: sides[0].label.clone(),

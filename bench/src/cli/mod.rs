@@ -15,6 +15,7 @@ pub use short::{FetchArgs, ProduceArgs, WatchArgs, fetch, produce, watch};
 
 use crate::probe;
 use crate::result::{FORMAT, Mark, Report, Run};
+use std::io::Write;
 use std::process::ExitCode;
 
 /// A report without runs.
@@ -39,6 +40,11 @@ fn exit_code(runs: &[Run]) -> ExitCode {
         return ExitCode::from(3);
     }
     ExitCode::SUCCESS
+}
+
+/// Prints to standard output, where somebody may have stopped reading.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// Says what went wrong.

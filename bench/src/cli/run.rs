@@ -1,9 +1,9 @@
 //! `run`: one workload, or a sweep of rates.
 
-use super::{complain, exit_code, new_report};
+use super::{complain, exit_code, new_report, say};
 use crate::ceiling;
 use crate::load::{self, Watch, set_ceiling};
-use crate::report::{Live, Paths, table, write};
+use crate::report::{Live, Paths, table, writable, write};
 use crate::result::{Ended, Mark, Report, Run, Stage, SweepStep};
 use crate::workload::{self, Fault, Rate, Settings, Workload, WorkloadFile};
 use clap::Args;
@@ -46,26 +46,41 @@ pub struct Output {
 }
 
 impl Output {
-    /// Prints the table and writes the files.
-    pub fn tell(&self, report: &Report, name: &str) -> Result<(), String> {
-        let to_stdout = self.json.as_deref() == Some("-");
-        if to_stdout {
-            let text = serde_json::to_string(report).map_err(|error| error.to_string())?;
-            println!("{text}");
-        } else {
-            print!("{}", table(&report.runs));
+    /// Whether standard output gets the JSON.
+    pub fn is_json(&self) -> bool {
+        self.json.as_deref() == Some("-")
+    }
+
+    fn paths(&self, name: &str) -> Paths {
+        Paths {
+            json: self
+                .json
+                .as_ref()
+                .filter(|_| !self.is_json())
+                .map(PathBuf::from),
+            base: match self.report.as_deref() {
+                Some("none") => None,
+                Some(base) => Some(PathBuf::from(base)),
+                None => Some(PathBuf::from(format!("{name}-report"))),
+            },
         }
-        let base = match self.report.as_deref() {
-            Some("none") => None,
-            Some(base) => Some(PathBuf::from(base)),
-            None => Some(PathBuf::from(format!("{name}-report"))),
-        };
-        let json = self.json.as_ref().filter(|_| !to_stdout);
-        let paths = Paths {
-            json: json.map(PathBuf::from),
-            base,
-        };
-        let written = write(report, &paths)?;
+    }
+
+    /// Refuses before a run what could not be written after it.
+    pub fn check(&self, name: &str) -> Result<(), String> {
+        writable(&self.paths(name))
+    }
+
+    /// Writes the files and prints the table.
+    pub fn tell(&self, report: &Report, name: &str) -> Result<(), String> {
+        let written = write(report, &self.paths(name));
+        if self.is_json() {
+            let text = serde_json::to_string(report).map_err(|error| error.to_string())?;
+            say(&format!("{text}\n"));
+        } else {
+            say(&table(&report.runs));
+        }
+        let written = written?;
         let names: Vec<String> = written
             .iter()
             .map(|path| path.display().to_string())
@@ -84,6 +99,9 @@ pub fn run(args: RunArgs) -> ExitCode {
         Ok(workload) => workload,
         Err(problem) => return complain(&problem),
     };
+    if let Err(problem) = args.output.check(&workload.name) {
+        return complain(&problem);
+    }
     let mut live = Live::new(&workload.name, args.output.quiet);
     let done = run_workload(&workload, &mut report, &mut live);
     measure_ceiling(&workload, &mut report.runs, &mut live);

@@ -1,7 +1,7 @@
 //! `selftest`: what this generator can do at most, on this machine.
 
 use super::run::Output;
-use super::{complain, new_report};
+use super::{complain, new_report, say};
 use crate::ceiling;
 use crate::report::{number, time};
 use crate::result::Stage;
@@ -76,15 +76,15 @@ pub fn selftest(args: SelftestArgs) -> ExitCode {
             ),
         };
         reached &= share >= 1.0;
-        println!(
+        say(&format!(
             "{name}: {gigabytes:.2} GB/s, {} requests/s with {threads} thread(s) of {:.2} processors, p50 {}; {:.0} % of the \
-             floor of {wanted} for each thread",
+             floor of {wanted} for each thread\n",
             number(summary.requests_per_second, 0),
             summary.generator_cores,
             run.percentiles(Stage::Produce)
                 .map_or("-".into(), |found| time(found.p50)),
             share * 100.0,
-        );
+        ));
         report.runs.push(run);
     }
     let mut output = args.output;

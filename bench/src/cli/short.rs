@@ -2,7 +2,7 @@
 //!
 //! They are `run` without report files, ceiling and reading back, for quick looks and scripts.
 
-use super::complain;
+use super::{complain, say};
 use crate::load;
 use crate::probe::Subject;
 use crate::report::Live;
@@ -225,7 +225,7 @@ fn facts(run: &Run) -> Vec<(&'static str, f64)> {
 fn tell(facts: &[(&'static str, f64)], json: bool) {
     if !json {
         for (name, value) in facts {
-            println!("{:<28} {value:>14.2}", name.replace('_', " "));
+            say(&format!("{:<28} {value:>14.2}\n", name.replace('_', " ")));
         }
         return;
     }
@@ -234,7 +234,7 @@ fn tell(facts: &[(&'static str, f64)], json: bool) {
         ((*name).to_owned(), serde_json::Value::from(value))
     });
     let object: serde_json::Map<String, serde_json::Value> = rounded.collect();
-    println!("{}", serde_json::Value::Object(object));
+    say(&format!("{}\n", serde_json::Value::Object(object)));
 }
 
 /// Tells what a process costs while nobody asks it for anything.

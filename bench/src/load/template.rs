@@ -11,6 +11,7 @@ use super::transaction::transactional_id;
 use crate::workload::{Codec, Keys, Workload};
 use millstream_net::wire::api::{ProducePartition, ProduceRequest, ProduceTopic};
 use millstream_net::wire::{Str, encode_request};
+use std::io::Read;
 
 /// Where a request has its correlation id.
 const CORRELATION_AT: usize = 8;
@@ -27,6 +28,8 @@ const TRANSACTIONAL_AT: usize = CORRELATION_AT + 4 + 2 + CLIENT_ID.len() + 2;
 pub const CLIENT_ID: &str = "millstream-bench";
 /// Templates of a run whose records are not all alike.
 const VARIANTS: usize = 32;
+/// BOUND: what is read of a payload file is kept.
+const PAYLOAD_BYTES_MAX: u64 = 1 << 30;
 
 /// What a request gets when it is sent.
 #[derive(Clone, Copy, Debug)]
@@ -308,8 +311,13 @@ impl Values {
 }
 
 fn payload(path: &str) -> Result<Vec<Vec<u8>>, String> {
-    let bytes = std::fs::read(path)
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(PAYLOAD_BYTES_MAX + 1).read_to_end(&mut bytes))
         .map_err(|error| format!("`payload-file` {path} cannot be read: {error}"))?;
+    if bytes.len() as u64 > PAYLOAD_BYTES_MAX {
+        return Err(format!("`payload-file` {path} has more than 1 GiB"));
+    }
     let lines = bytes.split(|byte| *byte == b'\n');
     let lines: Vec<Vec<u8>> = lines
         .filter(|line| !line.is_empty())

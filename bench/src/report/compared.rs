@@ -15,7 +15,7 @@ pub fn rows(comparison: &Comparison) -> Vec<Vec<String>> {
         comparison.a.clone(),
         comparison.b.clone(),
         "ratio".into(),
-        "95 % interval".into(),
+        "99 % interval".into(),
         "verdict".into(),
     ];
     let mut rows = vec![head.to_vec()];

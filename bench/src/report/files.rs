@@ -6,7 +6,9 @@ use super::html::page;
 use crate::result::{Latency, Report, Run};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use std::ffi::CString;
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -16,6 +18,37 @@ pub struct Paths {
     pub json: Option<PathBuf>,
     /// The beginning of the names of `.hlog`, `.hgrm` and `.html`.
     pub base: Option<PathBuf>,
+}
+
+/// Refuses paths at which nothing could be written, without writing.
+pub fn writable(paths: &Paths) -> Result<(), String> {
+    let html = paths.base.as_ref().map(|base| named(base, None, "html"));
+    for path in paths.json.iter().chain(&html) {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let touched = if path.exists() { path } else { folder };
+        if path.is_dir() || !folder.is_dir() {
+            let wrong = if path.is_dir() {
+                "a folder"
+            } else {
+                "in no folder"
+            };
+            return Err(format!(
+                "{} cannot be written: it is {wrong}",
+                path.display()
+            ));
+        }
+        let name = CString::new(touched.as_os_str().as_bytes())
+            .map_err(|_| format!("{} is no name of a file", path.display()))?;
+        // SAFETY: a string that ends with a zero.
+        if unsafe { libc::access(name.as_ptr(), libc::W_OK) } != 0 {
+            let error = std::io::Error::last_os_error();
+            return Err(format!("{} cannot be written: {error}", path.display()));
+        }
+    }
+    Ok(())
 }
 
 /// Writes the files; their names.

@@ -11,7 +11,7 @@ mod table;
 mod tests;
 
 pub use compared::{compared, median};
-pub use files::{Paths, percentiles, write};
+pub use files::{Paths, percentiles, writable, write};
 pub use html::page;
 pub use live::Live;
 pub use table::{number, table, time};

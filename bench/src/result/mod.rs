@@ -266,7 +266,7 @@ pub struct Ratio {
     pub b: Vec<f64>,
     /// The ratio a/b of the medians.
     pub ratio: f64,
-    /// The bounds of its 95 % bootstrap interval.
+    /// The bounds of its 99 % interval.
     pub low: f64,
     pub high: f64,
     pub verdict: Verdict,

@@ -156,7 +156,8 @@ settings! {
         threads: u32 = 1;
         /// Processors to pin the threads to, separated by commas.
         cpus: List = List(Vec::new());
-        /// Seconds after which an answer counts as missing, and a broker that cannot be reached as gone.
+        /// Seconds after which an answer counts as missing, so that its connection is opened again, and a broker that cannot be
+        /// reached as gone.
         timeout: f64 = 10.0;
         /// Seconds that reading back what was acknowledged may take.
         verify_seconds: f64 = 60.0;
@@ -187,6 +188,10 @@ settings! {
 
 /// BOUND: streams (partitions of a run) that are numbered and checked one by one.
 const STREAMS_MAX: u64 = 1 << 20;
+/// BOUND: requests in flight, each of which has a place with some hundred bytes.
+const REQUESTS_MAX: u64 = 1 << 22;
+/// BOUND: connections of consumers are at least so many.
+const READERS_MAX: u64 = 1 << 16;
 const BATCH_BYTES_MAX: u32 = 64 << 20;
 
 impl Workload {
@@ -243,6 +248,10 @@ impl Workload {
             "`in-flight` and `connections` are at most 65536, `threads` 1024",
         )?;
         refuse(
+            u64::from(self.in_flight) * u64::from(self.connections) > REQUESTS_MAX,
+            "`in-flight` times `connections` is at most 4194304",
+        )?;
+        refuse(
             self.produces() && self.rate == Rate::Unpaced && !self.closed,
             "an open loop needs a rate: give `rate`, or `closed` to send as fast as answers come",
         )?;
@@ -253,6 +262,27 @@ impl Workload {
         refuse(
             !self.produces() && self.consumers == 0 && self.catch_up == 0,
             "nothing to do: `connections`, `consumers` and `catch-up` are 0",
+        )?;
+        refuse(
+            self.replication < 1 && self.replication != -1,
+            "`replication` is at least 1, or -1 for what the broker does by itself",
+        )?;
+        let readers = (u64::from(self.consumers) * u64::from(self.fan_out))
+            .saturating_add(u64::from(self.catch_up));
+        refuse(
+            readers > READERS_MAX || self.fan_out == 0,
+            "`fan-out` is at least 1, and there are at most 65536 readers: `consumers` times `fan-out`, and `catch-up`",
+        )?;
+        refuse(
+            self.fetch_bytes < 1
+                || self.fetch_max_bytes < 1
+                || self.fetch_min_bytes < 0
+                || self.fetch_wait_ms < 0,
+            "`fetch-bytes` and `fetch-max-bytes` are above 0, `fetch-min-bytes` and `fetch-wait-ms` not below",
+        )?;
+        refuse(
+            f64::from(self.fetch_wait_ms) >= self.timeout * 1000.0,
+            "`fetch-wait-ms` is below `timeout`, or a fetch that waits counts as missing",
         )?;
         refuse(
             self.once && (self.produces() || self.catch_up == 0 || self.replay),
@@ -284,12 +314,35 @@ impl Workload {
             "`duration` and `timeout` are at least 0.1",
         )?;
         refuse(
+            !is_time(self.verify_seconds),
+            "`verify-seconds` are seconds, at least 0",
+        )?;
+        for fault in &self.faults {
+            // A sweep counts in each of its steps.
+            if !(0.0..self.duration).contains(&fault.at) {
+                return Err(format!(
+                    "the fault at {} s is not within the `duration` of {} s: `{}`",
+                    fault.at, self.duration, fault.run
+                ));
+            }
+        }
+        refuse(
             self.keys != Keys::None && !(1..=10_000_000).contains(&self.key_count),
             "`key-count` is between 1 and 10000000",
         )?;
+        if let Rate::Sweep(from, to) = self.rate {
+            refuse(
+                from > to,
+                "a sweep goes up: `rate` is sweep:LOWEST..HIGHEST",
+            )?;
+            refuse(
+                !(self.sweep_factor >= 1.01 && self.sweep_p99_ms > 0.0),
+                "`sweep-factor` is at least 1.01, or a sweep never ends, and `sweep-p99-ms` above 0",
+            )?;
+        }
         refuse(
-            self.sweep_factor <= 1.01,
-            "`sweep-factor` is above 1.01, or a sweep never ends",
+            !(0.0..=100.0).contains(&self.zipf_exponent),
+            "`zipf-exponent` is between 0 and 100",
         )?;
         refuse(
             self.idempotent && (self.acks.0 != -1 || self.in_flight > 5),

@@ -54,9 +54,32 @@ fn what_contradicts_itself_is_refused() {
         ),
         ("rate = 5\npartitions = 0", "`topics`, `partitions`"),
         ("rate = 5\nduration = -1.0", "`warmup`, `duration`"),
+        ("rate = \"sweep:400..100\"", "a sweep goes up"),
+        (
+            "rate = \"sweep:1..9\"\nsweep-factor = nan",
+            "`sweep-factor`",
+        ),
+        ("rate = 5\nverify-seconds = -1", "`verify-seconds`"),
+        ("rate = 5\nreplication = 0", "`replication` is at least 1"),
+        (
+            "rate = 5\nconsumers = 4000000000",
+            "`fan-out` is at least 1",
+        ),
+        (
+            "rate = 5\nfetch-wait-ms = 20000",
+            "`fetch-wait-ms` is below",
+        ),
+        (
+            "rate = 5\nin-flight = 60000\nconnections = 60000",
+            "`in-flight` times `connections`",
+        ),
+        (
+            "rate = 5\n[[faults]]\nat = 20\nrun = \"true\"",
+            "the fault at 20 s is not within",
+        ),
     ] {
         let file = parse("x", text).unwrap();
-        let problem = file.settings.resolve("x", Vec::new()).unwrap_err();
+        let problem = file.settings.resolve("x", file.faults).unwrap_err();
         assert!(problem.starts_with(expected), "{text:?}: {problem}");
     }
 }
