@@ -11,6 +11,8 @@ use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+const ROUNDS_USUAL: usize = 5;
+
 /// What can be typed behind `compare`.
 #[derive(Args, Clone, Debug)]
 pub struct CompareArgs {
@@ -35,7 +37,7 @@ pub struct CompareArgs {
     #[arg(long)]
     pub b_label: Option<String>,
     /// How often each broker gets its turn.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = ROUNDS_USUAL)]
     pub rounds: usize,
     #[command(flatten)]
     pub settings: Settings,
@@ -88,6 +90,8 @@ pub fn compare(args: CompareArgs) -> ExitCode {
             say(&format!(
                 "fewer than {ROUNDS_MIN} rounds: no difference is claimed\n"
             ));
+        } else if comparison.rounds < ROUNDS_USUAL {
+            say("the fewer rounds, the wider the intervals: five are usual\n");
         }
     }
     match done {

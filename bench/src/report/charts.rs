@@ -1,5 +1,6 @@
 //! The charts of a report: percentiles, latency over time, throughput and processors over time, a sweep.
 
+use super::html::labels;
 use super::svg::{Axis, COLOURS, Chart, Scale, escape};
 use super::table::time;
 use crate::result::{Latency, Phase, Report, Run, Second, Stage, SweepStep};
@@ -46,13 +47,7 @@ pub fn figures(report: &Report) -> Vec<Figure> {
     if !report.sweep.is_empty() {
         figures.push(sweep(&report.sweep));
     }
-    let mut labels: Vec<&str> = Vec::new();
-    for run in &report.runs {
-        if !labels.contains(&run.label.as_str()) {
-            labels.push(&run.label);
-        }
-    }
-    for label in labels {
+    for label in labels(&report.runs) {
         for stage in STAGES {
             figures.extend(heat_map(&report.runs, label, stage));
         }

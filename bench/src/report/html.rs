@@ -49,7 +49,7 @@ pub fn page(report: &Report) -> String {
         } else {
             "runs"
         },
-        escape(&labels(&report.runs)),
+        escape(&labels(&report.runs).join(", ")),
         escape(&report.environment.host),
     );
     if report.sweep.is_empty() && report.comparison.is_none() {
@@ -57,18 +57,13 @@ pub fn page(report: &Report) -> String {
             body += &format!("<p>{}</p>\n", escape(&headline(run)));
         }
     }
-    // Rounds of the same broker say the same things.
-    let mut said: Vec<String> = Vec::new();
-    for run in &report.runs {
-        let verdict = verdict(run);
-        if !said.contains(&verdict) {
-            said.push(verdict);
-        }
-    }
-    body += &said.concat();
     if let Some(comparison) = &report.comparison {
         let heading = format!("{} against {}", comparison.a, comparison.b);
         body += &section(&heading, &cells(&compared_rows(comparison), ""));
+    }
+    for label in labels(&report.runs) {
+        let mine = report.runs.iter().filter(|run| run.label == label);
+        body += &verdict(label, &mine.collect::<Vec<_>>());
     }
     if !report.sweep.is_empty() {
         body += &section("Rates", &cells(&sweep_rows(report), ""));
@@ -88,14 +83,15 @@ pub fn page(report: &Report) -> String {
     )
 }
 
-fn labels(runs: &[Run]) -> String {
+/// The labels of runs, each once.
+pub fn labels(runs: &[Run]) -> Vec<&str> {
     let mut labels: Vec<&str> = Vec::new();
     for run in runs {
         if !labels.contains(&run.label.as_str()) {
             labels.push(&run.label);
         }
     }
-    labels.join(", ")
+    labels
 }
 
 /// What most want to know of a run, in a line.
@@ -131,19 +127,27 @@ fn headline(run: &Run) -> String {
     said.join("; ")
 }
 
-/// What is said of a run, the worst first.
-fn verdict(run: &Run) -> String {
-    let mut text = format!(
-        "<div class=\"mark\"><b>{}</b>: {}</div>\n",
-        escape(&run.label),
-        escape(&integrity(&run.integrity))
-    );
+/// What is said of the runs of a label: of each what its records say, of all together everything else, the worst first.
+fn verdict(label: &str, runs: &[&Run]) -> String {
+    let mut text = String::new();
+    let mut said: Vec<String> = Vec::new();
+    for run in runs {
+        text += &format!(
+            "<div class=\"mark\"><b>{}</b>: {}</div>\n",
+            escape(label),
+            escape(&integrity(&run.integrity))
+        );
+        for sentence in sentences(run) {
+            if !said.contains(&sentence) {
+                said.push(sentence);
+            }
+        }
+    }
     let class = |sentence: &str| match sentence.split(':').next() {
         Some("INVALID") => "mark invalid",
         Some("note") => "mark",
         _ => "mark warning",
     };
-    let mut said = sentences(run);
     said.sort_by_key(|sentence| !sentence.starts_with("INVALID"));
     for sentence in said {
         text += &format!(
@@ -152,7 +156,7 @@ fn verdict(run: &Run) -> String {
             escape(&sentence)
         );
     }
-    if run.severity() == Severity::Invalid {
+    if runs.iter().any(|run| run.severity() == Severity::Invalid) {
         text = format!("<section>{text}</section>\n");
     }
     text

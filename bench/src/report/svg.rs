@@ -6,7 +6,7 @@ use std::fmt::Write;
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 84.0;
-const RIGHT: f64 = 32.0;
+const RIGHT: f64 = 48.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 /// Series have so many colours, then they begin again with dashes.
