@@ -6,7 +6,8 @@ use millstream_bench::load::{Watch, run};
 use millstream_bench::result::{Ended, Mark, Run, Second, Stage};
 use millstream_bench::workload::{List, Rate, Settings};
 use simulated::{Behaviour, Fate, start};
-use std::time::Duration;
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 struct Quiet;
 
@@ -354,6 +355,17 @@ fn a_broker_that_is_not_there_or_no_broker_is_told() {
         |settings: &mut Settings| settings.brokers = Some(List(vec!["127.0.0.1:1".into()]));
     let problem = measured(Behaviour::default(), nobody).unwrap_err();
     assert!(problem.contains("no broker at 127.0.0.1:1"), "{problem}");
+    // One that takes connections and says nothing.
+    let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = mute.local_addr().unwrap().to_string();
+    let began = Instant::now();
+    let problem = measured(Behaviour::default(), |settings| {
+        settings.brokers = Some(List(vec![address.clone()]));
+        settings.timeout = Some(1.0);
+    });
+    let problem = problem.unwrap_err();
+    assert!(problem.contains("does not answer ApiVersions"), "{problem}");
+    assert!(began.elapsed() < Duration::from_secs(20));
     let unknown = |settings: &mut Settings| {
         settings.connections = Some(0);
         settings.consumers = Some(1);

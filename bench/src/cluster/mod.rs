@@ -8,7 +8,7 @@ mod routes;
 
 pub use routes::{Keyed, Kind, Routes, routes};
 
-use asker::{Asker, reach};
+use asker::{Asker, reach, reach_patiently};
 use millstream_net::wire::api::{
     ApiVersionsRequest, CreatableTopic, CreatableTopicConfig, CreateTopicsRequest,
     InitProducerIdRequest, ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic,
@@ -65,7 +65,8 @@ impl Cluster {
     pub fn connect(brokers: &[String], timeout: Duration) -> Result<Cluster, String> {
         let mut problems = Vec::new();
         for broker in brokers {
-            match reach(broker, timeout) {
+            // The first question takes no broker long; later ones, such as for a new topic, may.
+            match reach_patiently(broker, timeout, timeout) {
                 Ok(asker) => return Cluster::greet(asker, timeout),
                 Err(problem) => problems.push(problem),
             }
@@ -75,6 +76,7 @@ impl Cluster {
 
     fn greet(mut asker: Asker, timeout: Duration) -> Result<Cluster, String> {
         let response = asker.ask(0, ApiVersionsRequest::default())?;
+        let asker = reach(&asker.address.to_string(), timeout)?;
         let versions = response
             .api_keys
             .iter()
