@@ -1,6 +1,6 @@
 //! One shard's log: record batches, the commit journal, segments, chunks, and the disk they live on.
 //!
-//! Modules import only to the left: ids, prefetch < disk < batch < format < log < commit < recovery < cache < store < io.
+//! Modules import only to the left: ids, prefetch, pieces < disk < batch < format < log < commit < recovery < cache < store < io.
 //! `sim` (feature `sim`) is a simulated disk with crash semantics and may import everything left of `io`.
 
 pub mod batch;
@@ -11,6 +11,7 @@ pub mod format;
 pub mod ids;
 pub mod io;
 pub mod log;
+mod pieces;
 pub mod prefetch;
 pub mod recovery;
 #[cfg(any(test, feature = "sim"))]

@@ -8,6 +8,7 @@ use super::ring::{Ring, UseId};
 use super::types::{CommitConfig, Effect, JournalSeed, LogSeed, LogSlot, LogView, Planned, Run};
 use crate::format::{Place, WindowAt};
 use crate::ids::{LeaderEpoch, LogNumber, Offset, Tick};
+use crate::pieces::Pieces;
 use crate::prefetch;
 use std::collections::VecDeque;
 
@@ -37,7 +38,7 @@ pub(super) enum CheckpointStage {
 pub struct Commit {
     pub(super) config: CommitConfig,
     pub(super) ring: Ring,
-    pub(super) logs: Vec<Option<Log>>,
+    pub(super) logs: Pieces<Option<Log>>,
     free_slots: Vec<LogSlot>,
     /// Logs with something for a window, in the order they came.
     pub(super) dirty: VecDeque<LogSlot>,
@@ -99,7 +100,7 @@ impl Commit {
         );
         let mut commit = Commit {
             ring,
-            logs: Vec::new(),
+            logs: Pieces::default(),
             free_slots: Vec::new(),
             dirty: VecDeque::new(),
             stalled: Vec::new(),

@@ -3,7 +3,8 @@
 //! Always: (1) no replica leads before the image holds the registration of this process; until then requests wait; (2) a log
 //! is dropped only by an image that is not older than the one it was opened at and in which its topic is absent; (3) what
 //! waited for an image is opened after every replica has its role of it, or, where the image changes more than `PIECE_PARTITIONS`, some
-//! have: the others answer [6] until their turn; (4) the controller is told of an image when every replica has its role of it.
+//! have: the others answer [6] until their turn; (4) the controller is told of an image when every replica has its role of it, and
+//! the logs of topics that are gone are dropped.
 
 use super::Core;
 use super::hosts::Host;
@@ -35,6 +36,8 @@ pub(super) struct Held {
 pub(super) struct Awaiting {
     /// Requests that arrived before the first image. BOUND: by the bounds of their connections.
     pub(super) held: VecDeque<Held>,
+    /// Logs of topics that are gone, which are still to be dropped. BOUND: by the logs of the shard.
+    pub(super) dropping: VecDeque<LogNumber>,
     /// Topics whose partitions have not all got what the image says of them, and the first that has not. BOUND: by the topics
     /// of the images that came in the meantime.
     pub(super) applying: VecDeque<(TopicId, usize)>,
@@ -47,7 +50,8 @@ pub(super) struct Awaiting {
 impl Awaiting {
     /// When the next piece of a change is due.
     pub(super) fn deadline(&self) -> Option<Tick> {
-        (!self.applying.is_empty()).then_some(Tick(0))
+        let is_behind = !self.applying.is_empty() || !self.dropping.is_empty();
+        is_behind.then_some(Tick(0))
     }
 }
 
@@ -70,9 +74,7 @@ impl Core {
                 (gone, delta.topics.iter().copied().collect())
             }
         };
-        for log in gone {
-            self.drop_host(now, log);
-        }
+        self.awaiting.dropping.extend(gone);
         let changed = changed.into_iter().map(|topic| (topic, 0));
         self.awaiting.applying.extend(changed);
         let most = if first { usize::MAX } else { PIECE_PARTITIONS };
@@ -119,14 +121,22 @@ impl Core {
 
     /// The next partitions of a change that takes several turns.
     pub(super) fn turn_meta(&mut self, now: Now) {
-        if !self.awaiting.applying.is_empty() {
+        if self.awaiting.deadline().is_some() {
             self.apply_some(now, PIECE_PARTITIONS);
         }
     }
 
-    /// Opens so many partitions at the most, or gives them their roles; when there are no more, the controller is told.
+    /// Drops so many logs at the most, and opens so many partitions, or gives them their roles; when there are no more, the
+    /// controller is told.
     fn apply_some(&mut self, now: Now, most: usize) {
         let mut left = most;
+        while let Some(log) = self.awaiting.dropping.pop_front() {
+            self.drop_host(now, log);
+            left -= 1;
+            if left == 0 && self.awaiting.deadline().is_some() {
+                return;
+            }
+        }
         while let Some((id, first)) = self.awaiting.applying.pop_front() {
             let Some(topic) = self.meta.image.topic(id).cloned() else {
                 continue;

@@ -110,7 +110,8 @@ impl Core {
 
     /// How much is under way: requests, appends, reads, look-ups and what waits for room. Nothing is, on a node at rest.
     pub fn in_flight(&self) -> usize {
-        let awaiting = self.awaiting.held.len() + self.awaiting.applying.len();
+        let applying = self.awaiting.applying.len() + self.awaiting.dropping.len();
+        let awaiting = self.awaiting.held.len() + applying;
         let waiting = self.origins.count() + self.stalled.count() + awaiting;
         let grouping = self.coordinators.count();
         let later: usize = self.later.values().map(|later| later.len()).sum();
