@@ -15,12 +15,14 @@ use crate::machine::image::{Delta, Image};
 use crate::machine::partition::{Acks, Isolation};
 use crate::shard::core::routes::Routes;
 use crate::shard::core::slots::SlotId;
+use millstream_net::conn::ConnId;
 use millstream_net::wire::Response;
 use millstream_net::wire::api::{
     CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest,
     IncrementalAlterConfigsRequest,
 };
 use millstream_storage::ids::{LogNumber, MetadataIndex, PartitionIndex, ShardIndex, TopicId};
+use millstream_storage::store::{Look, Looked, ReadTicket};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -45,6 +47,10 @@ pub enum Mail {
     Prepare(Box<PrepareMail>),
     /// A batch that is prepared, or refused.
     Prepared(Box<PreparedMail>),
+    /// Look through a batch for a search, to the workshop.
+    Look(Box<LookMail>),
+    /// What was found in it.
+    Looked(Box<LookedMail>),
     /// What became of appends; many requests' in one letter.
     Appended(Vec<AppendedMail>),
     /// Read partitions.
@@ -127,6 +133,24 @@ pub struct PreparedMail {
     pub part: u32,
     /// What is to be stored.
     pub result: Result<Prepared, BatchRefused>,
+}
+
+/// A batch to look through for a search of the sender.
+#[derive(Debug)]
+pub struct LookMail {
+    /// The search.
+    pub ticket: ReadTicket,
+    /// The batch.
+    pub look: Look,
+}
+
+/// What was found in it.
+#[derive(Debug)]
+pub struct LookedMail {
+    /// The search.
+    pub ticket: ReadTicket,
+    /// The record, if there is one.
+    pub looked: Looked,
 }
 
 /// Batches to append to partitions of the receiver.
@@ -269,6 +293,8 @@ pub enum Urgency {
 pub struct FindMail {
     /// The shard of the connection.
     pub home: ShardIndex,
+    /// The connection.
+    pub conn: ConnId,
     /// Its request.
     pub request: RequestId,
     /// The image by which it was routed.

@@ -1,10 +1,11 @@
-//! The workshop: a thread of the node that prepares batches which take long, so that no shard waits for a codec.
+//! The workshop: a thread of the node that takes batches which take long - to prepare, or to look through for a time -, so that no
+//! shard waits for a codec.
 //!
 //! Lives on no core of its own and yields to the shards; its view is the batch. Always: (1) of every request under way one batch is
-//! prepared in turn, so a large one does not hold up the others; (2) every batch is answered once, to the shard it came from.
+//! taken in turn, so a large one does not hold up the others; (2) every batch is answered once, to the shard it came from.
 //! Leaves to others: the order in which batches are appended (the shards' cores).
 
-use super::mail::{Mail, PrepareMail, PreparedMail};
+use super::mail::{LookMail, LookedMail, Mail, PrepareMail, PreparedMail};
 use super::rings::Mailbox;
 use millstream_storage::ids::ShardIndex;
 use std::collections::VecDeque;
@@ -21,15 +22,56 @@ pub fn address(shard_count: u16) -> ShardIndex {
     ShardIndex(shard_count)
 }
 
-/// Prepares the next batch of a request: gives the letter about it, and the rest of the request.
-pub fn work(mut request: PrepareMail) -> Option<(PreparedMail, PrepareMail)> {
-    let (part, batch) = request.batches.pop_front()?;
-    let prepared = PreparedMail {
-        request: request.request,
-        part,
-        result: batch.prepare(&mut request.budget),
-    };
-    Some((prepared, request))
+/// What is done here.
+#[derive(Debug)]
+pub enum Work {
+    /// Batches of one request to prepare.
+    Prepare(Box<PrepareMail>),
+    /// A batch to look through.
+    Look(Box<LookMail>),
+}
+
+impl Work {
+    /// What a letter asks for, if it is for the workshop; other letters come back.
+    pub fn of(mail: Mail) -> Result<Work, Mail> {
+        match mail {
+            Mail::Prepare(request) => Ok(Work::Prepare(request)),
+            Mail::Look(request) => Ok(Work::Look(request)),
+            other => Err(other),
+        }
+    }
+
+    /// Takes the next batch: gives the letter about it, and what is left.
+    pub fn take(self) -> Option<(Mail, Option<Work>)> {
+        match self {
+            Work::Prepare(mut request) => {
+                let (part, batch) = request.batches.pop_front()?;
+                let prepared = PreparedMail {
+                    request: request.request,
+                    part,
+                    result: batch.prepare(&mut request.budget),
+                };
+                let left = (!request.batches.is_empty()).then_some(Work::Prepare(request));
+                Some((Mail::Prepared(Box::new(prepared)), left))
+            }
+            Work::Look(request) => {
+                let looked = LookedMail {
+                    ticket: request.ticket,
+                    looked: request.look.look(),
+                };
+                Some((Mail::Looked(Box::new(looked)), None))
+            }
+        }
+    }
+}
+
+impl From<Work> for Mail {
+    fn from(work: Work) -> Mail {
+        match work {
+            Work::Prepare(request) => Mail::Prepare(request),
+            Work::Look(request) => Mail::Look(request),
+        }
+    }
 }
 
 /// Starts the thread. It lives as long as the process.
@@ -44,15 +86,15 @@ fn run(mut mailbox: Mailbox<Mail>) {
     let mut waiting = VecDeque::new();
     loop {
         mailbox.receive(|from, mail| {
-            if let Mail::Prepare(request) = mail {
-                waiting.push_back((from, *request));
+            if let Ok(work) = Work::of(mail) {
+                waiting.push_back((from, work));
             }
         });
-        if let Some((from, request)) = waiting.pop_front()
-            && let Some((prepared, rest)) = work(request)
+        if let Some((from, work)) = waiting.pop_front()
+            && let Some((answer, left)) = work.take()
         {
-            mailbox.send(from, Mail::Prepared(Box::new(prepared)));
-            waiting.push_back((from, rest));
+            mailbox.send(from, answer);
+            waiting.extend(left.map(|left| (from, left)));
         }
         mailbox.deliver();
         if !waiting.is_empty() {

@@ -14,6 +14,36 @@ pub struct Found {
     pub timestamp: i64,
 }
 
+/// What the header of a batch tells of a record that is sought by its time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InHead {
+    /// The batch has no such record.
+    Nothing,
+    /// This one.
+    Found(Found),
+    /// If there is one, only the records tell which.
+    AmongRecords,
+}
+
+/// Whether the header settles which record of its batch, at `from` or behind it, is the first whose timestamp is `timestamp` or later.
+pub fn find_in_head(head: &BatchHead, timestamp: i64, from: Offset) -> InHead {
+    if head.max_timestamp < timestamp || head.attributes.is_control() {
+        return InHead::Nothing;
+    }
+    match head.attributes.is_log_append_time() {
+        // Every record has the time of the batch.
+        true => InHead::Found(as_a_whole(head, from)),
+        false => InHead::AmongRecords,
+    }
+}
+
+fn as_a_whole(head: &BatchHead, from: Offset) -> Found {
+    Found {
+        offset: head.base_offset.max(from),
+        timestamp: head.max_timestamp,
+    }
+}
+
 /// The first record of the batch `bytes` begins with, at `from` or behind it, whose timestamp is `timestamp` or later. Decompresses at most `limit_bytes`, and
 /// only where the header says that there is one: where that is not enough, the whole batch is it. What no reader can unpack has no records.
 pub fn find_timestamp(
@@ -23,24 +53,16 @@ pub fn find_timestamp(
     limit_bytes: usize,
 ) -> Result<Option<Found>, Malformed> {
     let head = BatchHead::parse(bytes)?;
-    if head.max_timestamp < timestamp || head.attributes.is_control() {
-        return Ok(None);
-    }
-    if head.attributes.is_log_append_time() {
-        // Every record has the time of the batch.
-        return Ok(Some(Found {
-            offset: head.base_offset.max(from),
-            timestamp: head.max_timestamp,
-        }));
+    match find_in_head(&head, timestamp, from) {
+        InHead::Nothing => return Ok(None),
+        InHead::Found(found) => return Ok(Some(found)),
+        InHead::AmongRecords => {}
     }
     let batch = match OpenBatch::new(bytes, limit_bytes) {
         Ok(batch) => batch,
         // Its readers look for themselves.
         Err(Malformed::Compression(DecompressError::TooLarge)) => {
-            return Ok(Some(Found {
-                offset: head.base_offset.max(from),
-                timestamp: head.max_timestamp,
-            }));
+            return Ok(Some(as_a_whole(&head, from)));
         }
         Err(_) => return Ok(None),
     };

@@ -23,7 +23,7 @@ mod walk;
 
 pub use builder::{BatchBuilder, BatchHeader, ControlKind};
 pub use codec::{Compression, DecompressError, compress, decompress};
-pub use find::{Found, find_timestamp};
+pub use find::{Found, InHead, find_in_head, find_timestamp};
 pub use head::{Attributes, BatchHead, HEADER_BYTES, Malformed, RECORDS_AT, check};
 pub use records::{Header, Headers, OpenBatch, Record, Records};
 pub use rewrite::rewritten;

@@ -6,8 +6,9 @@
 
 use super::log_state::Task;
 use super::ops::{BlockKey, Purpose};
+use super::search::Search;
 use super::shard_store::Store;
-use super::types::{Found, Read, ReadTicket, Sought, StoreEffect};
+use super::types::{Found, Read, ReadTicket, StoreEffect};
 use crate::commit::LogSlot;
 use crate::disk::{BLOCK_BYTES, DiskOp};
 use crate::ids::{LogNumber, Offset};
@@ -16,9 +17,6 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Segments are read back in blocks of so many bytes.
 pub(super) const COLD_BYTES: u64 = 512 << 10;
-
-/// A search for a time reads so far ahead of its walk.
-const FIND_AHEAD_BYTES: u64 = 1 << 20;
 
 /// A read that waits.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +27,7 @@ pub(super) enum Query {
         up_to: Offset,
         min_one: bool,
     },
-    Find {
-        sought: Sought,
-        up_to: Offset,
-    },
+    Find(Search),
     Cut,
 }
 
@@ -187,8 +182,25 @@ impl Blocks {
 impl Store {
     /// Waits for a block and gives the ticket.
     pub(super) fn wait_for(&mut self, slot: LogSlot, on: BlockKey, query: Query) -> ReadTicket {
+        let ticket = self.next_ticket();
+        self.wait_on(ticket, slot, on, query);
+        ticket
+    }
+
+    /// A ticket that nobody has.
+    pub(super) fn next_ticket(&mut self) -> ReadTicket {
         self.blocks.next_ticket += 1;
-        let ticket = ReadTicket(self.blocks.next_ticket);
+        ReadTicket(self.blocks.next_ticket)
+    }
+
+    /// Waits for a block with a ticket that was given.
+    pub(super) fn wait_on(
+        &mut self,
+        ticket: ReadTicket,
+        slot: LogSlot,
+        on: BlockKey,
+        query: Query,
+    ) {
         self.want_block(slot, on);
         self.blocks.waiting.push(Waiting {
             ticket,
@@ -196,7 +208,6 @@ impl Store {
             on,
             query,
         });
-        ticket
     }
 
     /// Reads a block unless it is there or on its way.
@@ -275,7 +286,7 @@ impl Store {
         self.blocks.evict();
     }
 
-    fn ask_again(&mut self, mut waiting: Waiting) {
+    fn ask_again(&mut self, waiting: Waiting) {
         let Waiting {
             ticket,
             slot,
@@ -299,21 +310,10 @@ impl Store {
                     missing
                 }
             },
-            Query::Find { sought, up_to } => match self.find_now(slot, sought, up_to) {
-                Ok(found) => {
-                    self.effects.push(StoreEffect::FindReady { ticket, found });
-                    return;
-                }
-                Err(missing) => {
-                    self.missed(slot, missing, FIND_AHEAD_BYTES);
-                    missing
-                }
-            },
+            Query::Find(search) => return self.search_again(ticket, slot, search),
             Query::Cut => return self.cut(slot),
         };
-        self.want_block(slot, missing);
-        waiting.on = missing;
-        self.blocks.waiting.push(waiting);
+        self.wait_on(ticket, slot, missing, query);
     }
 
     /// The log is dropped: what waits for it is out of range.
@@ -330,10 +330,7 @@ impl Store {
                     ticket,
                     read: Read::OutOfRange,
                 }),
-                Query::Find { .. } => self.effects.push(StoreEffect::FindReady {
-                    ticket,
-                    found: Found::None,
-                }),
+                Query::Find(_) => self.end_search(ticket, Found::None),
                 Query::Cut => {}
             }
         }
@@ -364,6 +361,11 @@ impl Store {
         let log = self.log(slot).number;
         self.blocks
             .forget(|key| key.log == log && key.segment >= from);
+        for waiting in &mut self.blocks.waiting {
+            if let Query::Find(search) = &mut waiting.query {
+                search.begin_again();
+            }
+        }
         self.ask_all_again(slot);
     }
 

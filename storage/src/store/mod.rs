@@ -20,6 +20,7 @@ mod pump;
 mod reads;
 mod rest;
 mod retention;
+mod search;
 mod shard_store;
 mod tasks;
 #[cfg(test)]
@@ -28,8 +29,9 @@ mod types;
 
 pub use crate::batch::Stamp;
 pub use crate::recovery::{Recovered, RecoveredLog};
+pub use search::{Look, Looked};
 pub use shard_store::{SettledProducers, Store};
 pub use types::{
-    Acknowledge, AppendRefused, Found, LogConfig, OpenLog, OpenRefused, Read, ReadTicket, Sought,
-    StoreConfig, StoreEffect,
+    Acknowledge, AppendRefused, Asker, Found, LogConfig, OpenLog, OpenRefused, Read, ReadTicket,
+    Sought, StoreConfig, StoreEffect,
 };

@@ -1,4 +1,4 @@
-//! Reading: whole batches from chunks or from blocks that were read back, and the search for a time.
+//! Reading: whole batches from chunks or from blocks that were read back.
 //!
 //! Always: (1) what is returned are whole batches as they were appended; those that come from disk are verified; (2) a query looks only
 //! at what is in memory and names the first block that it misses, so it can be asked again.
@@ -7,8 +7,8 @@ use super::blocks::{Block, COLD_BYTES, Query};
 use super::ops::BlockKey;
 use super::rest::Rest;
 use super::shard_store::Store;
-use super::types::{Found, Read, Sought};
-use crate::batch::{self, BatchHead, HEADER_BYTES};
+use super::types::Read;
+use crate::batch::{BatchHead, HEADER_BYTES};
 use crate::commit::LogSlot;
 use crate::format::Place;
 use crate::ids::{LogNumber, Now, Offset};
@@ -17,16 +17,14 @@ use bytes::Bytes;
 
 /// Where the CRC of a batch begins to count.
 const CRC_FROM: usize = 21;
-/// A search decompresses at most so many bytes of one batch.
-const FIND_BYTES_MAX: usize = 256 << 20;
 
 /// A walk over batches.
 #[derive(Clone, Copy, Debug)]
-struct Walk {
-    segment: Offset,
-    position: u64,
+pub(super) struct Walk {
+    pub(super) segment: Offset,
+    pub(super) position: u64,
     /// The end of the segment's batches.
-    bytes: u64,
+    pub(super) bytes: u64,
 }
 
 /// Why a walk stops.
@@ -67,20 +65,6 @@ impl Store {
                 };
                 self.missed(slot, missing, max_bytes as u64);
                 Read::Wait(self.wait_for(slot, missing, query))
-            }
-        }
-    }
-
-    /// The first record below `up_to` that is as sought.
-    pub fn find(&mut self, now: Now, log: LogNumber, sought: Sought, up_to: Offset) -> Found {
-        self.now = now;
-        let Some(slot) = self.slot(log) else {
-            return Found::None;
-        };
-        match self.find_now(slot, sought, up_to) {
-            Ok(found) => found,
-            Err(missing) => {
-                Found::Wait(self.wait_for(slot, missing, Query::Find { sought, up_to }))
             }
         }
     }
@@ -187,90 +171,6 @@ impl Store {
         Ok(Read::Ready { data, end })
     }
 
-    /// The search, or the block that is missing for it.
-    pub(super) fn find_now(
-        &mut self,
-        slot: LogSlot,
-        sought: Sought,
-        up_to: Offset,
-    ) -> Result<Found, BlockKey> {
-        match sought {
-            Sought::Since(timestamp) => self.find_since(slot, timestamp, up_to),
-            Sought::Newest => self.find_newest(slot, up_to),
-        }
-    }
-
-    /// What the segments know as their newest timestamp is almost always that of a record. Where it is not, because that record
-    /// lies at or above `up_to`, or was cut away or deleted, halving finds what is.
-    fn find_newest(&mut self, slot: LogSlot, up_to: Offset) -> Result<Found, BlockKey> {
-        let mut newest = Found::None;
-        let (mut low, mut high) = (-1, self.log(slot).layout.max_timestamp());
-        let mut probe = high;
-        while low <= high {
-            match self.find_since(slot, probe, up_to)? {
-                found @ Found::At { timestamp, .. } if timestamp >= high => return Ok(found),
-                found @ Found::At { timestamp, .. } => {
-                    newest = found;
-                    low = timestamp + 1;
-                }
-                Found::None => high = probe - 1,
-                damaged => return Ok(damaged),
-            }
-            probe = i64::midpoint(low, high);
-        }
-        Ok(newest)
-    }
-
-    fn find_since(
-        &mut self,
-        slot: LogSlot,
-        timestamp: i64,
-        up_to: Offset,
-    ) -> Result<Found, BlockKey> {
-        let log = self.log(slot);
-        let up_to = log.cutting.map_or(up_to, |cut| cut.min(up_to));
-        let log_start = log.layout.log_start();
-        let Some(mut walk) = Self::walk_of(log.layout.locate_time(timestamp)) else {
-            return Ok(Found::None);
-        };
-        loop {
-            if walk.position >= walk.bytes {
-                match self.next_walk(slot, walk.segment) {
-                    Some(next) => walk = next,
-                    None => return Ok(Found::None),
-                }
-                continue;
-            }
-            let head = match self.batch_at(slot, &walk) {
-                Ok(head) => head,
-                Err(Stop::Damaged) => return Ok(Found::Damaged),
-                Err(Stop::Missing(missing)) => return Err(missing),
-            };
-            if head.base_offset >= up_to {
-                return Ok(Found::None);
-            }
-            let end = walk.position + head.bytes as u64;
-            if head.max_timestamp >= timestamp && head.end_offset() > log_start {
-                let mut data = Vec::new();
-                self.collect(slot, walk.segment, &(walk.position..end), &mut data);
-                let whole = data.concat();
-                match batch::find_timestamp(&whole, timestamp, log_start, FIND_BYTES_MAX) {
-                    Ok(Some(found)) if found.offset >= up_to => return Ok(Found::None),
-                    Ok(Some(found)) => {
-                        return Ok(Found::At {
-                            offset: found.offset,
-                            timestamp: found.timestamp,
-                            epoch: head.leader_epoch,
-                        });
-                    }
-                    Ok(None) => {}
-                    Err(_) => return Ok(Found::Damaged),
-                }
-            }
-            walk.position = end;
-        }
-    }
-
     /// The place in front of the batch that holds `to`, below the log's end; `None` while a block for it is read.
     pub(super) fn boundary(&mut self, slot: LogSlot, to: Offset) -> Option<Place> {
         match self.boundary_now(slot, to) {
@@ -358,7 +258,7 @@ impl Store {
         Self::walk_of(self.log(slot).layout.locate(from))
     }
 
-    fn walk_of(located: Located) -> Option<Walk> {
+    pub(super) fn walk_of(located: Located) -> Option<Walk> {
         match located {
             Located::At {
                 segment,
@@ -373,7 +273,7 @@ impl Store {
         }
     }
 
-    fn next_walk(&self, slot: LogSlot, segment: Offset) -> Option<Walk> {
+    pub(super) fn next_walk(&self, slot: LogSlot, segment: Offset) -> Option<Walk> {
         let next = self.log(slot).layout.next_segment(segment)?;
         Some(Walk {
             segment: next.base,
@@ -384,7 +284,7 @@ impl Store {
 
     /// The head of the batch at a walk's position. Where recovery did not look at it, it is indexed now: a walk that is asked
     /// again, or goes on later, begins where this one came to.
-    fn batch_at(&mut self, slot: LogSlot, walk: &Walk) -> Result<BatchHead, Stop> {
+    pub(super) fn batch_at(&mut self, slot: LogSlot, walk: &Walk) -> Result<BatchHead, Stop> {
         let head = self.checked_batch(slot, walk)?;
         let layout = &mut self.log_mut(slot).layout;
         layout.walked(walk.segment, walk.position, &head);
@@ -470,7 +370,7 @@ impl Store {
     }
 
     /// Slices of a range whose batches were all looked at.
-    fn collect(
+    pub(super) fn collect(
         &mut self,
         slot: LogSlot,
         segment: Offset,

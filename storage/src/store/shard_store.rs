@@ -9,6 +9,7 @@ use super::log_state::LogState;
 use super::names::Names;
 use super::ops::Ops;
 use super::rest::{Rest, SharedSync};
+use super::search::Searches;
 use super::types::{
     Acknowledge, AppendRefused, LogConfig, OpenLog, OpenRefused, StoreConfig, StoreEffect,
 };
@@ -19,6 +20,7 @@ use crate::disk::{BLOCK_BYTES, DiskDone, WriteSync};
 use crate::format::{LogPath, Place, log_dir};
 use crate::ids::{LeaderEpoch, LogNumber, NodeId, Now, NumberMap, Offset, Tick};
 use crate::log::Layout;
+use crate::pieces::Pieces;
 use crate::prefetch;
 use crate::recovery::Recovered;
 use bytes::Bytes;
@@ -37,13 +39,14 @@ pub struct Store {
     pub(super) cache: Cache,
     pub(super) journal: Journal,
     pub(super) leftovers: Leftovers,
-    pub(super) logs: Vec<Option<LogState>>,
+    pub(super) logs: Pieces<Option<LogState>>,
     pub(super) by_number: NumberMap<LogNumber, LogSlot>,
     pub(super) next_log: LogNumber,
     pub(super) ops: Ops,
     pub(super) files: FileSlots,
     pub(super) discards: Discards,
     pub(super) blocks: Blocks,
+    pub(super) searches: Searches,
     /// Where the round of retention goes on, and when the next one begins.
     pub(super) retention_next: usize,
     pub(super) retention_at: Tick,
@@ -76,13 +79,14 @@ impl Store {
             }),
             journal: Journal::new(&recovered),
             leftovers: Leftovers::new(&recovered.dropped),
-            logs: Vec::new(),
+            logs: Pieces::default(),
             by_number: NumberMap::default(),
             next_log: recovered.next_log,
             ops: Ops::default(),
             files: FileSlots::new(config.open_files_max),
             discards: Discards::new(config.discard_bytes, now.tick),
             blocks: Blocks::new(config.cold_bytes_max),
+            searches: Searches::default(),
             retention_next: 0,
             retention_at: now.tick,
             rest: Rest::new(now.tick),
@@ -155,8 +159,8 @@ impl Store {
     pub(super) fn place_log(&mut self, slot: LogSlot, log: LogState) {
         self.by_number.insert(log.number, slot);
         let index = slot.0 as usize;
-        if self.logs.len() <= index {
-            self.logs.resize_with(index + 1, || None);
+        while self.logs.len() <= index {
+            self.logs.push(None);
         }
         self.logs[index] = Some(log);
     }
@@ -171,6 +175,7 @@ impl Store {
         self.commit.drop_log(slot);
         self.cache.drop_log(log);
         self.forget_reads(slot);
+        self.forget_searches(slot);
         self.pump();
     }
 
@@ -334,6 +339,7 @@ impl Store {
         self.cache.truncate(number, place.segment, place.position);
         self.keep_last_block(number, &place);
         self.forget_blocks(slot, place.segment);
+        self.begin_searches_again(slot);
         self.commit.truncate(slot, place);
         assert!(gone.iter().all(|segment| *segment > place.segment));
         self.pump();

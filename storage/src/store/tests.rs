@@ -1,5 +1,7 @@
 //! The store over a simulated disk, without crashes: what is appended becomes durable and is read back.
 
+mod searches;
+
 use super::*;
 use crate::batch::{BatchBuilder, BatchHead, BatchHeader};
 use crate::disk::{BlockingDisk, DiskDone, DiskOp};
@@ -79,6 +81,8 @@ struct Rig {
     rng: SimRng,
     durable: HashMap<LogNumber, Offset>,
     ready: Vec<(ReadTicket, Read)>,
+    found: Vec<(ReadTicket, Found)>,
+    looks: Vec<(ReadTicket, Look)>,
     /// Reads of segments.
     blocks_read: usize,
     starts: HashMap<LogNumber, Offset>,
@@ -112,6 +116,8 @@ impl Rig {
             rng: SimRng::new(seed),
             durable: HashMap::new(),
             ready: Vec::new(),
+            found: Vec::new(),
+            looks: Vec::new(),
             blocks_read: 0,
             starts: HashMap::new(),
         }
@@ -167,7 +173,8 @@ impl Rig {
                 StoreEffect::StartMoved { log, log_start } => {
                     self.starts.insert(log, log_start);
                 }
-                StoreEffect::FindReady { .. } => {}
+                StoreEffect::FindReady { ticket, found } => self.found.push((ticket, found)),
+                StoreEffect::Look { ticket, look } => self.looks.push((ticket, look)),
                 StoreEffect::Fatal { reason } => panic!("{reason}"),
             }
         }

@@ -1,5 +1,6 @@
 //! What goes into and comes out of a `Store`.
 
+use super::search::Look;
 use crate::commit::CommitConfig;
 use crate::disk::{DiskOp, OpId, Reservation};
 use crate::ids::{
@@ -189,6 +190,10 @@ pub enum Sought {
     Newest,
 }
 
+/// For whom a search is made: they take turns where batches take long to look through.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Asker(pub u64);
+
 /// What a search gave.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Found {
@@ -203,7 +208,7 @@ pub enum Found {
     },
     /// No such record.
     None,
-    /// `FindReady` follows with the ticket.
+    /// `FindReady` follows with the ticket, when the disk or whoever does `StoreEffect::Look` has answered.
     Wait(ReadTicket),
     /// The bytes on disk do not check.
     Damaged,
@@ -234,6 +239,13 @@ pub enum StoreEffect {
         ticket: ReadTicket,
         /// Never `Wait`.
         found: Found,
+    },
+    /// A batch to look through for a search, on a thread that may take its time: `Store::looked` takes the answer. One at a time.
+    Look {
+        /// The search.
+        ticket: ReadTicket,
+        /// The batch, and what to look for.
+        look: Look,
     },
     /// The log start has moved (retention or `set_log_start`) and is durable.
     StartMoved {

@@ -304,6 +304,7 @@ impl World {
                     }
                 }
                 StoreEffect::FindReady { .. } => {}
+                StoreEffect::Look { .. } => {}
                 StoreEffect::StartMoved { log, log_start } => {
                     if let Some(known) = self.logs.get_mut(&log) {
                         known.log_start_told = log_start;

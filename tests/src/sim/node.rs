@@ -11,8 +11,8 @@ use millstream_engine::machine::quorum::{self, SingleNode};
 use millstream_engine::shard::core::routes::Route;
 use millstream_engine::shard::core::{ControlSeed, Core, CoreSeed};
 use millstream_engine::shard::event::{ShardCore, ShardEffect, ShardEvent};
-use millstream_engine::shard::mail::{Mail, PrepareMail};
-use millstream_engine::shard::workshop;
+use millstream_engine::shard::mail::Mail;
+use millstream_engine::shard::workshop::Work;
 use millstream_net::conn::{CloseReason, ConnId, ConnLimits, ListenerIndex};
 use millstream_storage::disk::{BlockingDisk, DiskDone, DiskOp, FileSlot, OpId};
 use millstream_storage::format::{NODE_META, NodeMeta};
@@ -337,26 +337,20 @@ impl Node {
     /// Delivers the oldest letter from one shard to another.
     pub fn deliver(&mut self, from: ShardIndex, to: ShardIndex) {
         let letter = self.mail.get_mut(&(from, to)).and_then(VecDeque::pop_front);
-        match letter {
-            Some(Mail::Prepare(request)) => self.work(from, to, *request),
-            Some(mail) => self.step(to, ShardEvent::Mail { from, mail }),
+        match letter.map(Work::of) {
+            Some(Ok(work)) => self.work(from, to, work),
+            Some(Err(mail)) => self.step(to, ShardEvent::Mail { from, mail }),
             None => {}
         }
     }
 
-    /// The workshop prepares the next batch of a request.
-    fn work(&mut self, from: ShardIndex, workshop: ShardIndex, request: PrepareMail) {
-        if let Some((prepared, rest)) = workshop::work(request) {
-            let prepared = Mail::Prepared(Box::new(prepared));
-            self.mail
-                .entry((workshop, from))
-                .or_default()
-                .push_back(prepared);
-            let rest = Mail::Prepare(Box::new(rest));
-            self.mail
-                .entry((from, workshop))
-                .or_default()
-                .push_back(rest);
+    /// The workshop takes the next batch.
+    fn work(&mut self, from: ShardIndex, workshop: ShardIndex, work: Work) {
+        if let Some((answer, left)) = work.take() {
+            let answers = self.mail.entry((workshop, from)).or_default();
+            answers.push_back(answer);
+            let letters = self.mail.entry((from, workshop)).or_default();
+            letters.extend(left.map(Mail::from));
         }
     }
 

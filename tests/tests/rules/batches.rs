@@ -414,26 +414,6 @@ fn r9_records_that_cannot_be_decompressed_are_refused_where_they_must_be() {
     );
 }
 
-/// The workshop comes behind the two shards.
-const WORKSHOP: ShardIndex = ShardIndex(2);
-
-/// Lets everything happen but what the workshop does.
-fn run_without_workshop(broker: &mut Broker) {
-    for _ in 0..20 {
-        for shard in [ShardIndex(0), ShardIndex(1)] {
-            broker.node.turn(shard);
-        }
-        for (from, to) in broker.node.mail_routes() {
-            if to != WORKSHOP {
-                broker.node.deliver(from, to);
-            }
-        }
-        while broker.node.disk_pending() > 0 {
-            broker.node.complete(0);
-        }
-    }
-}
-
 fn zstd_batch(value: &str) -> Bytes {
     let header = BatchHeader {
         compression: Compression::Zstd,
@@ -461,11 +441,11 @@ fn c6_r9_what_is_recompressed_keeps_its_place_and_holds_up_nobody_else() {
             let frame = wire::frame(9, id as i32, &request);
             broker.node.request(conn, frame);
         }
-        run_without_workshop(&mut broker);
+        broker.run_without_workshop();
         let stranger = broker.connect(shard);
         let request = wire::produce(-1, "t", 0, zstd_batch("x"));
         broker.node.request(stranger, wire::frame(9, 9, &request));
-        run_without_workshop(&mut broker);
+        broker.run_without_workshop();
         let response = broker.expect::<ProduceRequest>(stranger, 9, 9);
         let passed = response.responses[0].partitions[0].base_offset;
         let offsets: Vec<_> = (0..4)

@@ -382,3 +382,49 @@ fn o2_a_batch_that_nobody_can_unpack_hides_no_record_behind_it() {
     let found = broker.list_offsets(7, &wire::list_offsets("t", 0, now + 501));
     assert_eq!((found.error_code, found.offset), (ErrorCode::None, -1));
 }
+
+#[test]
+fn o2_a_search_in_a_batch_that_takes_long_holds_up_nobody() {
+    let mut broker = broker();
+    let header = BatchHeader {
+        compression: Compression::Zstd,
+        ..BatchHeader::default()
+    };
+    let mut builder = BatchBuilder::new(header);
+    for record in 0..1_000 {
+        builder.push(EPOCH_MS + record, None, Some(b"v"), &[]);
+    }
+    let batch = builder.finish();
+    for partition in 0..2 {
+        let told = broker.produce(9, &wire::produce(-1, "t", partition, batch.clone()));
+        assert_eq!(told.error_code, ErrorCode::None);
+    }
+    let (conn, stranger) = (broker.connect(0), broker.connect(0));
+    let seek = |partition, record| wire::list_offsets("t", partition, EPOCH_MS + record);
+    let searches = [seek(0, 500), seek(1, 700), seek(0, 999)];
+    for (id, request) in searches.iter().enumerate() {
+        broker
+            .node
+            .request(conn, wire::frame(5, id as i32, request));
+    }
+    broker.run_without_workshop();
+    // Everything of that shard that needs no workshop goes on, other searches too.
+    let latest = wire::frame(5, 9, &wire::list_offsets("t", 0, -1));
+    broker.node.request(stranger, latest);
+    broker.run_without_workshop();
+    assert_eq!(broker.node.receive(conn), "");
+    let mut answers = BytesMut::from(&broker.node.receive(stranger)[..]);
+    let answer = wire::next_frame(&mut answers).expect("it is answered meanwhile");
+    let (_, latest) = wire::answer::<ListOffsetsRequest>(5, &answer);
+    assert_eq!(latest.topics[0].partitions[0].offset, 1_000);
+    broker.node.settle();
+    for (id, offset) in [(0, 500), (1, 700), (2, 999)] {
+        let found = broker.expect::<ListOffsetsRequest>(conn, 5, id);
+        let found = &found.topics[0].partitions[0];
+        let told = (found.error_code, found.offset, found.timestamp);
+        assert_eq!(told, (ErrorCode::None, offset, EPOCH_MS + offset));
+    }
+    for shard in broker.node.shards() {
+        assert_eq!(broker.node.core(shard).in_flight(), 0);
+    }
+}

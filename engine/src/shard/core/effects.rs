@@ -6,7 +6,8 @@
 use super::Core;
 use crate::machine::partition::{Effect, Refusal, Verdict};
 use crate::shard::event::{FatalReason, ShardEffect};
-use crate::shard::mail::Urgency;
+use crate::shard::mail::{LookMail, Mail, Urgency};
+use crate::shard::workshop;
 use millstream_net::wire::ErrorCode;
 use millstream_storage::ids::{LogNumber, Now, Offset};
 use millstream_storage::store::StoreEffect;
@@ -90,6 +91,10 @@ impl Core {
                 }
             }
             StoreEffect::FindReady { ticket, found } => self.find_ready(now, ticket, found),
+            StoreEffect::Look { ticket, look } => {
+                let to = workshop::address(self.shard_count);
+                self.send(now, to, Mail::Look(Box::new(LookMail { ticket, look })));
+            }
             StoreEffect::StartMoved { log, log_start } => {
                 self.start_moved(now, log, log_start);
                 self.note_watches(log, 0, Urgency::Normal);

@@ -16,7 +16,7 @@ use millstream_net::conn::RequestSlot;
 use millstream_net::wire::api::{ListOffsetsRequest, OffsetForLeaderEpochRequest};
 use millstream_net::wire::{ErrorCode, RequestHeader, Response};
 use millstream_storage::ids::{LeaderEpoch, Now, Offset, PartitionIndex, ShardIndex, Tick};
-use millstream_storage::store::{Found, ReadTicket, Sought};
+use millstream_storage::store::{Asker, Found, ReadTicket, Sought};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Partitions that are looked in for one request in one turn; some 100 us.
@@ -30,7 +30,7 @@ struct Finding {
     open: usize,
 }
 
-/// All look-ups of a shard that wait for the disk.
+/// All look-ups of a shard that wait for the disk, or for the workshop.
 #[derive(Default)]
 pub(super) struct Findings {
     table: Slots<Finding>,
@@ -136,6 +136,7 @@ impl Core {
         for (shard, parts) in groups.0 {
             let mail = FindMail {
                 home: self.me,
+                conn: slot.conn,
                 request: id,
                 index: self.meta.image.index(),
                 hop: Hop::First,
@@ -197,7 +198,7 @@ impl Core {
                 elsewhere.add(shard, *part);
                 continue;
             }
-            let found = self.find_part(now, part, mail.isolation);
+            let found = self.find_part(now, part, mail.isolation, asker_of(&mail));
             self.keep_find(id, part.part, found);
         }
         for (shard, parts) in elsewhere.0 {
@@ -217,6 +218,7 @@ impl Core {
         now: Now,
         part: &FindPart,
         isolation: Isolation,
+        asker: Asker,
     ) -> Result<(PartFound, Option<ReadTicket>), ErrorCode> {
         let Some(host) = self.hosts.find(part.log) else {
             return Err(self.absent(part.topic, part.partition));
@@ -243,7 +245,7 @@ impl Core {
                     Spec::Timestamp(timestamp) => Sought::Since(timestamp),
                     _ => Sought::Newest,
                 };
-                return match self.store.find(now, part.log, sought, up_to) {
+                return match self.store.find(now, part.log, sought, up_to, asker) {
                     Found::Wait(ticket) => Ok((nothing, Some(ticket))),
                     found => Ok((found_part(part.part, found), None)),
                 };
@@ -363,6 +365,11 @@ impl Groups {
             None => self.0.push((shard, vec![find])),
         }
     }
+}
+
+/// Look-ups of one connection take their turns together.
+fn asker_of(mail: &FindMail) -> Asker {
+    Asker(u64::from(mail.home.0) << 32 | u64::from(mail.conn.slot))
 }
 
 fn found_part(part: u32, found: Found) -> PartFound {

@@ -370,8 +370,9 @@ impl Core {
     fn open(&mut self, now: Now, from: ShardIndex, mail: Mail) {
         match mail {
             Mail::Append(mail) => self.append(now, *mail),
-            Mail::Prepare(_) => panic!("batches are prepared by the workshop"),
+            Mail::Prepare(_) | Mail::Look(_) => panic!("this is for the workshop"),
             Mail::Prepared(prepared) => self.take_prepared(now, *prepared),
+            Mail::Looked(looked) => self.store.looked(now, looked.ticket, looked.looked),
             Mail::Appended(all) => {
                 for appended in all {
                     self.take_appended(appended);
