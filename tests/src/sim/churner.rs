@@ -13,7 +13,8 @@ use millstream_net::wire::api::{
 };
 use millstream_storage::sim::SimRng;
 
-const NAME: &str = "comes-and-goes";
+/// The topic.
+pub const NAME: &str = "comes-and-goes";
 
 /// What it does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

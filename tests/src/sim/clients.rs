@@ -15,7 +15,7 @@ use millstream_storage::sim::SimRng;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Errors after which a client tries again.
-fn is_weather(code: ErrorCode) -> bool {
+pub(super) fn is_weather(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::NotLeaderOrFollower

@@ -9,4 +9,5 @@ pub mod clients;
 pub mod link;
 pub mod model;
 pub mod node;
+pub mod session_reader;
 pub mod world;

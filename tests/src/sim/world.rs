@@ -8,6 +8,7 @@ use super::churner::Churner;
 use super::clients::{Admin, Consumer, Producer};
 use super::model::{Model, Place};
 use super::node::{Node, NodeConfig};
+use super::session_reader::SessionReader;
 use millstream_storage::ids::{Now, Tick, WallMs};
 use millstream_storage::sim::{Fault, OpKind, SimDisk, SimRng};
 
@@ -27,6 +28,8 @@ pub struct Outcome {
     pub shown_count: u64,
     /// Processes that were killed, lost power or met a failing disk.
     pub crash_count: u64,
+    /// Answers of fetch sessions, behind the first of each.
+    pub session_answer_count: u64,
 }
 
 struct World {
@@ -39,6 +42,7 @@ struct World {
     churner: Churner,
     producers: Vec<Producer>,
     consumers: Vec<Consumer>,
+    session_readers: Vec<SessionReader>,
     places: Vec<Place>,
     model: Model,
     trace: u64,
@@ -61,6 +65,11 @@ pub fn run(seed: u64) -> Outcome {
         acknowledged_count: world.model.acknowledged_count,
         shown_count: world.model.shown_count,
         crash_count: world.crash_count,
+        session_answer_count: world
+            .session_readers
+            .iter()
+            .map(SessionReader::answers)
+            .sum(),
     }
 }
 
@@ -87,6 +96,7 @@ impl World {
         });
         let producers = producers.collect();
         let consumers = (0..2).map(|_| Consumer::new(&places)).collect();
+        let session_readers = (0..2).map(|_| SessionReader::new(&places)).collect();
         let mut world = World {
             rng,
             config,
@@ -97,6 +107,7 @@ impl World {
             churner: Churner::default(),
             producers,
             consumers,
+            session_readers,
             places,
             model: Model::default(),
             trace: seed,
@@ -200,6 +211,10 @@ impl World {
         if rng.percent(10) {
             return self.churner.act(node, rng);
         }
+        if rng.percent(25) {
+            let at = rng.index(self.session_readers.len());
+            return self.session_readers[at].act(node, rng, &mut self.model);
+        }
         let count = self.producers.len() + self.consumers.len();
         let at = rng.index(count);
         match self.producers.get_mut(at) {
@@ -226,6 +241,8 @@ impl World {
         self.churner.lost();
         self.producers.iter_mut().for_each(Producer::lost);
         self.consumers.iter_mut().for_each(Consumer::lost);
+        let readers = self.session_readers.iter_mut();
+        readers.for_each(SessionReader::lost);
         self.start(disk, now);
     }
 
@@ -252,14 +269,18 @@ impl World {
 
     fn hang_up(&mut self) {
         let (node, rng) = (self.node.as_mut().expect("a node runs"), &mut self.rng);
-        match rng.percent(50) {
-            true => {
+        match rng.below(3) {
+            0 => {
                 let at = rng.index(self.producers.len());
                 self.producers[at].leave(node);
             }
-            false => {
+            1 => {
                 let at = rng.index(self.consumers.len());
                 self.consumers[at].leave(node);
+            }
+            _ => {
+                let at = rng.index(self.session_readers.len());
+                self.session_readers[at].leave(node);
             }
         }
     }
@@ -299,7 +320,8 @@ impl World {
                 for (place, end) in reader.offsets() {
                     self.model.read_through(place, end);
                 }
-                return;
+                let ends = reader.offsets().map(|(place, end)| (place.clone(), end));
+                return self.sessions_come_to(&ends.collect::<Vec<_>>());
             }
             if node.fatal().is_some() {
                 self.crash();
@@ -309,6 +331,34 @@ impl World {
         panic!("a reader does not come to the end: {}", reader.describe());
     }
 
+    /// Sessions keep nothing from their readers.
+    fn sessions_come_to(&mut self, ends: &[(Place, i64)]) {
+        for at in 0..self.session_readers.len() {
+            let mut steps = 0;
+            loop {
+                let (node, rng) = (self.node.as_mut().expect("a node runs"), &mut self.rng);
+                let reader = &mut self.session_readers[at];
+                if ends.iter().all(|(place, end)| reader.offset(place) >= *end) {
+                    break;
+                }
+                reader.want_all();
+                reader.act(node, rng, &mut self.model);
+                node.settle();
+                node.pass_ms(1);
+                if node.fatal().is_some() {
+                    self.crash();
+                }
+                steps += 1;
+                let reader = &self.session_readers[at];
+                assert!(
+                    steps < HEALING_STEPS,
+                    "a session hides something of {ends:?}: {}",
+                    reader.describe()
+                );
+            }
+        }
+    }
+
     /// Clients leave, nothing is left under way, the node stops cleanly, and another one starts.
     fn come_to_rest(&mut self) {
         let node = self.node.as_mut().expect("a node runs");
@@ -316,6 +366,8 @@ impl World {
         self.churner.leave(node);
         self.producers.iter_mut().for_each(|one| one.leave(node));
         self.consumers.iter_mut().for_each(|one| one.leave(node));
+        let readers = self.session_readers.iter_mut();
+        readers.for_each(|one| one.leave(node));
         node.run_ms(2_000);
         for shard in node.shards() {
             assert_eq!(node.core(shard).in_flight(), 0, "{shard:?} keeps something");

@@ -37,7 +37,7 @@ pub struct CoreSeed {
     pub store: StoreConfig,
     /// The log as recovery found it.
     pub recovered: Recovered,
-    /// Decides the ids that group members are given.
+    /// Decides the ids that group members and fetch sessions are given.
     pub random: u64,
     /// The controller's part; for shard 0 and nobody else.
     pub control: Option<ControlSeed>,
@@ -64,8 +64,8 @@ impl Core {
                 .div_ceil(usize::from(seed.shard_count)),
             partitions_max: SESSION_PARTITIONS_MAX,
         };
-        let ids = now.wall.0 as u64 ^ u64::from(seed.shard.0) << 48;
-        let sessions = Sessions::new(limits, ids);
+        // Not by the clock: it may be set back before a restart, and a reader must not meet a stranger's session.
+        let sessions = Sessions::new(limits, !seed.random);
         let mut core = Core {
             me: seed.shard,
             shard_count: seed.shard_count,
