@@ -85,6 +85,13 @@ impl ClientError {
                     .into()
             }
             Self::TimedOut { .. } => "look at the broker's log, then try again".into(),
+            // A policy in words is one of a request; records are deleted without a word.
+            Self::Refused {
+                code: ErrorCode::PolicyViolation,
+                message: Some(_),
+                ..
+            } => "ask for less at once: a topic grows later with `millstream topic add-partitions`"
+                .into(),
             Self::Refused { code, .. } => refusal_remedy(*code).into(),
             Self::Unsupported { .. } => "use a newer broker".into(),
             Self::NoPartition {

@@ -1,7 +1,53 @@
 //! The keys of consumer groups.
 
-use super::settings::Settings;
+use super::settings::{ConfigError, Settings};
 use crate::machine::group::GroupConfig;
+
+/// Pairs of which the first cannot be above the second.
+const ORDERED: [(&str, &str); 4] = [
+    (
+        "group.min.session.timeout.ms",
+        "group.max.session.timeout.ms",
+    ),
+    (
+        "group.consumer.min.session.timeout.ms",
+        "group.consumer.max.session.timeout.ms",
+    ),
+    (
+        "group.consumer.min.heartbeat.interval.ms",
+        "group.consumer.max.heartbeat.interval.ms",
+    ),
+    (
+        "group.consumer.min.assignment.interval.ms",
+        "group.consumer.max.assignment.interval.ms",
+    ),
+];
+
+/// Refuses values that each have a meaning and together have none.
+pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
+    let number = |name: &str| settings.number_or_default(name);
+    for (least, most) in ORDERED {
+        if number(least) > number(most) {
+            return Err(ConfigError(format!(
+                "`{least}` cannot be `{}`: `{most}` is `{}` and must not be smaller",
+                number(least),
+                number(most)
+            )));
+        }
+    }
+    let (heartbeat, session) = (
+        "group.consumer.heartbeat.interval.ms",
+        "group.consumer.session.timeout.ms",
+    );
+    if number(heartbeat) >= number(session) {
+        return Err(ConfigError(format!(
+            "`{heartbeat}` cannot be `{}`: `{session}` is `{}`, and a member shows itself more than once in that time",
+            number(heartbeat),
+            number(session)
+        )));
+    }
+    Ok(())
+}
 
 /// What coordinators go by.
 pub(super) fn config(settings: &Settings) -> GroupConfig {

@@ -103,10 +103,8 @@ impl Config {
     /// Makes sense of the settings on a machine.
     pub fn new(settings: Settings, machine: &Machine) -> Result<Config, ConfigError> {
         let shard_cpus = shard_cpus(&settings, machine)?;
-        let shard_memory_bytes = settings.number("shard.memory.bytes").map_or_else(
-            || (machine.memory_bytes / 4 / shard_cpus.len() as u64).max(SHARD_MEMORY_BYTES_MIN),
-            |bytes| bytes as u64,
-        );
+        let shard_memory_bytes = shard_memory_bytes(&settings, machine, shard_cpus.len())?;
+        groups::check(&settings)?;
         Ok(Config {
             node_id: NodeId(settings.number_or_default("node.id") as i32),
             rack: settings.text("broker.rack").map(str::to_owned),
@@ -185,6 +183,15 @@ fn shard_cpus(settings: &Settings, machine: &Machine) -> Result<Vec<usize>, Conf
             machine.cpus
         )));
     }
+    let twice = usable
+        .iter()
+        .enumerate()
+        .find(|(at, cpu)| usable[..*at].contains(cpu));
+    if let Some((_, twice)) = twice {
+        return Err(ConfigError(format!(
+            "`shard.cpus` cannot have {twice} twice: every shard needs its own processor"
+        )));
+    }
     let count = settings
         .number("shards")
         .map_or(usable.len(), |count| count as usize);
@@ -196,6 +203,24 @@ fn shard_cpus(settings: &Settings, machine: &Machine) -> Result<Vec<usize>, Conf
     }
     // More shards than processors share them in turn: useful for tests, not for speed.
     Ok(usable.iter().copied().cycle().take(count).collect())
+}
+
+fn shard_memory_bytes(
+    settings: &Settings,
+    machine: &Machine,
+    shards: usize,
+) -> Result<u64, ConfigError> {
+    let (memory, shards) = (machine.memory_bytes, shards as u64);
+    let Some(given) = settings.number("shard.memory.bytes") else {
+        return Ok((memory / 4 / shards).max(SHARD_MEMORY_BYTES_MIN));
+    };
+    let given = given as u64;
+    if given.saturating_mul(shards) > memory {
+        return Err(ConfigError(format!(
+            "`shard.memory.bytes` cannot be `{given}`: there are {shards} shards, and {memory} bytes of memory for all of them"
+        )));
+    }
+    Ok(given)
 }
 
 fn topic_defaults(settings: &Settings) -> TopicDefaults {

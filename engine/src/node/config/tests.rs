@@ -204,6 +204,70 @@ fn shards_are_pinned_to_the_processors_named() {
     );
     assert!(refused(&["shard.cpus=0", "shards=2"]).contains("every shard needs its own"));
     assert!(refused(&["shard.cpus=9"]).contains("may run on"));
+    assert!(refused(&["shard.cpus=0,0"]).contains("cannot have 0 twice"));
+    assert!(refused(&["shard.cpus=0-2,1"]).contains("cannot have 1 twice"));
+}
+
+#[test]
+fn shards_have_no_more_memory_than_the_machine() {
+    let given = |bytes: u64, shards: u64| {
+        let pairs = [
+            format!("shard.memory.bytes={bytes}"),
+            format!("shards={shards}"),
+        ];
+        config(&pairs.each_ref().map(String::as_str))
+    };
+    let most = 16 << 30;
+    assert_eq!(given(most, 1).unwrap().shard_memory_bytes, most);
+    assert_eq!(given(most / 4, 4).unwrap().shard_memory_bytes, most / 4);
+    for (bytes, shards) in [(most + 1, 1), (most / 2, 3), (i64::MAX as u64, 4)] {
+        let words = given(bytes, shards).unwrap_err();
+        let wanted = [
+            format!("`shard.memory.bytes` cannot be `{bytes}`"),
+            format!("there are {shards} shards"),
+            format!("{most} bytes of memory"),
+        ];
+        assert!(wanted.iter().all(|want| words.contains(want)), "{words}");
+    }
+}
+
+#[test]
+fn bounds_of_groups_that_exclude_everything_are_refused() {
+    // (pairs, words)
+    let cases: [(&[&str], &str); 5] = [
+        (
+            &["group.min.session.timeout.ms=1800001"],
+            "`group.min.session.timeout.ms` cannot be `1800001`: `group.max.session.timeout.ms` is `1800000`",
+        ),
+        (
+            &["group.consumer.min.session.timeout.ms=60001"],
+            "`group.consumer.min.session.timeout.ms` cannot be `60001`: `group.consumer.max.session.timeout.ms` is `60000`",
+        ),
+        (
+            &["group.consumer.max.heartbeat.interval.ms=4999"],
+            "`group.consumer.min.heartbeat.interval.ms` cannot be `5000`",
+        ),
+        (
+            &[
+                "group.consumer.min.assignment.interval.ms=2",
+                "group.consumer.max.assignment.interval.ms=1",
+            ],
+            "`group.consumer.min.assignment.interval.ms` cannot be `2`",
+        ),
+        (
+            &["group.consumer.session.timeout.ms=5000"],
+            "`group.consumer.heartbeat.interval.ms` cannot be `5000`",
+        ),
+    ];
+    for (pairs, wanted) in cases {
+        let words = refused(pairs);
+        assert!(words.contains(wanted), "{words}");
+    }
+    let equal = [
+        "group.consumer.min.session.timeout.ms=60000",
+        "group.min.session.timeout.ms=1800000",
+    ];
+    assert!(config(&equal).is_ok());
 }
 
 #[test]
