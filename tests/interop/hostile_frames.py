@@ -261,7 +261,7 @@ def check_attack(broker, attack, before):
     cost = worst - memory_before
     print(
         f"    {attack.__name__.replace('_', ' ')}: {sum(count for count, _ in struck)} times; honest p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms "
-        f"(before {before[0] * 1000:.1f}, {before[1] * 1000:.1f}); memory +{cost / MIB:.0f} MiB"
+        f"(before {before[0] * 1000:.1f}, {before[1] * 1000:.1f}); memory +{cost / MIB:.0f} MiB of the {MEMORY_BOUND // MIB} allowed"
     )
     assert cost < MEMORY_BOUND, f"{attack.__name__} cost {cost >> 20} MiB, more than {MEMORY_BOUND >> 20}"
     assert p99 < max(HONEST_P99_S, 10 * before[1]), f"{attack.__name__}: the honest client waited {p99:.2f} s"
