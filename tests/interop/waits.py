@@ -24,7 +24,7 @@ GOES = 3
 TOPICS, PER_REQUEST = 10_000, 500
 PARTITIONS = 10_000
 # What no other request may wait, with all that the machine adds to it: a check that runs beside other things cannot hold 1 ms.
-BOUND_S = 0.25
+BOUND_S = 0.5
 
 
 def probe(address, pipe):
@@ -181,8 +181,9 @@ def check_many(kafka):
             began = time.perf_counter()
             for names in batches(0):
                 created(connection, names)
-            print(f"    Kafka creates them in {time.perf_counter() - began:.2f} s; Millstream in {min(took):.2f} to {max(took):.2f} s", flush=True)
-            assert max(took) < time.perf_counter() - began
+            kafkas = time.perf_counter() - began
+            print(f"    Kafka creates them in {kafkas:.2f} s; Millstream in {min(took):.2f} to {max(took):.2f} s", flush=True)
+            assert max(took) < kafkas, "Kafka is faster"
 
 
 def check_huge():
