@@ -105,6 +105,24 @@ pub enum Malformed {
     Compression(super::codec::DecompressError),
 }
 
+impl std::fmt::Display for Malformed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Short => "a batch ends too early",
+            Self::Length => "a batch states a length that is too small",
+            Self::Magic => "a batch is of another format",
+            Self::Crc => "the CRC of a batch is not that of its content",
+            Self::Records(reason) => return write!(f, "a batch cannot be read: {reason}"),
+            Self::Compression(super::codec::DecompressError::TooLarge) => {
+                "a batch is too large when decompressed"
+            }
+            Self::Compression(super::codec::DecompressError::Corrupt) => {
+                "a batch cannot be decompressed"
+            }
+        })
+    }
+}
+
 impl BatchHead {
     /// Parses the first [`HEADER_BYTES`] of `bytes`; the records need not be there.
     #[inline]
