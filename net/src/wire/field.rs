@@ -22,6 +22,16 @@ pub trait Field: Sized {
 
     /// Writes a value.
     fn write<S: Sink>(&self, sink: &mut S, dialect: Dialect);
+
+    /// Reads a value that stands among the tagged fields.
+    fn read_tagged(reader: &mut Reader<'_>, dialect: Dialect) -> Result<Self, Malformed> {
+        Self::read(reader, dialect)
+    }
+
+    /// Writes a value among the tagged fields.
+    fn write_tagged<S: Sink>(&self, sink: &mut S, dialect: Dialect) {
+        self.write(sink, dialect);
+    }
 }
 
 /// A field that can be null; `Option` of it is a field.
@@ -37,6 +47,19 @@ pub trait Nullable: Field {
 
     /// Writes null.
     fn write_null<S: Sink>(sink: &mut S, dialect: Dialect);
+
+    /// Reads a value or null that stands among the tagged fields.
+    fn read_tagged_nullable(
+        reader: &mut Reader<'_>,
+        dialect: Dialect,
+    ) -> Result<Option<Self>, Malformed> {
+        Self::read_nullable(reader, dialect)
+    }
+
+    /// Writes null among the tagged fields.
+    fn write_tagged_null<S: Sink>(sink: &mut S, dialect: Dialect) {
+        Self::write_null(sink, dialect);
+    }
 }
 
 impl<T: Nullable> Field for Option<T> {
@@ -52,6 +75,17 @@ impl<T: Nullable> Field for Option<T> {
         match self {
             Some(value) => value.write_present(sink, dialect),
             None => T::write_null(sink, dialect),
+        }
+    }
+
+    fn read_tagged(reader: &mut Reader<'_>, dialect: Dialect) -> Result<Self, Malformed> {
+        T::read_tagged_nullable(reader, dialect)
+    }
+
+    fn write_tagged<S: Sink>(&self, sink: &mut S, dialect: Dialect) {
+        match self {
+            Some(value) => value.write_present(sink, dialect),
+            None => T::write_tagged_null(sink, dialect),
         }
     }
 }

@@ -95,6 +95,21 @@ macro_rules! message {
             fn write_null<S: $crate::wire::Sink>(sink: &mut S, _: $crate::wire::Dialect) {
                 sink.put(&[0xff]);
             }
+
+            /// Among the tagged fields that byte is unsigned: 0 for null.
+            fn read_tagged_nullable(
+                reader: &mut $crate::wire::Reader<'_>,
+                dialect: $crate::wire::Dialect,
+            ) -> Result<Option<Self>, $crate::wire::Malformed> {
+                if <i8 as $crate::wire::Field>::read(reader, dialect)? <= 0 {
+                    return Ok(None);
+                }
+                <Self as $crate::wire::Field>::read(reader, dialect).map(Some)
+            }
+
+            fn write_tagged_null<S: $crate::wire::Sink>(sink: &mut S, _: $crate::wire::Dialect) {
+                sink.put(&[0]);
+            }
         }
 
         #[cfg(test)]
@@ -141,7 +156,7 @@ macro_rules! message {
     (@read_tagged $message:ident, $field:ident, $reader:ident, $tagged:ident, $dialect:ident, $versions:expr,
         tag $tag:literal) => {
         if $tagged == $tag && $versions.contains(&$dialect.version) {
-            $message.$field = $crate::wire::Field::read($reader, $dialect)?;
+            $message.$field = $crate::wire::Field::read_tagged($reader, $dialect)?;
             return Ok(true);
         }
     };
@@ -175,10 +190,10 @@ macro_rules! message {
         tag $tag:literal) => {
         if $versions.contains(&$dialect.version) && $self.$field != $default.$field {
             let mut size = $crate::wire::Count::default();
-            $crate::wire::Field::write(&$self.$field, &mut size, $dialect);
+            $crate::wire::Field::write_tagged(&$self.$field, &mut size, $dialect);
             $sink.unsigned_varint($tag);
             $sink.unsigned_varint(size.total_bytes() as u32);
-            $crate::wire::Field::write(&$self.$field, $sink, $dialect);
+            $crate::wire::Field::write_tagged(&$self.$field, $sink, $dialect);
         }
     };
 

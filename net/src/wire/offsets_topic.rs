@@ -115,8 +115,8 @@ message! {
         rebalance_timeout_ms: i32 = -1 => 0..;
         /// The assignor it wants.
         server_assignor: Option<Str> => 0..;
-        /// Set where it speaks the classic protocol.
-        classic_member_metadata: Option<ClassicMemberMetadata> => 0.., tag 0;
+        /// Set where it speaks the classic protocol. Kafka's schema means null as its default and says an empty one: null is written.
+        classic_member_metadata: Option<ClassicMemberMetadata> = Some(ClassicMemberMetadata::default()) => 0.., tag 0;
     }
 
     /// What a classic member of a consumer group joined with.
@@ -284,6 +284,22 @@ macro_rules! define_records {
         mod tests {
             use super::*;
             use crate::wire::tests::sample::{Random, Sample};
+
+            #[test]
+            fn a_member_that_speaks_no_classic_protocol_is_written_as_kafka_writes_it() {
+                let value = ConsumerGroupMemberMetadataValue {
+                    client_id: "c".into(),
+                    client_host: "h".into(),
+                    subscribed_topic_regex: Some(Str::default()),
+                    classic_member_metadata: None,
+                    ..ConsumerGroupMemberMetadataValue::default()
+                };
+                let record = GroupRecord::Member(GroupMemberKey::default(), Some(value));
+                let (_, value) = record.encode();
+                // By Kafka 4.3.1's own class.
+                let kafkas = b"\0\0\0\0\x02c\x02h\x01\x01\xff\xff\xff\xff\0\x01\0\x01\0";
+                assert_eq!(value.as_deref(), Some(&kafkas[..]));
+            }
 
             #[test]
             fn records_are_read_back_as_they_were_written() {

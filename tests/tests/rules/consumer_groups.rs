@@ -1,16 +1,13 @@
-//! Consumer groups (KIP-848): rules K1-K8.
+//! Consumer groups (KIP-848): rules K1-K6 and K8.
 
 use millstream_engine::machine::group::GroupConfig;
 use millstream_net::wire::api::*;
-use millstream_net::wire::consumer_protocol::{
-    ConsumerAssignment, ConsumerPartitions, ConsumerSubscription,
-};
 use millstream_net::wire::{ErrorCode, Str};
 use millstream_tests::sim::broker::Broker;
 use millstream_tests::sim::node::NodeConfig;
 use std::sync::Arc;
 
-const GROUP: &str = "g";
+pub(super) const GROUP: &str = "g";
 
 pub(super) fn broker() -> Broker {
     let mut config = NodeConfig::default();
@@ -68,13 +65,13 @@ fn owning(
     }
 }
 
-fn partitions(answer: &ConsumerGroupHeartbeatResponse) -> Vec<i32> {
+pub(super) fn partitions(answer: &ConsumerGroupHeartbeatResponse) -> Vec<i32> {
     let assignment = answer.assignment.as_ref().expect("it is told what it has");
     let topics = assignment.topic_partitions.iter();
     topics.flat_map(|topic| topic.partitions.clone()).collect()
 }
 
-fn describe(broker: &mut Broker) -> DescribedConsumerGroup {
+pub(super) fn describe(broker: &mut Broker) -> DescribedConsumerGroup {
     let request = ConsumerGroupDescribeRequest {
         group_ids: vec![GROUP.into()],
         ..ConsumerGroupDescribeRequest::default()
@@ -252,6 +249,29 @@ fn k2_a_static_name_has_one_holder() {
 }
 
 #[test]
+fn k2_a_member_that_takes_another_static_name_leaves_the_former_one_free() {
+    let mut broker = broker();
+    let named = |member: &str, name: &str| ConsumerGroupHeartbeatRequest {
+        instance_id: Some(name.into()),
+        ..join(member)
+    };
+    let first = broker.call(1, &named("m1", "one"));
+    assert_eq!(first.error_code, ErrorCode::None);
+    let again = broker.call(1, &named("m1", "two"));
+    assert_eq!(again.error_code, ErrorCode::None);
+    assert_eq!(partitions(&again), [0, 1, 2, 3], "it is the member it was");
+    let leaves = ConsumerGroupHeartbeatRequest {
+        instance_id: Some("two".into()),
+        ..beat("m1", -1)
+    };
+    assert_eq!(broker.call(1, &leaves).error_code, ErrorCode::None);
+    let other = broker.call(1, &named("m2", "one"));
+    assert_eq!(other.error_code, ErrorCode::None);
+    assert_eq!(partitions(&other), [0, 1, 2, 3]);
+    assert_eq!(describe(&mut broker).members.len(), 1);
+}
+
+#[test]
 fn k3_what_is_not_said_stays_and_what_is_unchanged_is_not_told() {
     let mut broker = broker();
     broker.call(1, &join("m"));
@@ -342,7 +362,7 @@ fn k5_the_session_is_the_brokers() {
     );
 }
 
-fn commit(member: &str, epoch: i32) -> OffsetCommitRequest {
+pub(super) fn commit(member: &str, epoch: i32) -> OffsetCommitRequest {
     OffsetCommitRequest {
         group_id: GROUP.into(),
         generation_id_or_member_epoch: epoch,
@@ -391,153 +411,6 @@ fn k6_commits_name_the_epoch_of_their_member() {
         let answer = broker.call(9, &fetch(member, epoch));
         assert_eq!(answer.groups[0].error_code, code);
     }
-}
-
-fn classic_join(member: &Str, owned: &[i32]) -> JoinGroupRequest {
-    let owned = ConsumerPartitions {
-        topic: "t".into(),
-        partitions: owned.to_vec(),
-    };
-    let subscription = ConsumerSubscription {
-        topics: vec!["t".into()],
-        owned_partitions: vec![owned],
-        ..ConsumerSubscription::default()
-    };
-    JoinGroupRequest {
-        group_id: GROUP.into(),
-        session_timeout_ms: 10_000,
-        rebalance_timeout_ms: 30_000,
-        member_id: member.clone(),
-        protocol_type: "consumer".into(),
-        protocols: vec![JoinGroupProtocol {
-            name: "cooperative-sticky".into(),
-            metadata: subscription.encode(1),
-        }],
-        ..JoinGroupRequest::default()
-    }
-}
-
-fn classic_sync(joined: &JoinGroupResponse, assigned: &[i32]) -> SyncGroupRequest {
-    let assignment = ConsumerAssignment {
-        assigned_partitions: vec![ConsumerPartitions {
-            topic: "t".into(),
-            partitions: assigned.to_vec(),
-        }],
-        user_data: None,
-    };
-    let assigned = SyncGroupAssignment {
-        member_id: joined.member_id.clone(),
-        assignment: assignment.encode(1),
-    };
-    SyncGroupRequest {
-        group_id: GROUP.into(),
-        generation_id: joined.generation_id,
-        member_id: joined.member_id.clone(),
-        protocol_type: Some("consumer".into()),
-        protocol_name: joined.protocol_name.clone(),
-        assignments: vec![assigned],
-        ..SyncGroupRequest::default()
-    }
-}
-
-fn synced(broker: &mut Broker, joined: &JoinGroupResponse) -> Vec<i32> {
-    let answer = broker.call(5, &classic_sync(joined, &[]));
-    assert_eq!(answer.error_code, ErrorCode::None);
-    let assignment = ConsumerAssignment::decode(&answer.assignment).expect("it is an assignment");
-    let topics = assignment.assigned_partitions.into_iter();
-    topics.flat_map(|topic| topic.partitions).collect()
-}
-
-fn classic_heartbeat(broker: &mut Broker, joined: &JoinGroupResponse) -> ErrorCode {
-    let request = HeartbeatRequest {
-        group_id: GROUP.into(),
-        generation_id: joined.generation_id,
-        member_id: joined.member_id.clone(),
-        ..HeartbeatRequest::default()
-    };
-    broker.call(4, &request).error_code
-}
-
-#[test]
-fn k7_a_live_classic_group_takes_a_consumer_and_goes_back_when_it_leaves() {
-    let mut broker = broker();
-    let told = broker.call(5, &classic_join(&Str::default(), &[]));
-    let classic = broker.call(5, &classic_join(&told.member_id, &[]));
-    assert_eq!(classic.error_code, ErrorCode::None);
-    let first = broker.call(5, &classic_sync(&classic, &[0, 1, 2, 3]));
-    assert_eq!(first.error_code, ErrorCode::None);
-
-    let joined = broker.call(1, &join("m"));
-    assert_eq!(
-        (joined.error_code, joined.member_epoch),
-        (ErrorCode::None, 2)
-    );
-    assert!(
-        partitions(&joined).is_empty(),
-        "the classic member has all of them"
-    );
-    let group = describe(&mut broker);
-    let types: Vec<i8> = group
-        .members
-        .iter()
-        .map(|member| member.member_type)
-        .collect();
-    assert_eq!(types.iter().map(|one| i32::from(*one)).sum::<i32>(), 1);
-
-    // The classic member lets go of half in one rebalance and goes on in the next.
-    assert_eq!(
-        classic_heartbeat(&mut broker, &classic),
-        ErrorCode::RebalanceInProgress
-    );
-    let again = broker.call(5, &classic_join(&classic.member_id, &[0, 1, 2, 3]));
-    let kept = synced(&mut broker, &again);
-    assert_eq!(kept.len(), 2);
-    assert_eq!(
-        classic_heartbeat(&mut broker, &again),
-        ErrorCode::RebalanceInProgress
-    );
-    let again = broker.call(5, &classic_join(&classic.member_id, &kept));
-    assert_eq!(
-        (again.generation_id, synced(&mut broker, &again)),
-        (2, kept)
-    );
-    assert_eq!(classic_heartbeat(&mut broker, &again), ErrorCode::None);
-    let told = broker.call(1, &beat("m", 2));
-    assert_eq!(partitions(&told).len(), 2);
-
-    assert_eq!(broker.call(1, &beat("m", -1)).error_code, ErrorCode::None);
-    assert_eq!(describe(&mut broker).error_code, ErrorCode::GroupIdNotFound);
-    assert_eq!(
-        classic_heartbeat(&mut broker, &again),
-        ErrorCode::RebalanceInProgress
-    );
-    let back = broker.call(5, &classic_join(&classic.member_id, &[]));
-    assert_eq!((back.error_code, back.generation_id), (ErrorCode::None, 3));
-    assert_eq!(back.leader, back.member_id);
-}
-
-#[test]
-fn k7_an_empty_classic_group_becomes_a_consumer_group_with_its_offsets() {
-    let mut broker = broker();
-    let request = OffsetCommitRequest {
-        generation_id_or_member_epoch: -1,
-        member_id: Str::default(),
-        ..commit("", -1)
-    };
-    broker.call(8, &request);
-    assert_eq!(broker.call(1, &join("m")).error_code, ErrorCode::None);
-    let fetch = OffsetFetchRequest {
-        groups: vec![OffsetFetchGroup {
-            group_id: GROUP.into(),
-            ..OffsetFetchGroup::default()
-        }],
-        ..OffsetFetchRequest::default()
-    };
-    let offsets = broker.call(8, &fetch);
-    assert_eq!(
-        offsets.groups[0].topics[0].partitions[0].committed_offset,
-        5
-    );
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod fetch;
 mod forwarding;
 mod framing;
 mod group_configs;
+mod group_migration;
 mod groups;
 mod metadata;
 mod names;

@@ -45,13 +45,28 @@ impl Coordinator {
             return;
         };
         let desk = &mut self.desk;
-        if !desk.config.downgrade || !consumer.is_all_classic() {
+        let fits = consumer.members.len() <= desk.config.size_max;
+        if !desk.config.downgrade || !fits || !consumer.is_all_classic() {
             return;
         }
         consumer.write_end(desk);
         desk.timers.clear_group(id);
         let classic = classic_of(desk, consumer);
         group.body = Body::Classic(Box::new(classic));
+    }
+
+    /// Makes a consumer group without members a classic one: somebody comes who speaks the classic protocol.
+    pub(super) fn downgrade_if_empty(&mut self, id: &Str) {
+        let Some(group) = self.groups.get_mut(id) else {
+            return;
+        };
+        if let Body::Consumer(consumer) = &group.body
+            && consumer.is_idle()
+        {
+            consumer.write_end(&mut self.desk);
+            let classic = Classic::new(id.clone(), self.desk.now.wall.0);
+            group.body = Body::Classic(Box::new(classic));
+        }
     }
 }
 
@@ -61,7 +76,7 @@ fn understood(classic: &Classic) -> bool {
     members.all(ConsumerGroup::understands)
 }
 
-/// The classic group that a consumer group becomes: its members are told to join again.
+/// The classic group that a consumer group becomes: its members are told to join again, unless each has what it shall have.
 fn classic_of(desk: &mut Desk, consumer: &ConsumerGroup) -> Classic {
     let members = consumer.members.values();
     let members = members.map(|member| {
@@ -72,6 +87,10 @@ fn classic_of(desk: &mut Desk, consumer: &ConsumerGroup) -> Classic {
     // The epoch of the last assignment: members are in it, and hear of the rebalance rather than of a wrong generation.
     let generation = consumer.target_epoch;
     let mut classic = Classic::of_consumers(consumer.id.clone(), generation, members);
-    classic.begin_again(desk);
+    classic.since_ms = desk.now.wall.0;
+    classic.carry_on(desk);
+    if !consumer.is_stable() {
+        classic.begin_again(desk);
+    }
     classic
 }

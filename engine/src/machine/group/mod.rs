@@ -230,6 +230,9 @@ impl Coordinator {
             let answer = refuse(ErrorCode::UnknownMemberId);
             return self.desk.answer(ticket, answer);
         }
+        if request.member_id.is_empty() {
+            self.downgrade_if_empty(&request.group_id);
+        }
         self.group_or_new(&request.group_id);
         let group = self.groups.get_mut(&request.group_id);
         let group = group.expect("it was made if it was not there");
@@ -238,6 +241,8 @@ impl Coordinator {
             Body::Consumer(consumer) => {
                 let answer = consumer.classic_join(&mut self.desk, caller, request);
                 self.desk.answer(ticket, Answer::Join(answer));
+                // A classic member may have come in the place of the last other one.
+                self.downgrade_if_all_classic(&request.group_id);
             }
         }
         self.forget_if_void(&request.group_id);

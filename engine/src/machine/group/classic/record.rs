@@ -116,10 +116,14 @@ impl Classic {
         group
     }
 
-    /// Has all members join again.
-    pub(in super::super) fn begin_again(&mut self, desk: &mut Desk) {
+    /// Writes down what it has become; sessions begin anew.
+    pub(in super::super) fn carry_on(&mut self, desk: &mut Desk) {
         self.write(desk);
         self.loaded(desk);
+    }
+
+    /// Has all members join again.
+    pub(in super::super) fn begin_again(&mut self, desk: &mut Desk) {
         self.somebody_left(desk);
     }
 }

@@ -35,6 +35,7 @@ impl ConsumerGroup {
         let mut group = ConsumerGroup::new(classic.id.clone(), classic.since_ms);
         group.epoch = classic.generation;
         group.target_epoch = classic.generation;
+        let mut claims = Vec::new();
         for one in classic.members.values() {
             let first = one.protocols.first().map(|first| &first.metadata);
             let said = first.map(ConsumerSubscription::decode).and_then(Result::ok);
@@ -54,16 +55,16 @@ impl ConsumerGroup {
             member.epoch = classic.generation;
             member.previous_epoch = classic.generation;
             // A partition that two assignments name is the first one's.
-            let named = named(&assigned, &desk.image);
-            let free = named
-                .iter()
-                .filter(|place| !group.holders.contains_key(place));
-            member.assigned = free.collect();
+            member.assigned = group.free_of(&named(&assigned, &desk.image));
             group
                 .targets
                 .insert(member.id.clone(), member.assigned.clone());
+            claims.push((one.id.clone(), named(&said.owned_partitions, &desk.image)));
             group.set_member(member);
         }
+        claims
+            .iter()
+            .for_each(|(id, owned)| group.respect(id, owned));
         group.note_topics(desk);
         group
             .records()
@@ -71,8 +72,27 @@ impl ConsumerGroup {
             .for_each(|record| desk.append(record));
         for id in group.members.keys().cloned().collect::<Vec<_>>() {
             group.touch(desk, &id);
+            group.watch_revocation(desk, &id);
         }
         group
+    }
+
+    fn free_of(&self, partitions: &Partitions) -> Partitions {
+        let free = partitions.iter();
+        free.filter(|place| !self.holders.contains_key(place))
+            .collect()
+    }
+
+    /// What a member had when it joined, and is not to have, it may have still: in a cooperative rebalance nobody else gets that
+    /// before it joins again, and so it is here.
+    fn respect(&mut self, id: &Str, owned: &Partitions) {
+        let mut member = self.members[id].clone();
+        member.revoking = self.free_of(owned);
+        if !member.revoking.is_empty() {
+            member.progress = Progress::Unrevoked;
+        }
+        member.note_epochs();
+        self.set_member(member);
     }
 
     /// Whether all its members speak the classic protocol.

@@ -202,9 +202,11 @@ impl ConsumerGroup {
         let joins = request.member_epoch == 0;
         let holder = self.statics.get(instance).cloned();
         let Some(holder) = holder else {
-            return match joins {
-                true => self.new_member(desk, id),
-                false => Err(unknown(&id, &self.id)),
+            return match (joins, self.members.get(&id)) {
+                // It takes a name, or another one.
+                (true, Some(known)) => Ok(known.clone()),
+                (true, None) => self.new_member(desk, id),
+                (false, _) => Err(unknown(&id, &self.id)),
             };
         };
         let known = self.members[&holder].clone();

@@ -1,13 +1,13 @@
 //! A member of a consumer group.
 
-use super::partitions::{Partitions, Place};
+use super::partitions::{Partitions, Place, id_of, uuid_of};
 use millstream_net::wire::Str;
 use millstream_net::wire::offsets_topic::{
-    ClassicMemberMetadata, ConsumerGroupMemberMetadataValue, CurrentMemberAssignmentValue,
-    GroupMemberKey, GroupRecord,
+    AssignedPartitions, ClassicMemberMetadata, ConsumerGroupMemberMetadataValue,
+    CurrentMemberAssignmentValue, GroupMemberKey, GroupRecord,
 };
 use millstream_storage::ids::Tick;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The epoch of a static member that left for a while.
 pub(in super::super) const LEFT_FOR_A_WHILE: i32 = -2;
@@ -65,6 +65,8 @@ pub(in super::super) struct Member {
     pub(in super::super) assigned: Partitions,
     /// What it has to let go of.
     pub(in super::super) revoking: Partitions,
+    /// The epochs that it was given these in.
+    pub(in super::super) since: BTreeMap<Place, i32>,
     /// When its session ends.
     pub(in super::super) session_end: Tick,
 }
@@ -88,6 +90,7 @@ impl Member {
             progress: Progress::Stable,
             assigned: Partitions::default(),
             revoking: Partitions::default(),
+            since: BTreeMap::new(),
             session_end: Tick::default(),
         }
     }
@@ -95,6 +98,31 @@ impl Member {
     /// Everything nobody else may have because of it.
     pub(super) fn held(&self) -> impl Iterator<Item = Place> + '_ {
         self.assigned.iter().chain(self.revoking.iter())
+    }
+
+    /// Notes the epochs of what it holds now: those of what it held before stay.
+    pub(super) fn note_epochs(&mut self) {
+        let before = std::mem::take(&mut self.since);
+        let epoch_of = |place| before.get(&place).copied().unwrap_or(self.epoch);
+        self.since = self.held().map(|place| (place, epoch_of(place))).collect();
+    }
+
+    /// Partitions of it as records have them.
+    fn as_current(&self, partitions: &Partitions) -> Vec<AssignedPartitions> {
+        let epoch_of = |place| self.since.get(&place).copied().unwrap_or(self.epoch);
+        let topics = partitions.topics();
+        topics
+            .map(|(topic, partitions)| AssignedPartitions {
+                topic_id: uuid_of(topic),
+                assignment_epochs: Some(
+                    partitions
+                        .iter()
+                        .map(|one| epoch_of((topic, *one)))
+                        .collect(),
+                ),
+                partitions,
+            })
+            .collect()
     }
 
     /// Whether another member would be assigned the same topics.
@@ -113,7 +141,8 @@ impl Member {
             client_id: self.client_id.clone(),
             client_host: self.client_host.clone(),
             subscribed_topic_names: self.names.iter().cloned().collect(),
-            subscribed_topic_regex: self.pattern.clone(),
+            // Kafka writes an empty one where there is none.
+            subscribed_topic_regex: Some(self.pattern.clone().unwrap_or_default()),
             rebalance_timeout_ms: self.rebalance_timeout_ms,
             server_assignor: self.assignor.clone(),
             classic_member_metadata: self.classic.clone(),
@@ -127,8 +156,8 @@ impl Member {
             member_epoch: self.epoch,
             previous_member_epoch: self.previous_epoch,
             state: self.progress.number(),
-            assigned_partitions: self.assigned.as_current(),
-            partitions_pending_revocation: self.revoking.as_current(),
+            assigned_partitions: self.as_current(&self.assigned),
+            partitions_pending_revocation: self.as_current(&self.revoking),
         };
         GroupRecord::CurrentMember(key(group, &self.id), Some(value))
     }
@@ -139,10 +168,12 @@ impl Member {
         self.client_id = value.client_id.own();
         self.client_host = value.client_host.own();
         self.names = value.subscribed_topic_names.iter().map(Str::own).collect();
-        self.pattern = value.subscribed_topic_regex.as_ref().map(Str::own);
+        let pattern = value.subscribed_topic_regex.as_ref();
+        self.pattern = pattern.filter(|one| !one.is_empty()).map(Str::own);
         self.rebalance_timeout_ms = value.rebalance_timeout_ms;
         self.assignor = value.server_assignor.as_ref().map(Str::own);
-        self.classic = value.classic_member_metadata.clone();
+        let classic = value.classic_member_metadata.clone();
+        self.classic = classic.filter(|one| !one.supported_protocols.is_empty());
     }
 
     pub(super) fn take_current(&mut self, value: &CurrentMemberAssignmentValue) {
@@ -151,6 +182,16 @@ impl Member {
         self.progress = Progress::numbered(value.state);
         self.assigned = Partitions::of_current(&value.assigned_partitions);
         self.revoking = Partitions::of_current(&value.partitions_pending_revocation);
+        let topics = value.assigned_partitions.iter();
+        let topics = topics.chain(&value.partitions_pending_revocation);
+        let told = topics.flat_map(|topic| {
+            let id = id_of(topic.topic_id);
+            let epochs = topic.assignment_epochs.iter().flatten();
+            let told = topic.partitions.iter().zip(epochs);
+            told.map(move |(partition, epoch)| ((id, *partition), *epoch))
+        });
+        self.since = told.collect();
+        self.note_epochs();
     }
 }
 

@@ -87,16 +87,21 @@ impl ConsumerGroup {
         self.members.is_empty()
     }
 
-    /// Its state as it is described.
-    pub(super) fn state(&self) -> &'static str {
+    /// Whether everybody has what it shall have.
+    pub(super) fn is_stable(&self) -> bool {
         let settled = |member: &Member| {
             member.progress == Progress::Stable && member.epoch == self.target_epoch
         };
+        self.epoch == self.target_epoch && self.members.values().all(settled)
+    }
+
+    /// Its state as it is described.
+    pub(super) fn state(&self) -> &'static str {
         if self.members.is_empty() {
             "Empty"
         } else if self.epoch > self.target_epoch {
             "Assigning"
-        } else if self.members.values().all(settled) {
+        } else if self.is_stable() {
             "Stable"
         } else {
             "Reconciling"
@@ -246,6 +251,11 @@ impl ConsumerGroup {
             for place in former.held() {
                 self.holders.remove(&place);
             }
+            if let Some(instance) = &former.instance
+                && self.statics.get(instance) == Some(&member.id)
+            {
+                self.statics.remove(instance);
+            }
         }
         for place in member.held() {
             let holder = self.holders.insert(place, member.id.clone());
@@ -286,6 +296,9 @@ impl ConsumerGroup {
         if self.drop_member(desk, id).is_some() {
             self.write_gone(desk, id);
             self.forget_unused_patterns(desk);
+            if self.members.is_empty() {
+                self.hash = 0;
+            }
             self.raise_epoch(desk);
         }
     }
@@ -333,6 +346,16 @@ impl ConsumerGroup {
         for (instance, id) in &self.statics {
             assert_eq!(self.members[id].instance.as_ref(), Some(instance));
         }
+        let named = self
+            .members
+            .values()
+            .filter_map(|one| one.instance.as_ref());
+        assert!(
+            named
+                .collect::<Vec<_>>()
+                .iter()
+                .all(|one| self.statics.contains_key(*one))
+        );
         assert!(self.target_epoch <= self.epoch);
         assert!(self.targets.keys().all(|id| self.members.contains_key(id)));
     }

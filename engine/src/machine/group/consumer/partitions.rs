@@ -87,17 +87,6 @@ impl Partitions {
         });
         places.collect()
     }
-
-    pub(super) fn as_current(&self) -> Vec<AssignedPartitions> {
-        let topics = self.topics();
-        topics
-            .map(|(topic, partitions)| AssignedPartitions {
-                topic_id: uuid_of(topic),
-                partitions,
-                assignment_epochs: None,
-            })
-            .collect()
-    }
 }
 
 impl FromIterator<Place> for Partitions {

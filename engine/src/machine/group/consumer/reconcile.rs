@@ -50,6 +50,8 @@ impl ConsumerGroup {
             next.assigned = kept;
             next.revoking = revoked;
             next.progress = Progress::Unrevoked;
+            // It has heard of its epoch, or it would not say it.
+            next.previous_epoch = next.epoch;
             return next;
         }
         let missing = target.iter().filter(|place| !kept.contains(*place));
@@ -70,6 +72,7 @@ impl ConsumerGroup {
             next.previous_epoch = next.epoch;
             next.epoch = self.target_epoch;
         }
+        next.note_epochs();
         next
     }
 

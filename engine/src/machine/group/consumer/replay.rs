@@ -9,6 +9,7 @@ use millstream_net::wire::Str;
 use millstream_net::wire::offsets_topic::{
     GroupRecord, RegularExpressionValue, TargetAssignmentMemberValue,
 };
+use std::collections::BTreeMap;
 
 impl ConsumerGroup {
     /// A record of this group. Members may come in any order of their records.
@@ -48,6 +49,7 @@ impl ConsumerGroup {
                     self.set_member(Member {
                         assigned: Partitions::default(),
                         revoking: Partitions::default(),
+                        since: BTreeMap::new(),
                         progress: super::Progress::Stable,
                         ..known
                     });
@@ -87,12 +89,14 @@ impl ConsumerGroup {
             (super::Progress::Unrevoked, true) => super::Progress::Unreleased,
             (progress, _) => progress,
         };
-        self.set_member(Member {
+        let mut holder = Member {
             assigned: without(&holder.assigned),
             revoking,
             progress,
             ..holder
-        });
+        };
+        holder.note_epochs();
+        self.set_member(holder);
     }
 
     /// The group as records, from which it can be replayed.

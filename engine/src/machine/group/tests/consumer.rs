@@ -12,22 +12,22 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// A client as KIP-848 describes it.
 #[derive(Debug)]
-struct Client {
-    id: Str,
-    instance: Option<Str>,
-    epoch: i32,
-    owned: BTreeSet<Place>,
+pub(super) struct Client {
+    pub(super) id: Str,
+    pub(super) instance: Option<Str>,
+    pub(super) epoch: i32,
+    pub(super) owned: BTreeSet<Place>,
     /// What it was told and has not done yet.
-    told: Option<BTreeSet<Place>>,
+    pub(super) told: Option<BTreeSet<Place>>,
     /// Whether it shows signs of life.
-    alive: bool,
+    pub(super) alive: bool,
     /// Whether the coordinator may take it for dead: then it may own what others were given.
-    suspect: bool,
-    largest_epoch: i32,
+    pub(super) suspect: bool,
+    pub(super) largest_epoch: i32,
 }
 
 impl Client {
-    fn new(number: usize) -> Client {
+    pub(super) fn new(number: usize) -> Client {
         Client {
             id: format!("member-{number}").into(),
             instance: (number % 4 == 3).then(|| format!("static-{number}").into()),
@@ -40,7 +40,7 @@ impl Client {
         }
     }
 
-    fn request(&self, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
+    pub(super) fn request(&self, topics: &[&str]) -> ConsumerGroupHeartbeatRequest {
         let joins = self.epoch == 0;
         let owned: Partitions = self.owned.iter().copied().collect();
         let topics = topics.iter().map(|name| Str::from(*name)).collect();
@@ -57,13 +57,13 @@ impl Client {
     }
 
     /// Lets go of what it shall not have, then takes what it shall.
-    fn obey(&mut self) {
+    pub(super) fn obey(&mut self) {
         if let Some(told) = self.told.take() {
             self.owned = told;
         }
     }
 
-    fn start_over(&mut self) {
+    pub(super) fn start_over(&mut self) {
         self.epoch = 0;
         self.owned.clear();
         self.told = None;
@@ -82,7 +82,7 @@ fn told(partitions: &Partitions) -> Vec<HeartbeatTopicPartitions> {
         .collect()
 }
 
-fn heartbeat(
+pub(super) fn heartbeat(
     world: &mut World,
     request: ConsumerGroupHeartbeatRequest,
 ) -> ConsumerGroupHeartbeatResponse {
@@ -93,7 +93,7 @@ fn heartbeat(
     }
 }
 
-fn take(client: &mut Client, answer: &ConsumerGroupHeartbeatResponse) {
+pub(super) fn take(client: &mut Client, answer: &ConsumerGroupHeartbeatResponse) {
     match answer.error_code {
         ErrorCode::None => {
             assert!(
@@ -111,7 +111,9 @@ fn take(client: &mut Client, answer: &ConsumerGroupHeartbeatResponse) {
                 client.told = Some(places.collect());
             }
         }
-        ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch => client.start_over(),
+        ErrorCode::UnknownMemberId | ErrorCode::FencedMemberEpoch | ErrorCode::FencedInstanceId => {
+            client.start_over()
+        }
         // Its former self has not been given up yet.
         ErrorCode::UnreleasedInstanceId => {}
         ErrorCode::GroupIdNotFound => client.start_over(),
@@ -148,7 +150,7 @@ fn known_epoch(world: &World, id: &Str) -> Option<i32> {
         .map(|one| one.member_epoch)
 }
 
-fn offsets(world: &mut World) -> BTreeMap<Place, i64> {
+pub(super) fn offsets(world: &mut World) -> BTreeMap<Place, i64> {
     let asked = OffsetFetchGroup {
         group_id: group(),
         ..OffsetFetchGroup::default()
@@ -165,7 +167,7 @@ fn offsets(world: &mut World) -> BTreeMap<Place, i64> {
     topics.collect()
 }
 
-fn commit(
+pub(super) fn commit(
     world: &mut World,
     client: &Client,
     epoch: i32,

@@ -2,6 +2,8 @@
 
 mod classic;
 mod consumer;
+mod leader;
+mod mixed;
 mod scale;
 
 use super::{Answer, Call, Caller, Coordinator, Effect, GroupConfig, Ticket};
