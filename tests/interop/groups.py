@@ -2,7 +2,7 @@
 killed under them. Every record is read, none twice where nobody dies; no committed offset goes back; no partition has two
 owners in one generation. Programs that are at hand share a topic (`group_programs.py`).
 
-    groups.py [--shards N] [--seconds N]
+    groups.py [--shards N] [--seconds N] [--seed N]
 """
 
 import argparse
@@ -418,8 +418,9 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--shards", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=7, help="what happens to whom")
     args = parser.parse_args()
-    rng = random.Random(7)
+    rng = random.Random(args.seed)
     multiprocessing.set_start_method("spawn")
     with Broker("groups", shards=args.shards, settings=SETTINGS) as server:
         create(server.address)

@@ -73,6 +73,11 @@ class Kafka:
         self.wait()
         return self
 
+    def stop(self):
+        """A stop in order."""
+        self.process.terminate()
+        self.process.wait(60)
+
     def kill(self):
         """kill -9, by pid."""
         if self.process and self.process.poll() is None:

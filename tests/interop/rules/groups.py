@@ -6,6 +6,7 @@ Epochs are told from the first one of the group: Kafka begins a group with epoch
 import time
 
 GROUP = 32
+SUBSCRIPTION = bytes.fromhex("0001" "00000001" "0009") + b"crossings" + bytes.fromhex("ffffffff" "00000000")
 ASSIGNMENT_S = 1.2  # Longer than assignments keep at the least.
 
 
@@ -390,4 +391,64 @@ def listed(side):
     side.ask("brokers", "ListConfigResources", newest, {"ResourceTypes": [4]})
 
 
-RULES = [classic, forms, life, statics, patterns, commits, kinds, configs]
+def classic_join(side, group, member="", instance=None):
+    """A classic member joins, with the id it is given."""
+    message = {
+        "GroupId": group, "SessionTimeoutMs": 30_000, "RebalanceTimeoutMs": 40_000, "MemberId": member, "GroupInstanceId": instance,
+        "ProtocolType": "consumer", "Protocols": [{"Name": "range", "Metadata": SUBSCRIPTION}],
+    }
+    joined = side.quietly("JoinGroup", message)
+    if joined["ErrorCode"] == 79:
+        joined = side.quietly("JoinGroup", message | {"MemberId": joined["MemberId"]})
+    return joined
+
+
+def kind_of(side, step, group):
+    listed = side.quietly("ListGroups", {"StatesFilter": [], "TypesFilter": []})
+    side.keep(step, [f"{one['GroupType']} {one['GroupState']}" for one in listed["Groups"] if one["GroupId"] == group])
+
+
+def crossings(side):
+    """K7: from one protocol to the other, empty and live, and a classic member in the place of a consumer."""
+    side.topic("crossings", 2)
+    for name, instance in (("empty", None), ("static", "one"), ("taken", "one")):
+        group = Group(side, f"crossing-{name}", None, "crossings")
+        first = group.join(f"{name}: a consumer joins", "a", InstanceId=instance)
+        if name != "taken":
+            group.beat(f"{name}: it leaves", "a", -1 if name == "empty" else -2, InstanceId=instance)
+        kind_of(side, f"{name}: left", group.name)
+        joined = classic_join(side, group.name, "", instance)
+        # In the place of a consumer its generation is the epoch that one had.
+        generation = joined["GenerationId"] - (0 if name == "empty" else group.base)
+        side.keep(f"{name}: a classic member joins", side.named(unnamed(joined | {"GenerationId": generation, "MemberId": "an id"})))
+        kind_of(side, f"{name}: joined", group.name)
+        named = {"GroupId": group.name, "GenerationId": joined["GenerationId"], "MemberId": joined["MemberId"], "GroupInstanceId": instance}
+        share = [{"MemberId": joined["MemberId"], "Assignment": b"\0\0\0\0\0\0\0\0\0\0"}] if joined["Members"] else []
+        synced = side.quietly("SyncGroup", named | {"ProtocolType": "consumer", "ProtocolName": "range", "Assignments": share})
+        side.keep(f"{name}: synced", side.named(synced))
+        side.keep(f"{name}: alive", side.quietly("Heartbeat", named)["ErrorCode"])
+        gone = side.quietly("ConsumerGroupHeartbeat", group.message("a", 1, {"InstanceId": instance}))
+        side.keep(f"{name}: its former self", gone["ErrorCode"])
+        assert first["ErrorCode"] == 0, first
+
+
+def vanished(side):
+    """The topic of the groups is deleted: they are gone, and the next FindCoordinator makes another one. Comes last."""
+    settle(side, "vanished")
+    joined = classic_join(side, "vanished")
+    beat = {"GroupId": "vanished", "GenerationId": joined["GenerationId"], "MemberId": joined["MemberId"]}
+    side.remove("__consumer_offsets")
+    deadline = time.monotonic() + 20
+    while side.quietly("Heartbeat", beat)["ErrorCode"] != 16:
+        assert time.monotonic() < deadline, f"{side.name} still has its groups"
+        time.sleep(0.05)
+    for version in side.versions("DescribeGroups"):
+        message = {"Groups": ["vanished"], "IncludeAuthorizedOperations": False}
+        side.ask(f"version {version}: described", "DescribeGroups", version, message)
+    side.ask("nobody coordinates", "Heartbeat", side.newest("Heartbeat"), beat)
+    side.keep("listed", side.named(side.quietly("ListGroups", {"StatesFilter": [], "TypesFilter": []})))
+    settle(side, "vanished")
+    side.ask("nobody knows it any more", "Heartbeat", side.newest("Heartbeat"), beat)
+
+
+RULES = [classic, forms, life, statics, patterns, commits, kinds, configs, crossings, vanished]
