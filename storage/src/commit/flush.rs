@@ -190,7 +190,7 @@ impl Commit {
         });
     }
 
-    /// Whether windows will soon want a journal file that is not there.
+    /// Whether appends will soon want a journal file that is not there.
     pub fn wants_file(&self) -> bool {
         self.stopping || self.ring.lacks_file()
     }

@@ -89,7 +89,7 @@ impl Ring {
         let files = self.files as usize;
         let low = match self.free.len() {
             0 => true,
-            1 => self.position * 2 >= self.file_bytes,
+            1 => self.position * 4 >= self.file_bytes,
             _ => false,
         };
         let short = files < self.files_min || low;
@@ -121,9 +121,9 @@ impl Ring {
         }
     }
 
-    /// Whether no file follows the one being filled.
+    /// Whether appends will soon want a file: the last free one is not theirs.
     pub(super) fn lacks_file(&self) -> bool {
-        self.free.is_empty()
+        self.free.len() <= 1 && self.position * 2 >= self.file_bytes
     }
 
     /// Whether the file being filled is the last one.
