@@ -15,9 +15,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// A piece goes every so many milliseconds.
-const PAUSE_MS: u64 = 5;
+const PAUSE_MS: u64 = 20;
 /// A piece is this part of all that waits, so that less waits than is written in `SHARE` pauses.
-const SHARE: u64 = 1024;
+const SHARE: u64 = 256;
 
 /// A file that goes.
 #[derive(Debug)]

@@ -55,7 +55,7 @@ impl StoreConfig {
             unflushed_bytes_max: 256 << 20,
             clean_bytes_max: 256 << 20,
             cold_bytes_max: 32 << 20,
-            discard_bytes: 4 << 20,
+            discard_bytes: 16 << 20,
             open_files_max: 4096,
             shared_sync_files_min: 17,
             reservation: Reservation::Unwritten,
