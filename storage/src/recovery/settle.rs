@@ -241,6 +241,10 @@ impl<'a, 'r> Settling<'a, 'r> {
     fn readable_until(&mut self, from: &Place, to: &Place) -> Result<Place, RecoveryError> {
         let mut at = *from;
         while at.offset < to.offset {
+            if let Some(next) = self.above(&at) {
+                at = next;
+                continue;
+            }
             let (found, _) = self.segments.batch(at.segment, at.position)?;
             match found {
                 Found::Batch(head) if head.base_offset >= at.offset => at = behind(&at, &head),
@@ -258,6 +262,12 @@ impl<'a, 'r> Settling<'a, 'r> {
             }
         }
         Ok(at)
+    }
+
+    /// The beginning of the next segment, where this one lies wholly below the log start: it may have been cut anywhere.
+    fn above(&self, at: &Place) -> Option<Place> {
+        let next = self.segments.after(at.segment)?;
+        (next <= self.log.state.log_start).then(|| self.beginning(next))
     }
 
     /// Below the log start nothing is damage: segments there may be gone.
@@ -431,6 +441,11 @@ impl<'a, 'r> Settling<'a, 'r> {
         }
         let next = self.segments.after(at.segment);
         let next = next.filter(|base| *base <= to.segment);
+        if next.is_some()
+            && let Some(above) = self.above(&at)
+        {
+            return Ok(above);
+        }
         if let Some(base) = next
             && found == Found::Nothing
             && self.continues(&at, base)
