@@ -22,7 +22,9 @@ use std::io;
 use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{self, Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -200,9 +202,43 @@ async fn sleep<C: ShardCore, D: Disk>(
 type Read = Pin<Box<dyn Future<Output = ()>>>;
 
 /// An eventfd as glommio sees it. One read stays in flight between sleeps.
+///
+/// It is polled once, and again when it has woken somebody: glommio keeps another reference to the task for every poll of a read, and
+/// ends the process when a task has 32,767 of them.
 struct Source {
     file: Rc<BufferedFile>,
     read: Option<Read>,
+    woken: Arc<Woken>,
+}
+
+/// Whom a read wakes, and whether it has.
+struct Woken {
+    raised: AtomicBool,
+    sleeper: Mutex<Option<task::Waker>>,
+}
+
+impl Woken {
+    fn sleeper(&self) -> MutexGuard<'_, Option<task::Waker>> {
+        // Nothing panics while it is held.
+        self.sleeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes this task from now on.
+    fn wakes(&self, waker: &task::Waker) {
+        let mut sleeper = self.sleeper();
+        if !sleeper.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *sleeper = Some(waker.clone());
+        }
+    }
+}
+
+impl task::Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.raised.store(true, Ordering::Release);
+        if let Some(sleeper) = self.sleeper().as_ref() {
+            sleeper.wake_by_ref();
+        }
+    }
 }
 
 impl Source {
@@ -213,10 +249,19 @@ impl Source {
         Ok(Source {
             file: Rc::new(file),
             read: None,
+            woken: Arc::new(Woken {
+                raised: AtomicBool::new(false),
+                sleeper: Mutex::new(None),
+            }),
         })
     }
 
     fn is_signalled(&mut self, context: &mut Context<'_>) -> bool {
+        self.woken.wakes(context.waker());
+        let woken = self.woken.raised.swap(false, Ordering::Acquire);
+        if self.read.is_some() && !woken {
+            return false;
+        }
         let file = &self.file;
         let read = self.read.get_or_insert_with(|| {
             let file = file.clone();
@@ -225,7 +270,9 @@ impl Source {
                 let _ = file.read_at(0, 8).await;
             })
         });
-        let signalled = read.as_mut().poll(context).is_ready();
+        let waker = task::Waker::from(Arc::clone(&self.woken));
+        let mut context = Context::from_waker(&waker);
+        let signalled = read.as_mut().poll(&mut context).is_ready();
         if signalled {
             self.read = None;
         }
@@ -267,5 +314,39 @@ impl Signal {
             }
         })
         .await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::{AsFd, AsRawFd};
+
+    #[test]
+    fn a_signal_that_does_not_come_is_waited_for_any_number_of_times() {
+        // SAFETY: a plain system call; the descriptor is ours alone.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(libc::eventfd(0, libc::EFD_CLOEXEC)) };
+        let waiting = async move {
+            let mut source = Source::new(descriptor.as_fd()).expect("a descriptor more");
+            for _ in 0..100_000 {
+                let asked =
+                    std::future::poll_fn(|context| Poll::Ready(source.is_signalled(context)));
+                assert!(!asked.await);
+            }
+            let one = 1_u64.to_ne_bytes();
+            // SAFETY: eight bytes of our own, written to our own descriptor.
+            let written = unsafe { libc::write(descriptor.as_raw_fd(), one.as_ptr().cast(), 8) };
+            assert_eq!(written, 8);
+            std::future::poll_fn(|context| match source.is_signalled(context) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            })
+            .await;
+        };
+        let executor = LocalExecutorBuilder::new(Placement::Unbound)
+            .io_memory(EXECUTOR_MEMORY_BYTES)
+            .ring_depth(EXECUTOR_RING_DEPTH)
+            .make();
+        executor.expect("an executor").run(waiting);
     }
 }
