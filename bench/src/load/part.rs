@@ -19,7 +19,7 @@ pub struct Part {
     pub backlog: u64,
     /// Requests that became due.
     pub due: u64,
-    /// Of these, sent more than a millisecond late although there was room.
+    /// Of these, looked at more than a millisecond later.
     pub late: u64,
     pub failures: BTreeMap<Failure, u64>,
     stages: Stages,

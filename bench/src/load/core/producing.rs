@@ -59,6 +59,12 @@ impl Core {
             }
             self.schedule.as_mut().expect("just looked at").advance();
             self.part.due += 1;
+            // Whether there is room for it or not: that it is looked at so late is nobody else's fault.
+            let lateness = now - due_ns;
+            self.part.late += u64::from(lateness > LATE_NS);
+            if self.shared.timed {
+                self.part.stage(Stage::Lateness).record_ns(lateness);
+            }
             let index = self.draw_connection();
             let Role::Produces(producing) = &mut self.connections[index].role else {
                 unreachable!("lanes produce");
@@ -77,11 +83,6 @@ impl Core {
                     self.go_on(index);
                 }
                 continue;
-            }
-            let lateness = now - due_ns;
-            self.part.late += u64::from(lateness > LATE_NS);
-            if self.shared.timed {
-                self.part.stage(Stage::Lateness).record_ns(lateness);
             }
             let plan = &mut self.streams[stream as usize];
             queue(&self.shared, producer, "", plan, due);
