@@ -197,7 +197,9 @@ impl Store {
             Stage::Unlinked => {
                 discards.stage = Stage::Whole;
                 let file = discards.files.pop_front();
-                discards.hurried &= !discards.files.is_empty();
+                if discards.files.is_empty() {
+                    (discards.hurried, discards.budget) = (false, 0);
+                }
                 let Discard { log, .. } =
                     file.expect("it stays at the head until its name is gone");
                 self.log_mut(log).discards -= 1;

@@ -566,6 +566,17 @@ fn a_dropped_logs_directory_goes_behind_its_large_segments_and_at_once_when_spac
             rig.store.logs.iter().flatten().next().is_none(),
             "it is forgotten"
         );
+        // What goes later is in no hurry.
+        let log = rig.open(2, small_segments());
+        for _ in 0..20 {
+            rig.append(log, 20_000);
+            rig.work(5);
+        }
+        rig.work(500);
+        rig.store.drop_log(rig.now, log);
+        rig.pump();
+        rig.work(500);
+        assert!(segments_of(&rig) > 0);
     }
 }
 
