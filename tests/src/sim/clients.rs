@@ -1,7 +1,7 @@
 //! Clients of the simulated node: idempotent producers that retry until they are told, consumers that read on, one
 //! administrator. Each does a little whenever the driver lets it.
 
-use super::link::Link;
+use super::link::{Link, Next};
 use super::model::{Model, Place};
 use super::node::Node;
 use crate::wire;
@@ -262,14 +262,10 @@ impl Consumer {
 
     /// Does one thing.
     pub fn act(&mut self, node: &mut Node, rng: &mut SimRng, model: &mut Model) {
-        if !self.link.is_up() {
-            self.link.connect(node, rng);
-        } else if self.link.open_count() == 0 {
-            self.ask(rng, model);
-        } else if rng.percent(30) {
-            self.link.deliver(node);
-        } else {
-            self.receive(node, model);
+        match self.link.next(node, rng) {
+            Next::Ask => self.ask(rng, model),
+            Next::Receive => self.receive(node, model),
+            Next::Nothing => {}
         }
     }
 

@@ -20,6 +20,17 @@ pub struct Link<T> {
     next_id: i32,
 }
 
+/// What is left to do for one who uses a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// Ask the next question.
+    Ask,
+    /// Take an answer.
+    Receive,
+    /// It is done.
+    Nothing,
+}
+
 impl<T> Default for Link<T> {
     fn default() -> Link<T> {
         Link {
@@ -41,6 +52,20 @@ impl<T> Link<T> {
     /// Requests without an answer.
     pub fn open_count(&self) -> usize {
         self.asked.len()
+    }
+
+    /// What one who has one question open at a time does next; its connection and what is on the way are done here.
+    pub fn next(&mut self, node: &mut Node, rng: &mut SimRng) -> Next {
+        if !self.is_up() {
+            self.connect(node, rng);
+        } else if self.open_count() == 0 {
+            return Next::Ask;
+        } else if rng.percent(30) {
+            self.deliver(node);
+        } else {
+            return Next::Receive;
+        }
+        Next::Nothing
     }
 
     /// Connects to any shard.

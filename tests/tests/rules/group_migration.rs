@@ -1,6 +1,7 @@
 //! From one protocol to the other while a group lives: rule K7.
 
 use super::consumer_groups::{GROUP, beat, broker, commit, describe, join, partitions};
+use super::groups::heartbeat;
 use millstream_net::wire::api::*;
 use millstream_net::wire::consumer_protocol::{
     ConsumerAssignment, ConsumerPartitions, ConsumerSubscription,
@@ -63,16 +64,6 @@ fn synced(broker: &mut Broker, joined: &JoinGroupResponse) -> Vec<i32> {
     topics.flat_map(|topic| topic.partitions).collect()
 }
 
-fn classic_heartbeat(broker: &mut Broker, joined: &JoinGroupResponse) -> ErrorCode {
-    let request = HeartbeatRequest {
-        group_id: GROUP.into(),
-        generation_id: joined.generation_id,
-        member_id: joined.member_id.clone(),
-        ..HeartbeatRequest::default()
-    };
-    broker.call(4, &request).error_code
-}
-
 #[test]
 fn k7_a_live_classic_group_takes_a_consumer_and_goes_back_when_it_leaves() {
     let mut broker = broker();
@@ -101,14 +92,14 @@ fn k7_a_live_classic_group_takes_a_consumer_and_goes_back_when_it_leaves() {
 
     // The classic member lets go of half in one rebalance and goes on in the next.
     assert_eq!(
-        classic_heartbeat(&mut broker, &classic),
+        heartbeat(&mut broker, &classic),
         ErrorCode::RebalanceInProgress
     );
     let again = broker.call(5, &classic_join(&classic.member_id, &[0, 1, 2, 3]));
     let kept = synced(&mut broker, &again);
     assert_eq!(kept.len(), 2);
     assert_eq!(
-        classic_heartbeat(&mut broker, &again),
+        heartbeat(&mut broker, &again),
         ErrorCode::RebalanceInProgress
     );
     let again = broker.call(5, &classic_join(&classic.member_id, &kept));
@@ -116,14 +107,14 @@ fn k7_a_live_classic_group_takes_a_consumer_and_goes_back_when_it_leaves() {
         (again.generation_id, synced(&mut broker, &again)),
         (2, kept)
     );
-    assert_eq!(classic_heartbeat(&mut broker, &again), ErrorCode::None);
+    assert_eq!(heartbeat(&mut broker, &again), ErrorCode::None);
     let told = broker.call(1, &beat("m", 2));
     assert_eq!(partitions(&told).len(), 2);
 
     assert_eq!(broker.call(1, &beat("m", -1)).error_code, ErrorCode::None);
     assert_eq!(describe(&mut broker).error_code, ErrorCode::GroupIdNotFound);
     assert_eq!(
-        classic_heartbeat(&mut broker, &again),
+        heartbeat(&mut broker, &again),
         ErrorCode::RebalanceInProgress
     );
     let back = broker.call(5, &classic_join(&classic.member_id, &[]));
@@ -141,6 +132,11 @@ fn k7_an_empty_classic_group_becomes_a_consumer_group_with_its_offsets() {
     };
     broker.call(8, &request);
     assert_eq!(broker.call(1, &join("m")).error_code, ErrorCode::None);
+    assert_eq!(committed(&mut broker), 5);
+}
+
+/// What the group committed for its first partition.
+fn committed(broker: &mut Broker) -> i64 {
     let fetch = OffsetFetchRequest {
         groups: vec![OffsetFetchGroup {
             group_id: GROUP.into(),
@@ -149,10 +145,7 @@ fn k7_an_empty_classic_group_becomes_a_consumer_group_with_its_offsets() {
         ..OffsetFetchRequest::default()
     };
     let offsets = broker.call(8, &fetch);
-    assert_eq!(
-        offsets.groups[0].topics[0].partitions[0].committed_offset,
-        5
-    );
+    offsets.groups[0].topics[0].partitions[0].committed_offset
 }
 
 /// What kind of group it is, and its state.
@@ -181,16 +174,7 @@ fn k7_an_empty_consumer_group_becomes_a_classic_group_with_its_offsets() {
     );
     assert_eq!(classic.leader, classic.member_id, "members assign");
     assert_eq!(listed(&mut broker).0, "classic");
-    let fetch = OffsetFetchRequest {
-        groups: vec![OffsetFetchGroup {
-            group_id: GROUP.into(),
-            ..OffsetFetchGroup::default()
-        }],
-        ..OffsetFetchRequest::default()
-    };
-    let offsets = broker.call(8, &fetch);
-    let kept = offsets.groups[0].topics[0].partitions[0].committed_offset;
-    assert_eq!(kept, 5);
+    assert_eq!(committed(&mut broker), 5);
 }
 
 #[test]
@@ -216,7 +200,7 @@ fn k7_a_classic_member_that_takes_the_place_of_the_last_consumer_goes_on_with_wh
     assert_eq!(joined.generation_id, first.member_epoch);
     assert_eq!(listed(&mut broker), ("classic".into(), "Stable".into()));
     assert_eq!(synced(&mut broker, &joined), [0, 1, 2, 3]);
-    assert_eq!(classic_heartbeat(&mut broker, &joined), ErrorCode::None);
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::None);
     let former = ConsumerGroupHeartbeatRequest {
         instance_id: named,
         ..beat("m", first.member_epoch)

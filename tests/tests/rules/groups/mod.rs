@@ -102,7 +102,7 @@ fn sync(joined: &JoinGroupResponse, assigned: &[(&Str, &'static [u8])]) -> SyncG
     }
 }
 
-fn heartbeat(broker: &mut Broker, joined: &JoinGroupResponse) -> ErrorCode {
+pub(super) fn heartbeat(broker: &mut Broker, joined: &JoinGroupResponse) -> ErrorCode {
     let request = HeartbeatRequest {
         group_id: GROUP.into(),
         generation_id: joined.generation_id,
