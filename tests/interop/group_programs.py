@@ -1,7 +1,14 @@
 """Programs that anybody has at hand, in one group: kcat, Kafka's console consumer, and `millstream consume --group`. They share a
-topic: each record is printed once, by whom the group says; who leaves has committed what it printed, and the others go on there."""
+topic: each record is printed once, by whom the group says; who leaves has committed what it printed, and the others go on there.
 
+What a broker promises of it: a partition has one owner in a generation, who begins where the group committed. That the group's log
+tells (`group_log.py`), and what clients print is held against it.
+"""
+
+import collections
 import contextlib
+import dataclasses
+import itertools
 import pathlib
 import re
 import signal
@@ -9,6 +16,7 @@ import subprocess
 import sys
 import time
 
+import group_log
 from broker import binary, work_dir
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -16,7 +24,15 @@ from kafka_broker import java
 
 HERE = pathlib.Path(__file__).resolve().parent
 NODE = HERE.parents[1] / "target/env/node"
+# Clients that do not give up a fetch under way when their group rebalances: @platformatic/kafka prints what comes of it, whoever has
+# the partition by then, and once more what it then reads from the commit on. With Kafka 4.3.1 it does the same.
+KEEP_FETCHING = {"platformatic"}
 LINE = re.compile(r"^(?:Partition:)?(\d+)[\t ](?:Offset:)?(\d+)[\t ](\d+)$")
+
+
+def client_id(name):
+    """Member ids begin with it, and `range` goes by their order: where `millstream` comes and goes, all others change partitions."""
+    return "millstream-consumer" if name == "millstream" else f"interop-{name}"
 
 
 def kcat(broker, topic, group, *_):
@@ -25,7 +41,7 @@ def kcat(broker, topic, group, *_):
 
 
 def console(broker, topic, group, protocol):
-    properties = ["auto.offset.reset=earliest", f"group.protocol={protocol}"]
+    properties = ["auto.offset.reset=earliest", f"group.protocol={protocol}", f"client.id={client_id('console')}"]
     command = ["org.apache.kafka.tools.consumer.ConsoleConsumer", "--bootstrap-server", broker, "--topic", topic, "--group", group]
     for each in properties:
         command += ["--command-property", each]
@@ -46,6 +62,15 @@ def node(client):
     return lambda broker, topic, group, _: ["node", str(NODE / "group_member.mjs"), client, broker, topic, group]
 
 
+@dataclasses.dataclass
+class Phase:
+    """Records with numbers from `first` on were sent and read in this time, in which nobody was to come or go."""
+
+    first: int
+    began_s: float
+    ended_s: float = float("inf")
+
+
 class Programs:
     """Programs of one group, each with a file of what it prints."""
 
@@ -53,7 +78,7 @@ class Programs:
         self.broker, self.topic, self.group, self.partitions = broker, topic, group, partitions
         self.dir = work_dir("programs")
         self.running, self.outputs = {}, {}
-        self.sent = 0
+        self.sent, self.phases = 0, []
 
     def __enter__(self):
         admin = AdminClient({"bootstrap.servers": self.broker})
@@ -76,6 +101,12 @@ class Programs:
         process.send_signal(signal.SIGINT)
         return process.wait(timeout=20)
 
+    def end_all(self):
+        for process in self.running.values():
+            process.send_signal(signal.SIGINT)
+        for process in self.running.values():
+            process.wait(timeout=20)
+
     def describe(self):
         done = subprocess.run([binary(), "group", "describe", self.group, "-b", self.broker], capture_output=True, text=True, timeout=30)
         return done.stdout + done.stderr
@@ -95,6 +126,7 @@ class Programs:
         return "\n".join(f"{name}: {(self.dir / f'{name}.err').read_text(errors='replace')[-400:]}" for name in self.outputs)
 
     def produce(self, count):
+        self.phases.append(Phase(self.sent, time.time()))
         producer = Producer({"bootstrap.servers": self.broker, "enable.idempotence": True})
         for number in range(self.sent, self.sent + count):
             producer.produce(self.topic, value=str(number), partition=number % self.partitions)
@@ -112,15 +144,56 @@ class Programs:
 
     def until_printed(self, within_s=60):
         deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
+        while True:
             printed = self.printed()
-            if len({place for places in printed.values() for place in places}) == self.sent:
-                break
+            missing = self.sent - len({place for places in printed.values() for place in places})
+            if not missing:
+                return {name: len(places) for name, places in printed.items()}
+            assert time.monotonic() < deadline, f"{missing} of {self.sent} records were not printed: {self.words()}"
             time.sleep(0.2)
-        every = [place for places in printed.values() for place in places]
-        assert len(set(every)) == self.sent, f"{self.sent - len(set(every))} of {self.sent} records were not printed: {self.words()}"
-        assert len(every) == self.sent, f"{len(every) - self.sent} records were printed twice"
-        return {name: len(places) for name, places in printed.items()}
+
+    def by_place(self):
+        """How often who printed a record; a program that came back is who it was."""
+        found = collections.defaultdict(collections.Counter)
+        for name, places in self.printed().items():
+            for place in places:
+                found[place][name.removesuffix(" again")] += 1
+        return found
+
+    def check_printed_once(self):
+        twice = {place: dict(who) for place, who in self.by_place().items() if who.total() > 1}
+        assert not twice, f"{len(twice)} records were printed twice: {some(twice)}"
+        return ""
+
+    def check_printed_by_owners(self):
+        """Each record is printed by the owner of its partition, once; but for clients that keep fetching. What was special."""
+        log = group_log.generations(self.broker, self.group, self.topic)
+        assert log, f"the log of {self.group} tells of no generation"
+        owners = [(one.number, one.owners) for one in log]
+        wrong, kept, moved = {}, 0, 0
+        for place, who in self.by_place().items():
+            partition, offset = place
+            before, during = self.generations_of(log, offset * self.partitions + partition)
+            for name, times in who.items():
+                mine = client_id(name)
+                # Twice where the partition came to it again, without a commit behind the record in between.
+                lawful = sum(one.owners.get(partition) == mine and one.start.get(partition, 0) <= offset for one in during)
+                if name in KEEP_FETCHING:
+                    had = sum(one.owners.get(partition) == mine for one in before + during)
+                    kept += max(0, min(times, had) - lawful)
+                    lawful = max(lawful, had)
+                if times > lawful:
+                    wrong[place] = (dict(who), [one.number for one in during])
+            moved += who.total() > 1 and not KEEP_FETCHING & set(who)
+        assert not wrong, f"{len(wrong)} records were printed by whom they were not due to: {some(wrong)}; owners by generation: {owners}"
+        told = {"of a fetch from before a rebalance": kept, "again after a rebalance that nobody asked for": moved}
+        return "".join(f"; {count} {why}" for why, count in told.items() if count)
+
+    def generations_of(self, log, number):
+        """The generation before a record's phase, if there is one, and those in it: one, unless a client came back unasked."""
+        phase = [one for one in self.phases if one.first <= number][-1]
+        first = max(at for at, one in enumerate(log) if one.at_s <= phase.began_s)
+        return log[max(0, first - 1):first], [one for at, one in enumerate(log) if at >= first and one.at_s <= phase.ended_s]
 
     def until_committed(self, within_s=20):
         """Some clients commit by the clock only, and not before they let go."""
@@ -129,12 +202,18 @@ class Programs:
             lines = [line.split() for line in self.describe().splitlines()]
             lags = [line[4] for line in lines if line and line[0] == self.topic and len(line) == 6]
             if lags == ["0"] * self.partitions:
+                self.phases[-1].ended_s = time.time()
                 return
             assert time.monotonic() < deadline, self.describe()
             time.sleep(0.2)
 
 
-def share(broker, group, protocol, members):
+def some(found):
+    """The first of many places, in order."""
+    return dict(itertools.islice(sorted(found.items()), 5))
+
+
+def share(broker, group, protocol, members, check=Programs.check_printed_once):
     partitions = 2 * len(members)
     with Programs(broker, group, group, partitions) as programs:
         for name, command in members.items():
@@ -154,9 +233,14 @@ def share(broker, group, protocol, members):
         programs.start("millstream again", own(broker, group, group, protocol))
         programs.until_stable(len(members))
         programs.produce(1200)
+        programs.until_printed()
+        programs.until_committed()
+        # Who would print something again does so until it ends.
+        programs.end_all()
+        special = check(programs)
         counts = programs.until_printed()
         assert counts["millstream again"] > 0, counts
-        print(f"    {group}: " + ", ".join(f"{count} by {name}" for name, count in counts.items()))
+        print(f"    {group}: " + ", ".join(f"{count} by {name}" for name, count in counts.items()) + special)
 
 
 def run(broker, prefix=""):
@@ -165,4 +249,5 @@ def run(broker, prefix=""):
     share(broker, f"{prefix}programs-own", "classic", {"other": own, "millstream": own})
     clients = {name: python(name) for name in ("confluent", "kafka-python", "aiokafka")}
     clients |= {name: node(name) for name in ("kafkajs", "platformatic")}
-    share(broker, f"{prefix}programs-all", "classic", {"console": console, **clients, "millstream": own})
+    everybody = {"console": console, **clients, "millstream": own}
+    share(broker, f"{prefix}programs-all", "classic", everybody, Programs.check_printed_by_owners)

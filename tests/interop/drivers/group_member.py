@@ -8,6 +8,7 @@ import signal
 import sys
 
 CLIENT, BROKER, TOPIC, GROUP = sys.argv[1:]
+CLIENT_ID = f"interop-{CLIENT}"
 COMMIT_MS = 500
 
 
@@ -28,7 +29,7 @@ def confluent():
 
     consumer = Consumer({
         "bootstrap.servers": BROKER, "group.id": GROUP, "auto.offset.reset": "earliest", "partition.assignment.strategy": "range",
-        "auto.commit.interval.ms": COMMIT_MS, "log_level": 2,
+        "auto.commit.interval.ms": COMMIT_MS, "log_level": 2, "client.id": CLIENT_ID,
     })
     consumer.subscribe([TOPIC])
     try:
@@ -46,7 +47,7 @@ def kafka_python():
 
     consumer = KafkaConsumer(
         TOPIC, bootstrap_servers=BROKER, group_id=GROUP, auto_offset_reset="earliest", auto_commit_interval_ms=COMMIT_MS,
-        partition_assignment_strategy=[RangePartitionAssignor],
+        client_id=CLIENT_ID, partition_assignment_strategy=[RangePartitionAssignor],
     )
     try:
         while True:
@@ -63,7 +64,7 @@ async def aiokafka():
 
     consumer = AIOKafkaConsumer(
         TOPIC, bootstrap_servers=BROKER, group_id=GROUP, auto_offset_reset="earliest", auto_commit_interval_ms=COMMIT_MS,
-        partition_assignment_strategy=(RangePartitionAssignor,),
+        client_id=CLIENT_ID, partition_assignment_strategy=(RangePartitionAssignor,),
     )
     over = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, over.set)

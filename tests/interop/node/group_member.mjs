@@ -3,6 +3,7 @@
 //     group_member.mjs CLIENT BROKER TOPIC GROUP
 
 const [client, broker, topic, group] = process.argv.slice(2)
+const clientId = `interop-${client}`
 const COMMIT_MS = 500
 
 function told (partition, offset, value) {
@@ -37,7 +38,7 @@ function range (AssignerProtocol) {
 
 async function kafkajs () {
   const { AssignerProtocol, Kafka, logLevel } = (await import('kafkajs')).default
-  const kafka = new Kafka({ brokers: [broker], logLevel: logLevel.NOTHING, clientId: 'interop' })
+  const kafka = new Kafka({ brokers: [broker], logLevel: logLevel.NOTHING, clientId })
   const consumer = kafka.consumer({ groupId: group, partitionAssigners: [range(AssignerProtocol)], heartbeatInterval: 1000, maxWaitTimeInMs: 500 })
   await consumer.connect()
   await consumer.subscribe({ topics: [topic], fromBeginning: true })
@@ -56,7 +57,7 @@ async function platformatic () {
   }
   const { Consumer, stringDeserializers } = await import('@platformatic/kafka')
   const consumer = new Consumer({
-    groupId: group, clientId: 'interop', bootstrapBrokers: [broker], deserializers: stringDeserializers,
+    groupId: group, clientId, bootstrapBrokers: [broker], deserializers: stringDeserializers,
     protocols: [{ name: 'range', version: 1 }], heartbeatInterval: 1000, sessionTimeout: 10000, rebalanceTimeout: 20000, maxWaitTime: 500
   })
   const stream = await consumer.consume({ topics: [topic], autocommit: COMMIT_MS, mode: 'committed', fallbackMode: 'earliest' })
