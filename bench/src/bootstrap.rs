@@ -1,17 +1,15 @@
 //! How sure the ratio of two figures is: a bootstrap over the rounds, and what Student's t says of so few of them.
 //!
 //! Always: (1) rounds are drawn in pairs, since both brokers of a round met the same machine; (2) equal input gives equal
-//! output; (3) fewer than three rounds never make a difference; (4) the interval is that of 99 %, since a comparison has about
+//! output; (3) fewer than three rounds have no interval and never make a difference; (4) the interval is that of 99 %, since a comparison has about
 //! twenty figures of which one would lie outside of 95 % by chance, and the wider of both methods, since a bootstrap of three
 //! rounds calls any three that agree a difference.
 
 use crate::load::Random;
 use crate::report::median;
-use crate::result::{Ratio, Verdict};
+use crate::result::{ROUNDS_MIN, Ratio, Verdict};
 
 const DRAWS: usize = 4_000;
-/// Rounds below this are too few for any claim.
-pub const ROUNDS_MIN: usize = 3;
 
 /// Student's t, both sides, of 99 %, for 1 to 10 degrees of freedom.
 const STUDENT: [f64; 10] = [
@@ -39,14 +37,15 @@ pub fn ratio(name: &str, unit: &str, higher_is_better: bool, a: Vec<f64>, b: Vec
         let index = (part * (ratios.len().max(1) - 1) as f64).round() as usize;
         ratios.get(index).copied().unwrap_or(f64::NAN)
     };
-    let (t_low, t_high) = student_interval(&a, &b);
-    let (low, high) = (at(0.005).min(t_low), at(0.995).max(t_high));
-    let verdict = if rounds < ROUNDS_MIN || !(low > 1.0 || high < 1.0) {
-        Verdict::WithinNoise
-    } else if (low > 1.0) == higher_is_better {
-        Verdict::ABetter
-    } else {
-        Verdict::BBetter
+    let interval = (rounds >= ROUNDS_MIN).then(|| {
+        let (t_low, t_high) = student_interval(&a, &b);
+        (at(0.005).min(t_low), at(0.995).max(t_high))
+    });
+    let verdict = match interval {
+        None => Verdict::TooFewRounds,
+        Some((low, high)) if low <= 1.0 && high >= 1.0 => Verdict::WithinNoise,
+        Some((low, _)) if (low > 1.0) == higher_is_better => Verdict::ABetter,
+        Some(_) => Verdict::BBetter,
     };
     Ratio {
         name: name.to_owned(),
@@ -55,8 +54,8 @@ pub fn ratio(name: &str, unit: &str, higher_is_better: bool, a: Vec<f64>, b: Vec
         a,
         b,
         ratio,
-        low,
-        high,
+        low: interval.map(|(low, _)| low),
+        high: interval.map(|(_, high)| high),
         verdict,
     }
 }
@@ -89,7 +88,7 @@ mod tests {
         let b = vec![90.0, 110.0, 100.0, 104.0, 97.0];
         let found = ratio("rate", "/s", true, a, b);
         assert_eq!(found.verdict, Verdict::WithinNoise);
-        assert!(found.low < 1.0 && found.high > 1.0, "{found:?}");
+        assert!(found.low < Some(1.0) && found.high > Some(1.0), "{found:?}");
     }
 
     #[test]
@@ -116,8 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn two_rounds_make_no_difference() {
+    fn two_rounds_have_no_interval_and_make_no_difference() {
         let found = ratio("rate", "/s", true, vec![300.0, 301.0], vec![1.0, 1.0]);
-        assert_eq!(found.verdict, Verdict::WithinNoise);
+        assert_eq!(found.verdict, Verdict::TooFewRounds);
+        assert_eq!((found.low, found.high), (None, None));
     }
 }

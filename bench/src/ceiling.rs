@@ -1,27 +1,79 @@
 //! What this generator can do at most, on this machine, with requests of a given shape.
+//!
+//! Always: it is measured in a closed loop, with an answer to every request, whatever the workload says: what the generator can
+//! do when nothing but itself holds it up. Producing and consuming are measured one after the other, each with all threads, so
+//! that a run that does both is told the sum of both parts.
 
-use crate::load::{Watch, run};
+use crate::load::{Ceiling, Watch, run_tagged, sample_batch};
 use crate::result::{Run, Second};
-use crate::sink::Sink;
-use crate::workload::{List, Rate, Workload};
+use crate::sink::{Sink, Stock};
+use crate::workload::{Acks, List, Position, Rate, Workload};
 
 /// Seconds of one measurement, after one that does not count.
 const SECONDS: f64 = 2.0;
+/// The tag of the records of a measurement.
+const TAG: u32 = 0x5e1f_7e57;
 
-/// A run of the workload's requests against the built-in sink, as fast as they are answered.
-pub fn measure(workload: &Workload) -> Result<Run, String> {
-    let cpus = sink_cpus(workload);
-    let sink = Sink::start(&cpus).map_err(|error| format!("the sink does not start: {error}"))?;
+/// What of a workload has a ceiling: producing, consuming, or both.
+pub fn measure(workload: &Workload) -> Result<Ceiling, String> {
+    let mut ceiling = Ceiling::default();
+    if workload.produces() {
+        let run = of_producing(workload)?;
+        ceiling.requests_per_second = Some(run.summary().requests_per_second);
+    }
+    if workload.consumers > 0 || workload.catch_up > 0 {
+        let run = of_consuming(workload)?;
+        ceiling.consumed_mib_per_second = Some(run.summary().consumed_mib_per_second);
+    }
+    Ok(ceiling)
+}
+
+/// A run of the workload's produce requests against the built-in sink, as fast as they are answered.
+pub fn of_producing(workload: &Workload) -> Result<Run, String> {
+    let sink = start(workload, None)?;
     let quick = Workload {
+        consumers: 0,
+        catch_up: 0,
+        closed: true,
+        acks: Acks(-1),
+        ..quick(workload, &sink)
+    };
+    run_tagged(&quick, &mut Unwatched, TAG)
+}
+
+/// A run of as many readers as the workload has, of batches of the shape that it says, as fast as the built-in sink answers. The
+/// readers check every record where the workload's readers do: where the records are its own.
+pub fn of_consuming(workload: &Workload) -> Result<Run, String> {
+    let (batch, records) = sample_batch(workload, TAG)?;
+    let sink = start(workload, Some(Stock { batch, records }))?;
+    let quick = Workload {
+        connections: 0,
+        closed: false,
+        idempotent: false,
+        position: Position::Latest,
+        replay: false,
+        once: false,
+        ..quick(workload, &sink)
+    };
+    let tag = if workload.produces() { TAG } else { TAG + 1 };
+    run_tagged(&quick, &mut Unwatched, tag)
+}
+
+/// A sink on the processors that the generator is not pinned to.
+fn start(workload: &Workload, stock: Option<Stock>) -> Result<Sink, String> {
+    let cpus = sink_cpus(workload);
+    Sink::start(&cpus, stock).map_err(|error| format!("the sink does not start: {error}"))
+}
+
+/// The workload, short and at the sink.
+fn quick(workload: &Workload, sink: &Sink) -> Workload {
+    Workload {
         brokers: List(vec![sink.address.to_string()]),
         rate: Rate::Unpaced,
-        closed: true,
         warmup: 1.0,
         duration: SECONDS,
         partitions: workload.partitions.min(crate::sink::PARTITIONS),
         preload_bytes: 0,
-        consumers: 0,
-        catch_up: 0,
         verify: false,
         pid: 0,
         cgroup: String::new(),
@@ -29,10 +81,8 @@ pub fn measure(workload: &Workload) -> Result<Run, String> {
         group: String::new(),
         churn: 0.0,
         transaction_batches: 0,
-        acks: crate::workload::Acks(-1),
         ..workload.clone()
-    };
-    run(&quick, &mut Unwatched)
+    }
 }
 
 /// The processors that the generator is not pinned to.

@@ -3,7 +3,7 @@
 //! Leaves to others: everything but the choice of the command (`millstream_bench::cli`); what real clients see
 //! (`tests/interop`).
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use millstream_bench::cli;
 use std::process::ExitCode;
 
@@ -35,7 +35,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Bench::parse().command {
+    let typed = cli::explained(Bench::command()).get_matches();
+    let bench = Bench::from_arg_matches(&typed).unwrap_or_else(|error| error.exit());
+    match bench.command {
         Command::Run(args) => cli::run(*args),
         Command::Compare(args) => cli::compare(*args),
         Command::Selftest(args) => cli::selftest(*args),

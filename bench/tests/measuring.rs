@@ -1,10 +1,11 @@
 //! The generator against a broker whose latencies, stalls and lies are known.
 
 mod simulated;
+mod typed;
 
 use millstream_bench::load::{Watch, run};
 use millstream_bench::result::{Ended, Mark, Run, Second, Stage};
-use millstream_bench::workload::{List, Rate, Settings};
+use millstream_bench::workload::{Codec, List, Rate, Settings};
 use simulated::{Behaviour, Fate, start};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
@@ -376,6 +377,48 @@ fn a_broker_that_is_not_there_or_no_broker_is_told() {
 }
 
 #[test]
+fn the_ceiling_of_consuming_is_measured_against_the_sink() {
+    // Producers and consumers, consumers of many partitions, a reader of large batches, and one of compressed ones.
+    let changes: [fn(&mut Settings); 4] = [
+        |settings| settings.consumers = Some(2),
+        |settings| {
+            settings.connections = Some(0);
+            settings.consumers = Some(3);
+            settings.partitions = Some(1_000);
+            settings.batch_bytes = Some(300);
+            settings.record_bytes = Some(100);
+        },
+        |settings| {
+            settings.connections = Some(0);
+            settings.catch_up = Some(1);
+            settings.batch_bytes = Some(2_000_000);
+        },
+        |settings| {
+            settings.consumers = Some(1);
+            settings.compression = Some(Codec::Lz4);
+        },
+    ];
+    for change in changes {
+        let mut settings = Settings {
+            rate: Some(Rate::Constant(10.0)),
+            ..Settings::default()
+        };
+        change(&mut settings);
+        if settings.connections == Some(0) {
+            settings.rate = None;
+        }
+        let workload = settings.resolve("test", Vec::new()).unwrap();
+        let run = millstream_bench::ceiling::of_consuming(&workload).unwrap();
+        assert_eq!(run.ended, Ended::Complete);
+        assert!(run.errors.is_empty(), "{:?}", run.errors);
+        assert!(run.summary().consumed_mib_per_second > 1.0);
+        let found = millstream_bench::ceiling::measure(&workload).unwrap();
+        assert!(found.consumed_mib_per_second > Some(1.0), "{found:?}");
+        assert_eq!(found.requests_per_second.is_some(), workload.produces());
+    }
+}
+
+#[test]
 fn the_ceiling_is_measured_against_the_sink() {
     for (batch_bytes, idempotent) in [(65_536, false), (1_200, true), (2_000_000, false)] {
         let settings = Settings {
@@ -386,7 +429,7 @@ fn the_ceiling_is_measured_against_the_sink() {
             ..Settings::default()
         };
         let workload = settings.resolve("test", Vec::new()).unwrap();
-        let run = millstream_bench::ceiling::measure(&workload).unwrap();
+        let run = millstream_bench::ceiling::of_producing(&workload).unwrap();
         assert!(run.errors.is_empty(), "{:?}", run.errors);
         assert_eq!(run.integrity.unresolved, 0);
         assert!(run.summary().requests_per_second > 10.0);

@@ -2,16 +2,16 @@
 
 use super::run::{Output, measure_ceiling, resolve};
 use super::{complain, exit_code, new_report, say};
-use crate::bootstrap::{ROUNDS_MIN, ratio};
-use crate::load::{self, Watch};
+use crate::bootstrap::ratio;
+use crate::load::{self, Watch, shell};
 use crate::report::{Live, compared};
-use crate::result::{Comparison, Ended, Ratio, Report, Run, Stage};
-use crate::workload::{List, Rate, Settings, Workload};
+use crate::result::{
+    Comparison, Ended, ROUNDS_MIN, ROUNDS_USUAL, Ratio, Report, Run, Severity, Stage,
+};
+use crate::workload::{Fault, List, Rate, Settings, Workload};
 use clap::Args;
 use std::path::PathBuf;
 use std::process::ExitCode;
-
-const ROUNDS_USUAL: usize = 5;
 
 /// What can be typed behind `compare`.
 #[derive(Args, Clone, Debug)]
@@ -39,6 +39,17 @@ pub struct CompareArgs {
     /// How often each broker gets its turn.
     #[arg(long, default_value_t = ROUNDS_USUAL)]
     pub rounds: usize,
+    /// Run this command before each run of a round, such as `sync`; it finds the broker in BENCH_BROKER, BENCH_PID and BENCH_TOPIC.
+    #[arg(long, value_name = "COMMAND")]
+    pub between: Option<String>,
+    /// Run a command in every run, so many seconds after its measured time began, with the broker in the same variables; may be
+    /// given again.
+    #[arg(
+        long = "fault",
+        value_name = "SECONDS:COMMAND",
+        help_heading = "Workload"
+    )]
+    pub faults: Vec<Fault>,
     #[command(flatten)]
     pub settings: Settings,
     #[command(flatten)]
@@ -48,7 +59,11 @@ pub struct CompareArgs {
 /// Compares what was typed.
 pub fn compare(args: CompareArgs) -> ExitCode {
     let mut report = new_report();
-    let base = match resolve(args.workload.clone(), args.settings.clone(), Vec::new()) {
+    let base = match resolve(
+        args.workload.clone(),
+        args.settings.clone(),
+        args.faults.clone(),
+    ) {
         Ok(base) if matches!(base.rate, Rate::Sweep(..)) => {
             return complain(
                 "`compare` and a sweep exclude each other: give one rate, or `closed`",
@@ -71,7 +86,7 @@ pub fn compare(args: CompareArgs) -> ExitCode {
     }
     let sides = sides(&args, &base);
     let mut live = Live::new(&base.name, args.output.quiet);
-    let done = rounds(&sides, args.rounds, &mut report, &mut live);
+    let done = rounds(&sides, &args, &mut report, &mut live);
     measure_ceiling(&base, &mut report.runs, &mut live);
     drop(live);
     if let Err(problem) = &done {
@@ -80,24 +95,25 @@ pub fn compare(args: CompareArgs) -> ExitCode {
     if report.runs.is_empty() {
         return ExitCode::FAILURE;
     }
-    report.comparison = Some(comparison(&sides, &report.runs));
+    let labels = [sides[0].label.as_str(), sides[1].label.as_str()];
+    report.comparison = Some(comparison(labels, &report.runs));
     if let Err(problem) = args.output.tell(&report, &base.name) {
         return complain(&problem);
     }
     if let (false, Some(comparison)) = (args.output.is_json(), &report.comparison) {
         say(&format!("\n{}\n", compared(comparison)));
-        if comparison.rounds < ROUNDS_MIN {
-            say(&format!(
-                "fewer than {ROUNDS_MIN} rounds: no difference is claimed\n"
-            ));
-        } else if comparison.rounds < ROUNDS_USUAL {
-            say("the fewer rounds, the wider the intervals: five are usual\n");
-        }
     }
+    let enough = report.comparison.as_ref().map_or(0, |found| found.rounds) >= ROUNDS_MIN;
     match done {
+        // A round in which the generator was late is not in the figures; the others are enough.
+        Ok(()) if enough && !report.runs.iter().any(has_failed) => ExitCode::SUCCESS,
         Ok(()) => exit_code(&report.runs),
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+fn has_failed(run: &Run) -> bool {
+    run.marks.iter().any(|mark| mark.is_failure())
 }
 
 /// The workload of each broker. Their labels differ, so that a broker can be compared with itself.
@@ -122,14 +138,18 @@ fn sides(args: &CompareArgs, base: &Workload) -> [Workload; 2] {
 /// Runs both in turn; who begins changes with every round.
 fn rounds(
     sides: &[Workload; 2],
-    rounds: usize,
+    args: &CompareArgs,
     report: &mut Report,
     watch: &mut dyn Watch,
 ) -> Result<(), String> {
+    let rounds = args.rounds;
     for round in 0..rounds {
         for turn in 0..2 {
             let side = &sides[(round + turn) % 2];
             watch.stage(&format!("round {} of {rounds}: {}", round + 1, side.label));
+            if let Some(command) = &args.between {
+                prepare(command, side)?;
+            }
             let result = load::run(side, watch)?;
             let ended = result.ended.clone();
             report.runs.push(result);
@@ -139,6 +159,19 @@ fn rounds(
         }
     }
     Ok(())
+}
+
+/// Runs the command that comes before a run.
+fn prepare(command: &str, side: &Workload) -> Result<(), String> {
+    let status = shell(command, side).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!(
+            "`{command}` before a run of {}: {status}",
+            side.label
+        )),
+        Err(error) => Err(format!("`{command}` cannot be run: {error}")),
+    }
 }
 
 /// A figure of a run: name, unit, whether more is better, its value.
@@ -209,17 +242,24 @@ fn figures(run: &Run) -> Vec<Figure> {
     figures
 }
 
-/// The figures that both have in every round.
-fn comparison(sides: &[Workload; 2], runs: &[Run]) -> Comparison {
-    let of = |label: &str| -> Vec<Vec<Figure>> {
-        let mine = runs.iter().filter(|run| run.label == label);
-        mine.map(figures).collect()
+/// The figures that both have in every round that counts: one in which a run is not valid counts for neither.
+fn comparison(labels: [&str; 2], runs: &[Run]) -> Comparison {
+    let of = |label: &'_ str| {
+        let label = label.to_owned();
+        runs.iter().filter(move |run| run.label == label)
     };
-    let (mut a, mut b) = (of(&sides[0].label), of(&sides[1].label));
+    let (mut a, mut b) = (Vec::new(), Vec::new());
+    let mut excluded = Vec::new();
     // A round that was not finished has no counterpart.
-    let rounds = a.len().min(b.len());
-    a.truncate(rounds);
-    b.truncate(rounds);
+    for (round, pair) in of(labels[0]).zip(of(labels[1])).enumerate() {
+        match invalid(pair.0).or_else(|| invalid(pair.1)) {
+            Some(reason) => excluded.push(format!("round {}: {reason}", round + 1)),
+            None => {
+                a.push(figures(pair.0));
+                b.push(figures(pair.1));
+            }
+        }
+    }
     let count = a.first().map_or(0, Vec::len);
     let ratios = (0..count).filter_map(|at| -> Option<Ratio> {
         let values = |side: &[Vec<Figure>]| side.iter().map(|round| round[at].3).collect();
@@ -231,9 +271,83 @@ fn comparison(sides: &[Workload; 2], runs: &[Run]) -> Comparison {
         have_ratios.then(|| ratio(name, unit, *higher, a_values, b_values))
     });
     Comparison {
-        a: sides[0].label.clone(),
-        b: sides[1].label.clone(),
-        rounds,
+        a: labels[0].to_owned(),
+        b: labels[1].to_owned(),
+        rounds: a.len(),
+        excluded,
         figures: ratios.collect(),
+    }
+}
+
+/// Why a run is not valid, if it is not.
+fn invalid(run: &Run) -> Option<String> {
+    let mut marks = run.marks.iter();
+    let mark = marks.find(|mark| mark.severity() == Severity::Invalid)?;
+    Some(format!("{}: {mark}", run.label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::result::{Flow, Mark, Second, Verdict};
+
+    /// A run of one second.
+    fn run(label: &str, requests: u64, is_late: bool) -> Run {
+        let late = Mark::GeneratorLate { late: 5, due: 10 };
+        Run {
+            label: label.into(),
+            seconds: vec![Second {
+                seconds: 1.0,
+                produced: Flow {
+                    requests,
+                    records: requests,
+                    bytes: requests << 10,
+                },
+                ..Second::default()
+            }],
+            marks: is_late.then_some(late).into_iter().collect(),
+            ..Run::default()
+        }
+    }
+
+    fn rounds(late: &[usize]) -> Comparison {
+        let rounds = (0..4).flat_map(|round| {
+            let a = run("a", 2_000 + round as u64, late.contains(&round));
+            let b = run("b", 1_000 + round as u64, false);
+            // Who begins changes with every round.
+            if round % 2 == 0 { [a, b] } else { [b, a] }
+        });
+        comparison(["a", "b"], &rounds.collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_round_in_which_a_run_is_not_valid_is_named_and_counts_for_neither() {
+        let found = rounds(&[1]);
+        assert_eq!((found.rounds, found.excluded.len()), (3, 1));
+        assert!(
+            found.excluded[0].starts_with("round 2: a: the generator fell behind"),
+            "{:?}",
+            found.excluded
+        );
+        let requests = &found.figures[1];
+        assert_eq!(requests.a, [2_000.0, 2_002.0, 2_003.0]);
+        assert_eq!(requests.b, [1_000.0, 1_002.0, 1_003.0]);
+        assert_eq!(requests.verdict, Verdict::ABetter);
+    }
+
+    #[test]
+    fn too_few_rounds_that_count_claim_nothing() {
+        let found = rounds(&[1, 2]);
+        assert_eq!((found.rounds, found.excluded.len()), (2, 2));
+        for figure in &found.figures {
+            assert_eq!(figure.verdict, Verdict::TooFewRounds);
+        }
+        let text = compared(&found);
+        assert!(
+            text.contains("2 of at least 3 rounds that count: no difference is claimed"),
+            "{text}"
+        );
+        assert!(text.contains("does not count: round 2: a:"), "{text}");
+        assert_eq!(rounds(&[0, 1, 2, 3]).figures.len(), 0);
     }
 }

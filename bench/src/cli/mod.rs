@@ -1,14 +1,16 @@
 //! The commands: what is typed becomes workloads, what they give becomes reports and an exit code.
 //!
 //! Always: exit code 0 means a whole and undamaged run, 1 that it ended early, lost records or could not begin, 2 that what was
-//! typed cannot be, 3 that the generator itself was late, so that the numbers are not valid.
+//! typed cannot be, 3 that the generator itself was late, so that the numbers are not valid. Nothing that succeeded is a failure too.
 
 mod compare;
+mod help;
 mod run;
 mod selftest;
 mod short;
 
 pub use compare::{CompareArgs, compare};
+pub use help::explained;
 pub use run::{RunArgs, run};
 pub use selftest::{SelftestArgs, selftest};
 pub use short::{FetchArgs, ProduceArgs, WatchArgs, fetch, produce, watch};
@@ -32,8 +34,8 @@ fn new_report() -> Report {
 /// What runs are worth, as an exit code.
 fn exit_code(runs: &[Run]) -> ExitCode {
     let marks = || runs.iter().flat_map(|run| &run.marks);
-    let failed = |mark: &Mark| matches!(mark, Mark::EndedEarly { .. } | Mark::Damaged { .. });
-    if marks().any(failed) {
+    if let Some(failed) = marks().find(|mark| mark.is_failure()) {
+        eprintln!("millstream-bench: {failed}");
         return ExitCode::FAILURE;
     }
     if marks().any(|mark| matches!(mark, Mark::GeneratorLate { .. })) {

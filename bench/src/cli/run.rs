@@ -2,9 +2,9 @@
 
 use super::{complain, exit_code, new_report, say};
 use crate::ceiling;
-use crate::load::{self, Watch, set_ceiling};
-use crate::report::{Live, Paths, table, writable, write};
-use crate::result::{Ended, Mark, Report, Run, Stage, SweepStep};
+use crate::load::{self, Ceiling, Watch, set_ceiling};
+use crate::report::{Live, Paths, number, table, time, writable, write};
+use crate::result::{Ended, Mark, Report, Run, Severity, Stage, SweepAnswer, SweepStep};
 use crate::workload::{self, Fault, Rate, Settings, Workload, WorkloadFile};
 use clap::Args;
 use std::path::PathBuf;
@@ -20,7 +20,8 @@ pub struct RunArgs {
     pub workload: Option<PathBuf>,
     #[command(flatten)]
     pub settings: Settings,
-    /// Run a command so many seconds after the measured time began; may be given again.
+    /// Run a command so many seconds after the measured time began, with the broker in BENCH_BROKER, BENCH_PID and BENCH_TOPIC;
+    /// may be given again.
     #[arg(
         long = "fault",
         value_name = "SECONDS:COMMAND",
@@ -79,6 +80,9 @@ impl Output {
             say(&format!("{text}\n"));
         } else {
             say(&table(&report.runs));
+            if let Some(answer) = &report.sweep_answer {
+                say(&format!("\n{}\n", answer.text));
+            }
         }
         let written = written?;
         let names: Vec<String> = written
@@ -161,12 +165,50 @@ fn run_workload(
         let go_on = step.held && result.ended == Ended::Complete;
         report.sweep.push(step);
         report.runs.push(result);
+        report.sweep_answer = Some(sweep_answer(workload, &report.sweep, &report.runs));
         if !go_on {
             break;
         }
         rate *= workload.sweep_factor;
     }
     Ok(())
+}
+
+/// What the steps of a sweep say, the last of which may have ended it.
+fn sweep_answer(workload: &Workload, steps: &[SweepStep], runs: &[Run]) -> SweepAnswer {
+    let bound_ms = workload.sweep_p99_ms;
+    let best = steps.iter().rfind(|step| step.held);
+    let rate = |step: &SweepStep| number(step.rate, 0);
+    let mut text = match best {
+        Some(best) => format!(
+            "the highest rate with p99 within {bound_ms} ms is {} requests/s (p99 {})",
+            rate(best),
+            time(best.p99_us)
+        ),
+        None => format!("no rate was within a p99 of {bound_ms} ms"),
+    };
+    text += &match steps.last() {
+        Some(last) if !last.held && is_invalid(&runs[last.run]) => format!(
+            "; at {}/s the run was not valid, which says nothing of the broker",
+            rate(last)
+        ),
+        Some(last) if !last.held => format!(
+            "; {}/s were due, {}/s answered, with p99 {}",
+            rate(last),
+            number(last.answered, 0),
+            time(last.p99_us)
+        ),
+        _ => "; higher ones were not tried".to_owned(),
+    };
+    SweepAnswer {
+        bound_ms,
+        highest_rate: best.map(|best| best.rate),
+        text,
+    }
+}
+
+fn is_invalid(run: &Run) -> bool {
+    run.severity() == Severity::Invalid
 }
 
 fn sweep_step(workload: &Workload, rate: f64, result: &Run, run: usize) -> SweepStep {
@@ -180,25 +222,93 @@ fn sweep_step(workload: &Workload, rate: f64, result: &Run, run: usize) -> Sweep
         answered,
         p50_us,
         p99_us,
-        held: p99_us as f64 <= bound_us && answered >= rate * SWEEP_TAKEN_MIN,
+        held: p99_us as f64 <= bound_us
+            && answered >= rate * SWEEP_TAKEN_MIN
+            && !is_invalid(result),
         run,
     }
 }
 
 /// Measures the generator's ceiling, after the runs so that what cannot be run is said at once, and sets what follows from it.
 pub fn measure_ceiling(workload: &Workload, runs: &mut [Run], watch: &mut dyn Watch) {
-    if runs.is_empty() || !workload.produces() {
+    if runs.is_empty() {
         return;
     }
-    let mut ceiling = None;
+    let mut found = Ceiling::default();
     if workload.ceiling && !watch.is_interrupted() {
         watch.stage("the generator's own ceiling");
         match ceiling::measure(workload) {
-            Ok(run) => ceiling = Some(run.summary().requests_per_second),
+            Ok(ceiling) => found = ceiling,
             Err(problem) => watch.stage(&format!("it cannot be measured: {problem}")),
         }
     }
     for run in runs {
-        set_ceiling(run, ceiling);
+        set_ceiling(run, &found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer of a sweep whose steps held or not, the last of them in a run that was valid or not.
+    fn answer(held: &[bool], valid: bool) -> SweepAnswer {
+        let settings = Settings {
+            rate: Some(Rate::Sweep(100.0, 800.0)),
+            ..Settings::default()
+        };
+        let workload = settings.resolve("sweep", Vec::new()).unwrap();
+        let steps: Vec<SweepStep> = (0i32..)
+            .zip(held)
+            .map(|(run, held)| SweepStep {
+                rate: 100.0 * 2f64.powi(run),
+                answered: 99.0 * 2f64.powi(run),
+                p99_us: if *held { 2_000 } else { 30_000 },
+                held: *held,
+                run: run as usize,
+                ..SweepStep::default()
+            })
+            .collect();
+        let mut runs = vec![Run::default(); held.len()];
+        if !valid {
+            let last = runs.last_mut().unwrap();
+            last.marks.push(Mark::GeneratorLate { late: 9, due: 10 });
+        }
+        sweep_answer(&workload, &steps, &runs)
+    }
+
+    #[test]
+    fn a_sweep_says_the_highest_rate_within_its_bound_and_what_ended_it() {
+        for (held, valid, rate, text) in [
+            (
+                &[true, true, false][..],
+                true,
+                Some(200.0),
+                "the highest rate with p99 within 10 ms is 200 requests/s (p99 2.00 ms); 400/s were due, 396/s answered, with \
+                 p99 30.0 ms",
+            ),
+            (
+                &[true, true],
+                true,
+                Some(200.0),
+                "the highest rate with p99 within 10 ms is 200 requests/s (p99 2.00 ms); higher ones were not tried",
+            ),
+            (
+                &[false],
+                true,
+                None,
+                "no rate was within a p99 of 10 ms; 100/s were due, 99/s answered, with p99 30.0 ms",
+            ),
+            (
+                &[true, false],
+                false,
+                Some(100.0),
+                "the highest rate with p99 within 10 ms is 100 requests/s (p99 2.00 ms); at 200/s the run was not valid, which says \
+                 nothing of the broker",
+            ),
+        ] {
+            let found = answer(held, valid);
+            assert_eq!((found.highest_rate, found.text.as_str()), (rate, text));
+        }
     }
 }

@@ -4,7 +4,7 @@ use super::run::Output;
 use super::{complain, new_report, say};
 use crate::ceiling;
 use crate::report::{number, time};
-use crate::result::Stage;
+use crate::result::{Run, Stage};
 use crate::workload::{List, Settings};
 use clap::Args;
 use std::process::ExitCode;
@@ -12,6 +12,9 @@ use std::process::ExitCode;
 /// What can be typed behind `selftest`.
 #[derive(Args, Clone, Debug)]
 pub struct SelftestArgs {
+    /// Only print: exit with 0 below the floor too.
+    #[arg(long)]
+    pub print_only: bool,
     #[command(flatten)]
     pub settings: Settings,
     #[command(flatten)]
@@ -57,7 +60,7 @@ pub fn selftest(args: SelftestArgs) -> ExitCode {
         settings.cpus.get_or_insert_with(|| own_processors(threads));
         let measured = settings
             .resolve(name, Vec::new())
-            .and_then(|workload| ceiling::measure(&workload));
+            .and_then(|workload| ceiling::of_producing(&workload));
         let mut run = match measured {
             Ok(run) => run,
             Err(problem) => return complain(&problem),
@@ -87,6 +90,11 @@ pub fn selftest(args: SelftestArgs) -> ExitCode {
         ));
         report.runs.push(run);
     }
+    let fetching = args.settings.clone();
+    match fetch_ceiling(fetching) {
+        Ok(run) => report.runs.push(run),
+        Err(problem) => return complain(&problem),
+    }
     let mut output = args.output;
     output.report.get_or_insert("none".into());
     if output.json.is_some()
@@ -95,9 +103,32 @@ pub fn selftest(args: SelftestArgs) -> ExitCode {
         return complain(&problem);
     }
     if !reached {
-        eprintln!(
-            "millstream-bench: the floor is not reached: a report marks its rates accordingly"
-        );
+        let problem = "the floor is not reached: this machine is too slow or busy, and reports mark rates near the ceiling";
+        let code = complain(problem);
+        return if args.print_only {
+            ExitCode::SUCCESS
+        } else {
+            code
+        };
     }
     ExitCode::SUCCESS
+}
+
+/// Measures fetching, which has no floor, and tells it.
+fn fetch_ceiling(mut settings: Settings) -> Result<Run, String> {
+    let threads = settings.threads.unwrap_or(1);
+    settings.connections = Some(0);
+    settings.consumers.get_or_insert(8);
+    settings.cpus.get_or_insert_with(|| own_processors(threads));
+    let name = "fetches of 64 KiB batches";
+    let workload = settings.resolve(name, Vec::new())?;
+    let mut run = ceiling::of_consuming(&workload)?;
+    run.label = name.to_owned();
+    let summary = run.summary();
+    let gigabytes = summary.consumed_mib_per_second * (1 << 20) as f64 / 1e9;
+    say(&format!(
+        "{name}: {gigabytes:.2} GB/s, checked record by record, with {threads} thread(s) of {:.2} processors\n",
+        summary.generator_cores,
+    ));
+    Ok(run)
 }

@@ -2,11 +2,11 @@
 //!
 //! They are `run` without report files, ceiling and reading back, for quick looks and scripts.
 
-use super::{complain, say};
+use super::{complain, exit_code, say};
 use crate::load;
 use crate::probe::Subject;
 use crate::report::Live;
-use crate::result::{Ended, Run, Stage};
+use crate::result::{Run, Stage};
 use crate::workload::{Acks, List, Rate, Settings};
 use clap::Args;
 use std::process::ExitCode;
@@ -164,10 +164,7 @@ fn measure(name: &str, target: Target, settings: Settings) -> ExitCode {
         Err(problem) => return complain(&problem),
     };
     tell(&facts(&run), target.json);
-    match &run.ended {
-        Ended::Complete => ExitCode::SUCCESS,
-        Ended::Early(reason) => complain(reason),
-    }
+    exit_code(std::slice::from_ref(&run))
 }
 
 /// Name and value, in the order in which they are told.
@@ -189,7 +186,14 @@ fn facts(run: &Run) -> Vec<(&'static str, f64)> {
             "records_per_second",
             summary.records_per_second + summary.consumed_records_per_second,
         ),
-        ("best_5s_mib_per_second", summary.best_5s_mib_per_second),
+        (
+            "best_5s_mib_per_second",
+            if produces {
+                summary.best_5s_mib_per_second
+            } else {
+                summary.best_5s_consumed_mib_per_second
+            },
+        ),
     ];
     if let Some(cost) = summary.broker {
         facts.extend([

@@ -5,6 +5,7 @@
 
 use super::clock::ns;
 use super::core::{Core, Outcome};
+use super::faults::Faults;
 use super::group::GroupPlan;
 use super::ledger::Received;
 use super::part::{Failure, Part, Spares};
@@ -12,10 +13,9 @@ use super::plan::{Lane, Plan, ReaderPlan};
 use super::schedule::{Pace, Schedule};
 use super::shared::Shared;
 use crate::probe::{self, Subject};
-use crate::result::{Latency, Phase, ProcessSums, Second, Stage};
+use crate::result::{FaultRun, Latency, Phase, ProcessSums, Second, Stage};
 use crate::workload::Fault;
 use std::collections::BTreeMap;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Barrier};
@@ -59,6 +59,9 @@ pub struct Done {
     pub late: u64,
     /// Requests that were due and unsent when production ended.
     pub backlog: u64,
+    /// Requests after the warm-up that failed or were given up.
+    pub uncounted: u64,
+    pub faults: Vec<FaultRun>,
     pub broker_before: Option<ProcessSums>,
     pub generator_cpu_seconds: f64,
     pub outcomes: Vec<Outcome>,
@@ -80,7 +83,6 @@ pub fn work(
     crew.shared.start();
     barrier.wait();
     let own_before = probe::own();
-    let mut faults: Vec<Child> = Vec::new();
     let mut told = false;
     while crew.threads.iter().any(|thread| !thread.is_finished()) {
         match crew.parts.recv_timeout(TURN) {
@@ -90,11 +92,11 @@ pub fn work(
         }
         crew.sample();
         crew.tell(&mut done, watch);
-        crew.run_faults(&mut faults, watch);
+        let now = crew.shared.clock().now_ns();
+        crew.faults.turn(now, &crew.shared.workload, watch);
         if watch.is_interrupted() {
             crew.shared.fail("interrupted".into());
         }
-        let now = crew.shared.clock().now_ns();
         let over = now >= crew.shared.ends_ns;
         if crew.shared.reads_back() {
             // What is left then counts as unchecked.
@@ -119,10 +121,10 @@ pub fn work(
         crew.take(part);
     }
     crew.tell_rest(&mut done, watch);
-    for mut child in faults {
-        // A command of the user's that goes on is the user's.
-        let _ = child.try_wait();
-    }
+    // What ended with the run is told as well.
+    let now = crew.shared.clock().now_ns();
+    crew.faults.look(now, watch);
+    done.faults = crew.faults.told();
     crew.shared.scout.end();
     let mut measured = done
         .seconds
@@ -159,7 +161,7 @@ struct Crew {
     subject: Option<Subject>,
     /// Sums at the end of each second, of the broker and of the generator.
     samples: Vec<(Option<ProcessSums>, ProcessSums)>,
-    faults: Vec<Fault>,
+    faults: Faults,
     warmup_s: u64,
     measured_s: u64,
     produces: bool,
@@ -209,7 +211,7 @@ impl Crew {
             pending: BTreeMap::new(),
             subject: job.subject,
             samples: Vec::new(),
-            faults: job.faults,
+            faults: Faults::new(job.faults, job.warmup_s as f64),
             warmup_s: job.warmup_s,
             measured_s: job.measured_s,
             produces: !job.lanes.is_empty(),
@@ -292,6 +294,9 @@ impl Crew {
                     *done.failures.entry(failure).or_default() += count;
                 }
             }
+            if phase != Phase::Warmup {
+                done.uncounted += part.uncounted;
+            }
             if phase == Phase::Measured {
                 done.due += part.due;
                 done.late += part.late;
@@ -304,30 +309,6 @@ impl Crew {
         }
         watch.second(&second);
         done.seconds.push(second);
-    }
-
-    fn run_faults(&mut self, running: &mut Vec<Child>, watch: &mut dyn Watch) {
-        let now = self.shared.clock().now_ns();
-        let begins_s = self.warmup_s as f64;
-        let due = |fault: &Fault| now >= ns(begins_s + fault.at);
-        let faults = std::mem::take(&mut self.faults);
-        let (now, later) = faults.into_iter().partition(due);
-        self.faults = later;
-        for fault in now {
-            let fault: Fault = fault;
-            watch.stage(&format!("fault at {} s: {}", fault.at, fault.run));
-            let started = Command::new("sh")
-                .arg("-c")
-                .arg(&fault.run)
-                .stdin(Stdio::null())
-                // Standard output is the report's.
-                .stdout(Stdio::null())
-                .spawn();
-            match started {
-                Ok(child) => running.push(child),
-                Err(error) => watch.stage(&format!("the fault cannot be run: {error}")),
-            }
-        }
     }
 }
 

@@ -136,11 +136,12 @@ impl Received {
 /// BOUND: a stamp with a higher number is damaged; the set of seen batches would take a GiB.
 const MAX_BATCH: u64 = 1 << 33;
 
-/// Compares what was sent with what was received. `records_of` gives the records of a batch by its number.
+/// Compares what was sent with what was received. `records_of` gives the records of a batch by its stream and
+/// number.
 pub fn reconcile(
     sent: &[Sent],
     readers: &[Received],
-    records_of: impl Fn(u64) -> u64,
+    records_of: impl Fn(usize, u64) -> u64,
 ) -> Integrity {
     let mut integrity = Integrity {
         readers: readers.len(),
@@ -150,7 +151,7 @@ pub fn reconcile(
     let checks_new = readers.iter().any(|reader| reader.span != Span::Whatever);
     for (index, stream) in sent.iter().enumerate() {
         for batch in 0..stream.batches {
-            let records = records_of(batch);
+            let records = records_of(index, batch);
             integrity.sent += records;
             if !stream.acknowledged.contains(batch) {
                 integrity.unresolved += records;

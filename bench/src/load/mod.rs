@@ -7,11 +7,14 @@ mod answer;
 mod clock;
 mod core;
 mod crew;
+mod faults;
 mod group;
+mod keyring;
 mod ledger;
 mod link;
 mod part;
 mod plan;
+mod pool;
 mod producer;
 mod random;
 mod reader;
@@ -25,7 +28,11 @@ mod template;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod verdict;
 
 pub use crew::Watch;
+pub use faults::shell;
 pub use random::Random;
-pub use run::{run, set_ceiling};
+pub use run::{run, run_tagged};
+pub use template::sample_batch;
+pub use verdict::{Ceiling, set_ceiling};

@@ -21,6 +21,8 @@ pub struct Part {
     pub due: u64,
     /// Of these, looked at more than a millisecond later.
     pub late: u64,
+    /// Produce requests that failed or were given up: they have no latency.
+    pub uncounted: u64,
     pub failures: BTreeMap<Failure, u64>,
     stages: Stages,
 }

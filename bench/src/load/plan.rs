@@ -4,10 +4,10 @@
 //! two on one connection.
 
 use super::group::{GroupPlan, Terms};
+use super::keyring::Keyring;
 use super::ledger::{Received, Sent, Span};
 use super::reader::Place;
 use super::schedule::Schedule;
-use super::template::{key_name, key_weights};
 use super::transaction::TransactionPlan;
 use crate::workload::{Position, Workload};
 use millstream_net::wire::Str;
@@ -91,8 +91,8 @@ impl Plan {
 }
 
 /// The producing connections of a workload; streams are numbered in order.
-pub fn lanes(workload: &Workload, leaders: &Leaders) -> Vec<Lane> {
-    let weights = partition_weights(workload);
+pub fn lanes(workload: &Workload, leaders: &Leaders, keyring: Option<&Keyring>) -> Vec<Lane> {
+    let weight_of = |partition| keyring.map_or(1.0, |ring| ring.weight(partition));
     let mut lanes = Vec::new();
     let mut next_id = 0;
     for (address, places) in by_leader(leaders) {
@@ -116,7 +116,7 @@ pub fn lanes(workload: &Workload, leaders: &Leaders) -> Vec<Lane> {
                     id: next_id - 1,
                     topic,
                     partition,
-                    weight: weights[partition as usize] / owners as f64,
+                    weight: weight_of(partition) / owners as f64,
                     sent: Sent::default(),
                     producer: None,
                 }
@@ -284,57 +284,4 @@ fn by_leader(leaders: &Leaders) -> BTreeMap<SocketAddr, Vec<(u32, i32)>> {
         }
     }
     places
-}
-
-/// How often each partition is chosen: the keys that Kafka's clients would send there.
-fn partition_weights(workload: &Workload) -> Vec<f64> {
-    let keys = key_weights(workload);
-    if keys.is_empty() {
-        return vec![1.0; workload.partitions as usize];
-    }
-    let mut weights = vec![0.0; workload.partitions as usize];
-    for (rank, weight) in keys.iter().enumerate() {
-        let hash = murmur2(&key_name(rank)) & 0x7fff_ffff;
-        weights[(hash % workload.partitions) as usize] += weight;
-    }
-    weights
-}
-
-/// The hash by which Kafka's clients choose partitions (MurmurHash 2, 32 bits, seed 0x9747b28c).
-fn murmur2(bytes: &[u8]) -> u32 {
-    const FACTOR: u32 = 0x5bd1_e995;
-    let mut hash = 0x9747_b28c ^ bytes.len() as u32;
-    let chunks = bytes.chunks_exact(4);
-    let tail = chunks.remainder();
-    for chunk in chunks {
-        let mut word = u32::from_le_bytes([chunk[0], chunk[1], chunk[2], chunk[3]]);
-        word = word.wrapping_mul(FACTOR);
-        word = (word ^ (word >> 24)).wrapping_mul(FACTOR);
-        hash = hash.wrapping_mul(FACTOR) ^ word;
-    }
-    for (place, byte) in tail.iter().enumerate() {
-        hash ^= u32::from(*byte) << (8 * place);
-    }
-    if !tail.is_empty() {
-        hash = hash.wrapping_mul(FACTOR);
-    }
-    hash = (hash ^ (hash >> 13)).wrapping_mul(FACTOR);
-    hash ^ (hash >> 15)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::murmur2;
-
-    #[test]
-    fn keys_hash_as_kafkas_clients_do() {
-        // From the tests of Apache Kafka's own client.
-        for (key, hash) in [
-            ("21", -973_932_308i32),
-            ("foobar", -790_332_482),
-            ("a-little-bit-long-string", -985_981_536),
-        ] {
-            assert_eq!(murmur2(key.as_bytes()) as i32, hash, "{key}");
-        }
-    }
 }

@@ -21,6 +21,8 @@ pub struct Flight {
     pub stream: u32,
     /// Its batch in the stream.
     pub batch: u64,
+    /// Its template in the pool.
+    pub template: u32,
 }
 
 /// A request that waits for a slot.
@@ -57,10 +59,8 @@ pub struct Producer {
 }
 
 impl Producer {
-    pub fn new(slots: usize, templates: &[Template]) -> Producer {
-        // Heads of all templates are as long as the longest: sizes of records differ by a byte or two in their varints.
-        let heads = templates.iter().map(Template::head_bytes);
-        let head_bytes = heads.max().expect("a run has a template");
+    /// With so many slots for heads that are at most so long.
+    pub fn new(slots: usize, head_bytes: usize) -> Producer {
         Producer {
             head_bytes,
             heads: vec![0; head_bytes * slots],
@@ -147,17 +147,17 @@ impl Producer {
         self.queued += 1;
     }
 
-    /// The pieces of what is to be sent next, in order. `template_of` gives the template of a batch.
+    /// The pieces of what is to be sent next, in order. `template_of` gives a template of the pool.
     #[inline]
     pub fn gather<'a>(
         &'a self,
-        template_of: impl Fn(u64) -> &'a Template,
+        template_of: impl Fn(u32) -> &'a Template,
         mut piece: impl FnMut(&'a [u8]),
     ) {
         let (mut bytes, mut pieces, mut skip) = (0, 0, self.sent_bytes);
         for number in self.sent..self.queued {
             let slot = (number % self.flights.len() as u64) as usize;
-            let template = template_of(self.flights[slot].batch);
+            let template = template_of(self.flights[slot].template);
             let head = &self.heads[slot * self.head_bytes..][..template.head_bytes()];
             for part in [head, template.tail()] {
                 let skipped = skip.min(part.len());
@@ -175,11 +175,11 @@ impl Producer {
     }
 
     /// The socket took so many bytes of what was gathered.
-    pub fn sent<'a>(&mut self, bytes: usize, template_of: impl Fn(u64) -> &'a Template) {
+    pub fn sent<'a>(&mut self, bytes: usize, template_of: impl Fn(u32) -> &'a Template) {
         self.sent_bytes += bytes;
         while self.sent < self.queued {
             let slot = (self.sent % self.flights.len() as u64) as usize;
-            let template = template_of(self.flights[slot].batch);
+            let template = template_of(self.flights[slot].template);
             let whole = template.head_bytes() + template.tail().len();
             if self.sent_bytes < whole {
                 return;

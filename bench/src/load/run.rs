@@ -5,17 +5,19 @@
 use super::core::Outcome;
 use super::crew::{Done, Job, Watch, work};
 use super::group;
+use super::keyring::Keyring;
 use super::ledger::{Received, Sent, Span, reconcile};
-use super::plan::{Lane, Offsets, lanes, read_back, readers};
+use super::plan::{Lane, Offsets, StreamPlan, lanes, read_back, readers};
+use super::pool::Pool;
 use super::reader::FETCH_VERSION;
 use super::schedule::Pace;
 use super::scout::{Scout, Search};
 use super::shared::Shared;
-use super::template::Template;
 use super::transaction::{self, TransactionPlan};
+use super::verdict::marks;
 use crate::cluster::{Cluster, EARLIEST, Keyed, Kind, LATEST, Missing, Routes};
 use crate::probe::Subject;
-use crate::result::{Broker, Ended, ErrorCount, Integrity, LoopKind, Mark, Phase, Run, Stage};
+use crate::result::{Broker, Ended, ErrorCount, LoopKind, Mark, Phase, Run};
 use crate::workload::{Position, Rate, Workload};
 use millstream_net::wire::{ApiKey, Str};
 use std::net::SocketAddr;
@@ -24,16 +26,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The last version of Produce whose fields have fixed widths.
 const PRODUCE_VERSION: i16 = 8;
-/// Above this part of the ceiling a rate is a lower bound.
-const CEILING_RATE: f64 = 0.7;
-/// Above this part latencies are the generator's too.
-const CEILING_LATENCY: f64 = 0.9;
-/// The part of requests that may be late by the generator's fault.
-const LATE_SHARE_MAX: f64 = 0.01;
-
 /// Runs a workload. An error is one that came before anything was measured.
 pub fn run(workload: &Workload, watch: &mut dyn Watch) -> Result<Run, String> {
-    let mut session = Session::prepare(workload)?;
+    run_tagged(workload, watch, new_tag())
+}
+
+/// The same with records of this tag.
+pub fn run_tagged(workload: &Workload, watch: &mut dyn Watch, tag: u32) -> Result<Run, String> {
+    let mut session = Session::prepare(workload, tag)?;
     let mut result = session.result();
     session.preload(watch)?;
     let (due, late) = session.measure(&mut result, watch)?;
@@ -51,7 +51,7 @@ struct Session<'a> {
     leaders: Vec<Vec<SocketAddr>>,
     /// Where the partitions ended before the run.
     before: Vec<Vec<i64>>,
-    templates: Arc<Vec<Template>>,
+    pool: Arc<Pool>,
     tag: u32,
     lanes: Vec<Lane>,
     /// The groups and transactional ids of the workload, and who coordinates them.
@@ -61,7 +61,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    fn prepare(workload: &Workload) -> Result<Session<'_>, String> {
+    fn prepare(workload: &Workload, tag: u32) -> Result<Session<'_>, String> {
         let timeout = Duration::from_secs_f64(workload.timeout);
         let subject = Subject::of(workload.pid, &workload.cgroup)?;
         let mut cluster = Cluster::connect(&workload.brokers.0, timeout)?;
@@ -77,11 +77,11 @@ impl Session<'_> {
         };
         let leaders = cluster.leaders(&topics, workload.partitions, missing)?;
         let before = cluster.offsets(&topics, &leaders, LATEST)?;
-        let tag = new_tag();
-        let (mut templates, mut all) = (Vec::new(), Vec::new());
+        let (mut pool, mut all) = (Pool::default(), Vec::new());
         if workload.produces() {
-            templates = Template::all(workload, version, tag)?;
-            all = lanes(workload, &leaders);
+            let keyring = Keyring::of(workload);
+            all = lanes(workload, &leaders, keyring.as_ref());
+            pool = Pool::build(workload, version, tag, keyring)?;
         }
         if workload.idempotent && workload.transaction_batches == 0 {
             for lane in &mut all {
@@ -128,7 +128,7 @@ impl Session<'_> {
             topics,
             leaders,
             before,
-            templates: Arc::new(templates),
+            pool: Arc::new(pool),
             tag,
             lanes: all,
             keys,
@@ -168,7 +168,7 @@ impl Session<'_> {
         let topics = self.topics.iter();
         let shared = Shared::new(
             self.workload.clone(),
-            Arc::clone(&self.templates),
+            Arc::clone(&self.pool),
             topics.map(|topic| Str::from(topic.as_str())).collect(),
             self.tag,
             warmup_s + measured_s,
@@ -250,8 +250,8 @@ impl Session<'_> {
                 .place_group(name, group.coordinator, &self.topics, from)?;
         }
         let streams = self.streams();
-        let warmup_s = workload.warmup.ceil() as u64;
-        let measured_s = workload.duration.ceil() as u64;
+        let warmup_s = workload.warmup as u64;
+        let measured_s = workload.duration as u64;
         let mut job = self.job(warmup_s, measured_s, true);
         job.pace = pace(workload, warmup_s as f64, measured_s as f64);
         job.lanes = std::mem::take(&mut self.lanes);
@@ -294,6 +294,8 @@ impl Session<'_> {
         }
         result.generator.due = done.due;
         result.generator.backlog_at_end = done.backlog;
+        result.generator.uncounted = done.uncounted;
+        result.faults = done.faults;
         result.generator.threads = self.workload.threads as usize;
         result.generator.cpu_seconds = done.generator_cpu_seconds;
         result.seconds = done.seconds;
@@ -386,89 +388,28 @@ impl Session<'_> {
 
     /// Integrity and marks.
     fn conclude(&mut self, result: &mut Run, due: u64, late: u64) {
-        let sent: Vec<Sent> = self
-            .lanes
-            .drain(..)
-            .flat_map(|lane| lane.streams)
-            .map(|stream| stream.sent)
-            .collect();
-        let count = self.templates.len() as u64;
-        result.integrity = reconcile(&sent, &self.received, |batch| {
-            u64::from(self.templates[(batch % count) as usize].records)
+        let streams = self.lanes.drain(..).flat_map(|lane| lane.streams);
+        let mut streams: Vec<StreamPlan> = streams.collect();
+        // One whose partition moved stands in another lane now.
+        streams.sort_by_key(|stream| stream.id);
+        let partitions: Vec<i32> = streams.iter().map(|stream| stream.partition).collect();
+        let sent: Vec<Sent> = streams.into_iter().map(|stream| stream.sent).collect();
+        result.integrity = reconcile(&sent, &self.received, |stream, batch| {
+            self.pool.records(partitions[stream], batch)
         });
         let shares = self
             .leaders
             .iter()
             .flatten()
             .any(|leader| leader.ip().is_loopback());
-        result.marks = marks(result, due, late);
+        if self.workload.acks.0 == 0 {
+            result.integrity.unacknowledged = std::mem::take(&mut result.integrity.acknowledged);
+        }
+        result.marks = marks(self.workload, result, due, late);
         if shares {
             result.marks.push(Mark::SharedMachine);
         }
         result.figures = result.all_figures();
-    }
-}
-
-/// What makes the numbers of a run less than they seem.
-fn marks(result: &Run, due: u64, late: u64) -> Vec<Mark> {
-    let mut marks = Vec::new();
-    if let Ended::Early(reason) = &result.ended {
-        marks.push(Mark::EndedEarly {
-            reason: reason.clone(),
-        });
-    }
-    let Integrity {
-        lost,
-        duplicated,
-        out_of_order,
-        corrupt,
-        unchecked,
-        ..
-    } = result.integrity;
-    let damaged = lost + duplicated + out_of_order + corrupt;
-    if damaged > 0 {
-        marks.push(Mark::Damaged { records: damaged });
-    }
-    if late as f64 > due as f64 * LATE_SHARE_MAX {
-        marks.push(Mark::GeneratorLate { late, due });
-    }
-    let failures: u64 = result.errors.iter().map(|error| error.count).sum();
-    if failures > 0 {
-        marks.push(Mark::Failures { count: failures });
-    }
-    let backlog = result.generator.backlog_at_end;
-    if backlog as f64 > due as f64 * LATE_SHARE_MAX {
-        marks.push(Mark::BrokerBehind { backlog });
-    }
-    if unchecked > 0 {
-        marks.push(Mark::Unchecked { records: unchecked });
-    }
-    if result.loop_kind == LoopKind::Closed && result.stages.contains_key(&Stage::Produce) {
-        marks.push(Mark::ClosedLoop);
-    }
-    marks
-}
-
-/// Sets the ceiling of a run, and the marks that follow from it.
-pub fn set_ceiling(result: &mut Run, requests_per_second: Option<f64>) {
-    let Some(ceiling) = requests_per_second.filter(|ceiling| *ceiling > 0.0) else {
-        if result.stages.contains_key(&Stage::Produce) {
-            result.marks.push(Mark::CeilingUnknown);
-        }
-        return;
-    };
-    let share = result.summary().requests_per_second / ceiling;
-    result.generator.ceiling_requests_per_second = Some(ceiling);
-    result.generator.ceiling_share = Some(share);
-    if share > CEILING_RATE {
-        result.marks.push(Mark::RateIsLowerBound {
-            ceiling_share: share,
-        });
-    }
-    if share > CEILING_LATENCY {
-        result.marks.push(Mark::LatenciesAreLowerQuality {
-            ceiling_share: share,
-        });
     }
 }
 

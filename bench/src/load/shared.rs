@@ -4,8 +4,8 @@
 
 use super::clock::Clock;
 use super::part::Spares;
+use super::pool::Pool;
 use super::scout::Scout;
-use super::template::Template;
 use crate::workload::Workload;
 use millstream_net::wire::Str;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,12 +16,9 @@ pub const SECOND_NS: u64 = 1_000_000_000;
 /// What all threads of a load know.
 pub struct Shared {
     pub workload: Workload,
-    pub templates: Arc<Vec<Template>>,
+    pub pool: Arc<Pool>,
     pub topics: Vec<Str>,
     pub tag: u32,
-    /// Records before each template, where all follow each other, and of all.
-    records_before: Vec<u64>,
-    records_of_all: u64,
     /// Who leads and who coordinates.
     pub scout: Arc<Scout>,
     clock: OnceLock<Clock>,
@@ -49,26 +46,18 @@ impl Shared {
     /// Of a load that lasts so many seconds.
     pub fn new(
         workload: Workload,
-        templates: Arc<Vec<Template>>,
+        pool: Arc<Pool>,
         topics: Vec<Str>,
         tag: u32,
         lasts_s: u64,
         timed: bool,
         scout: Arc<Scout>,
     ) -> Shared {
-        let mut records_of_all = 0;
-        let records_before = templates.iter().map(|template| {
-            records_of_all += u64::from(template.records);
-            records_of_all - u64::from(template.records)
-        });
-        let records_before = records_before.collect();
         Shared {
             workload,
-            templates,
+            pool,
             topics,
             tag,
-            records_before,
-            records_of_all,
             scout,
             clock: OnceLock::new(),
             ends_ns: lasts_s * SECOND_NS,
@@ -123,17 +112,5 @@ impl Shared {
         let mut failure = self.failure.lock().expect("no thread panics with it");
         failure.get_or_insert(reason);
         self.stop.store(true, Ordering::Relaxed);
-    }
-
-    pub(super) fn template(&self, batch: u64) -> &Template {
-        &self.templates[(batch % self.templates.len() as u64) as usize]
-    }
-
-    /// The sequence number of an idempotent producer at a batch of a stream: as many records come before it.
-    pub(super) fn sequence(&self, batch: u64) -> i32 {
-        let count = self.templates.len() as u64;
-        let rounds = batch / count * self.records_of_all;
-        let records = rounds + self.records_before[(batch % count) as usize];
-        (records & 0x7fff_ffff) as i32
     }
 }

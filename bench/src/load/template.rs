@@ -1,17 +1,22 @@
 //! Produce requests that are built once and afterwards only get their numbers.
 //!
-//! Always: (1) a request is a head, which is copied and numbered each time, and a tail, which is shared by all and only read;
-//! (2) the CRC of a numbered batch is right: that of the head is taken anew and shifted over the tail, whose own is known;
+//! Always: (1) a request is a head, which is copied and numbered and gets a key each time, and a tail, which is shared and only read;
+//! (2) the CRC of a numbered batch is right: that of the head is taken anew and shifted over the tail, whose own is known, or that of a short
+//! tail is taken as well;
 //! (3) nothing is allocated or compressed while the clock runs.
 
+use super::keyring::{KEY_BYTES, Keyring};
 use super::random::Random;
 use super::stamp::{INDEX_BYTES, STAMP_BYTES, Stamp, index_bytes};
 use super::stored;
 use super::transaction::transactional_id;
-use crate::workload::{Codec, Keys, Workload};
+use crate::workload::{Codec, Workload};
+use bytes::Bytes;
 use millstream_net::wire::api::{ProducePartition, ProduceRequest, ProduceTopic};
 use millstream_net::wire::{Str, encode_request};
+use std::collections::HashMap;
 use std::io::Read;
+use std::sync::Arc;
 
 /// Where a request has its correlation id.
 const CORRELATION_AT: usize = 8;
@@ -26,8 +31,9 @@ const PRODUCER_AT: usize = 43;
 const TRANSACTIONAL_AT: usize = CORRELATION_AT + 4 + 2 + CLIENT_ID.len() + 2;
 /// The name that this generator gives itself.
 pub const CLIENT_ID: &str = "millstream-bench";
-/// Templates of a run whose records are not all alike.
-const VARIANTS: usize = 32;
+/// The CRC of a tail up to this is taken each time: that costs less than a look at the tables of a shift, of which each length
+/// needs its own.
+const SHORT_TAIL_BYTES: usize = 4 << 10;
 /// BOUND: what is read of a payload file is kept.
 const PAYLOAD_BYTES_MAX: u64 = 1 << 30;
 
@@ -41,6 +47,8 @@ pub struct Numbers<'a> {
     pub partition: i32,
     pub stamp: Stamp,
     pub wall_ms: i64,
+    /// The key of the first record, where records have keys.
+    pub key: Option<[u8; KEY_BYTES]>,
     /// Producer id, epoch and base sequence of an idempotent producer.
     pub producer: Option<(i64, i16, i32)>,
 }
@@ -56,8 +64,10 @@ pub struct Template {
     stamp_at: usize,
     /// Where the stream of records begins, of which the stamp holds the CRC-32.
     records_at: usize,
-    tail_crc: u32,
-    shift: Shift,
+    /// The key of the first record.
+    key_at: Option<usize>,
+    /// Of a tail that is long enough to be worth it.
+    shift: Option<Shifted>,
     /// Records of the batch.
     pub records: u32,
     /// Bytes of the batch.
@@ -65,20 +75,20 @@ pub struct Template {
 }
 
 impl Template {
-    /// The templates of a workload, for Produce in `version`, which is not flexible.
-    pub fn all(workload: &Workload, version: i16, tag: u32) -> Result<Vec<Template>, String> {
-        let mut values = Values::new(workload)?;
-        let alike = workload.record_spread == 0.0
-            && workload.payload_file.is_empty()
-            && workload.keys == Keys::None;
-        let count = if alike { 1 } else { VARIANTS };
-        Ok((0..count)
-            .map(|_| Template::new(workload, version, tag, &mut values))
-            .collect())
-    }
-
-    fn new(workload: &Workload, version: i16, tag: u32, values: &mut Values) -> Template {
-        let (front, rest, records) = records(workload, tag, values);
+    /// For Produce in `version`, which is not flexible; its records have keys of this partition.
+    pub fn new(
+        workload: &Workload,
+        version: i16,
+        tag: u32,
+        values: &mut Values,
+        keys: Option<(&Keyring, i32)>,
+    ) -> Template {
+        let Records {
+            front,
+            rest,
+            count: records,
+            key_at,
+        } = records(workload, tag, values, keys);
         let (stream, front_at) = stored::compress(workload.compression, &front, &rest);
         let mut batch = vec![0; HEADER_BYTES];
         let length = (HEADER_BYTES - 12 + stream.len()) as i32;
@@ -106,14 +116,25 @@ impl Template {
             partition_at: batch_at - 8,
             stamp_at: batch_at + head_end - STAMP_BYTES,
             records_at: batch_at + records_at,
+            key_at: key_at.map(|at| batch_at + records_at + at),
             batch_at,
-            tail_crc: crc32c::crc32c(&tail),
-            shift: Shift::over(tail.len()),
+            shift: (tail.len() > SHORT_TAIL_BYTES).then(|| Shifted {
+                tail_crc: crc32c::crc32c(&tail),
+                shift: values.shift_over(tail.len()),
+            }),
             head,
             tail,
             records,
             batch_bytes,
         }
+    }
+
+    /// The batch of a numbered request.
+    fn batch(&self, numbers: &Numbers<'_>) -> Bytes {
+        let mut frame = vec![0; self.head.len()];
+        self.write_head(&mut frame, numbers);
+        frame.extend(&self.tail);
+        Bytes::from(frame).slice(self.batch_at..)
     }
 
     /// Bytes of the head.
@@ -148,9 +169,16 @@ impl Template {
             batch[PRODUCER_AT + 8..PRODUCER_AT + 10].copy_from_slice(&epoch.to_be_bytes());
             batch[PRODUCER_AT + 10..PRODUCER_AT + 14].copy_from_slice(&sequence.to_be_bytes());
         }
+        if let (Some(at), Some(key)) = (self.key_at, &numbers.key) {
+            out[at..at + KEY_BYTES].copy_from_slice(key);
+        }
         self.stamp(out, &numbers.stamp);
         let batch = &mut out[self.batch_at..];
-        let crc = self.shift.shift(crc32c::crc32c(&batch[ATTRIBUTES_AT..])) ^ self.tail_crc;
+        let head_crc = crc32c::crc32c(&batch[ATTRIBUTES_AT..]);
+        let crc = match &self.shift {
+            Some(shifted) => shifted.shift.shift(head_crc) ^ shifted.tail_crc,
+            None => crc32c::crc32c_append(head_crc, &self.tail),
+        };
         batch[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_be_bytes());
     }
 
@@ -159,6 +187,32 @@ impl Template {
         let end = self.stamp_at + STAMP_BYTES - 4;
         balance(out, self.records_at, end);
     }
+}
+
+/// A batch of a workload, as readers would get it, and how many records it has.
+pub fn sample_batch(workload: &Workload, tag: u32) -> Result<(Bytes, u32), String> {
+    let mut values = Values::new(workload)?;
+    let keyring = Keyring::of(workload);
+    let keys = keyring.as_ref().map(|ring| (ring, 0));
+    let template = Template::new(workload, 8, tag, &mut values, keys);
+    let topic = &workload.topic_names()[0];
+    let numbers = Numbers {
+        correlation_id: 0,
+        topic,
+        transactional: "",
+        partition: 0,
+        stamp: Stamp {
+            tag,
+            stream: 0,
+            batch: 0,
+            due_ns: 0,
+            records: template.records,
+        },
+        wall_ms: 0,
+        key: None,
+        producer: None,
+    };
+    Ok((template.batch(&numbers), template.records))
 }
 
 /// Writes the raw CRC-32 of `bytes[from..at]` at `at`: behind it the state of the CRC is 0, whatever was before.
@@ -196,42 +250,61 @@ fn frame(workload: &Workload, version: i16, tag: u32, batch: &[u8]) -> Vec<u8> {
     encode_request(version, 0, Some(&Str::from(CLIENT_ID)), &request.into()).concat()
 }
 
-/// The records of a batch: those bytes that end with the stamp, the others, and how many there are.
-fn records(workload: &Workload, tag: u32, values: &mut Values) -> (Vec<u8>, Vec<u8>, u32) {
+/// The records of a batch.
+struct Records {
+    /// Those bytes that end with the stamp, the others, and how many records they are.
+    front: Vec<u8>,
+    rest: Vec<u8>,
+    count: u32,
+    /// Where in the front the first key begins.
+    key_at: Option<usize>,
+}
+
+fn records(
+    workload: &Workload,
+    tag: u32,
+    values: &mut Values,
+    keys: Option<(&Keyring, i32)>,
+) -> Records {
     let mut first = Vec::new();
-    let stamp_end = values.record(&mut first, 0, &[0; STAMP_BYTES]);
+    let (stamp_end, key_at) = values.record(&mut first, 0, &[0; STAMP_BYTES], keys);
     let mut front = first[..stamp_end].to_vec();
     balance(&mut front, 0, stamp_end - 4);
     let mut rest = first[stamp_end..].to_vec();
     let mut count = 1;
     loop {
         let before = rest.len();
-        values.record(&mut rest, count, &index_bytes(tag, count));
+        values.record(&mut rest, count, &index_bytes(tag, count), keys);
         let bytes = HEADER_BYTES + front.len() + rest.len();
         if bytes > workload.batch_bytes as usize {
             rest.truncate(before);
-            return (front, rest, count);
+            return Records {
+                front,
+                rest,
+                count,
+                key_at,
+            };
         }
         count += 1;
     }
 }
 
 /// The content of records.
-struct Values {
+pub struct Values {
     random: Random,
     record_bytes: usize,
     spread: f64,
     /// The part of a value that repeats.
     repeated: f64,
-    /// Keys with their cumulated weights; empty without keys.
-    keys: Vec<f64>,
     /// Lines of the payload file, and the next one.
     lines: Vec<Vec<u8>>,
     line: usize,
+    /// Shifts over tails of a length, which many have.
+    shifts: HashMap<usize, Arc<Shift>>,
 }
 
 impl Values {
-    fn new(workload: &Workload) -> Result<Values, String> {
+    pub fn new(workload: &Workload) -> Result<Values, String> {
         let lines = match workload.payload_file.as_str() {
             "" => Vec::new(),
             path => payload(path)?,
@@ -241,21 +314,26 @@ impl Values {
             record_bytes: workload.record_bytes as usize,
             spread: workload.record_spread,
             repeated: 1.0 - 1.0 / workload.compressible,
-            keys: key_weights(workload)
-                .into_iter()
-                .scan(0.0, |sum, weight| {
-                    *sum += weight;
-                    Some(*sum)
-                })
-                .collect(),
             lines,
             line: 0,
+            shifts: HashMap::new(),
         })
     }
 
-    /// Appends a record whose value begins with `mark`; where that ends.
-    fn record(&mut self, out: &mut Vec<u8>, index: u32, mark: &[u8]) -> usize {
-        let key = self.key();
+    fn shift_over(&mut self, bytes: usize) -> Arc<Shift> {
+        let known = self.shifts.entry(bytes);
+        Arc::clone(known.or_insert_with(|| Arc::new(Shift::over(bytes))))
+    }
+
+    /// Appends a record whose value begins with `mark`; where that ends, and where its key begins.
+    fn record(
+        &mut self,
+        out: &mut Vec<u8>,
+        index: u32,
+        mark: &[u8],
+        keys: Option<(&Keyring, i32)>,
+    ) -> (usize, Option<usize>) {
+        let key = keys.map(|(ring, partition)| ring.draw(partition, &mut self.random));
         let value = self.value(mark);
         let mut body = vec![0];
         varint(&mut body, 0);
@@ -267,20 +345,15 @@ impl Values {
                 body.extend(key);
             }
         }
+        let key_at = key.map(|key| body.len() - key.len());
         varint(&mut body, value.len() as i64);
         let mark_end = body.len() + mark.len();
         body.extend(value);
         varint(&mut body, 0);
         varint(out, body.len() as i64);
-        let end = out.len() + mark_end;
+        let begin = out.len();
         out.extend(body);
-        end
-    }
-
-    fn key(&mut self) -> Option<Vec<u8>> {
-        let total = self.keys.last()?;
-        let drawn = self.random.fraction() * total;
-        Some(key_name(self.keys.partition_point(|sum| *sum <= drawn)))
+        (begin + mark_end, key_at.map(|at| begin + at))
     }
 
     fn value(&mut self, mark: &[u8]) -> Vec<u8> {
@@ -334,23 +407,6 @@ fn payload(path: &str) -> Result<Vec<Vec<u8>>, String> {
     }
 }
 
-/// How often each key is drawn; empty without keys.
-pub fn key_weights(workload: &Workload) -> Vec<f64> {
-    let exponent = match workload.keys {
-        Keys::None => return Vec::new(),
-        Keys::Uniform => 0.0,
-        Keys::Zipf => workload.zipf_exponent,
-    };
-    (1..=workload.key_count)
-        .map(|rank| (rank as f64).powf(-exponent))
-        .collect()
-}
-
-/// The key of this rank.
-pub fn key_name(rank: usize) -> Vec<u8> {
-    format!("key-{rank:08}").into_bytes()
-}
-
 /// Zig-zag, seven bits a byte.
 fn varint(into: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
@@ -361,6 +417,13 @@ fn varint(into: &mut Vec<u8>, value: i64) {
     into.push(rest as u8);
 }
 
+/// What the CRC of a head becomes behind a long tail.
+#[derive(Debug)]
+struct Shifted {
+    tail_crc: u32,
+    shift: Arc<Shift>,
+}
+
 /// What a number of bytes that follow does to a CRC-32C: a linear map of 32 bits, as four tables of bytes.
 #[derive(Debug)]
 struct Shift(Box<[[u32; 256]; 4]>);
@@ -369,8 +432,13 @@ impl Shift {
     fn over(bytes: usize) -> Shift {
         let mut tables = Box::new([[0; 256]; 4]);
         for (place, table) in tables.iter_mut().enumerate() {
-            for (byte, shifted) in table.iter_mut().enumerate() {
-                *shifted = crc32c::crc32c_combine((byte as u32) << (8 * place), 0, bytes);
+            for bit in 0..8 {
+                let one = 1usize << bit;
+                let shifted = crc32c::crc32c_combine((one as u32) << (8 * place), 0, bytes);
+                // What is known of the lower bits, with this one.
+                for lower in 0..one {
+                    table[one + lower] = table[lower] ^ shifted;
+                }
             }
         }
         Shift(tables)

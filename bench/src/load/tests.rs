@@ -1,13 +1,16 @@
+use super::keyring::Keyring;
 use super::ledger::{Received, Sent, Span, reconcile};
+use super::pool::Pool;
 use super::producer::{Flight, Producer};
 use super::random::Random;
 use super::schedule::{Pace, Schedule};
 use super::stamp::Stamp;
 use super::template::{Numbers, Template};
-use crate::workload::{Codec, Settings, Workload};
+use crate::workload::{Codec, Keys, Settings, Workload};
 use bytes::Bytes;
 use millstream_net::wire::{Request, decode_request};
 use millstream_storage::batch::{OpenBatch, check};
+use std::collections::BTreeSet;
 
 const TAG: u32 = 0x1234_5678;
 
@@ -35,8 +38,14 @@ fn numbers(batch: u64) -> Numbers<'static> {
             records: 0,
         },
         wall_ms: 1_700_000_000_000,
+        key: None,
         producer: Some((42, 1, 7)),
     }
+}
+
+/// The pool of a workload.
+fn pool(workload: &Workload) -> Pool {
+    Pool::build(workload, 8, TAG, Keyring::of(workload)).unwrap()
 }
 
 /// The request of a template with these numbers.
@@ -67,7 +76,8 @@ fn a_numbered_request_is_whole_in_every_codec() {
                 settings.batch_bytes = Some(batch_bytes);
                 settings.record_bytes = Some(100);
             });
-            let template = &Template::all(&workload, 8, TAG).unwrap()[0];
+            let pool = pool(&workload);
+            let template = pool.template(0);
             for batch in [0, 1, 1 << 40] {
                 let mut numbers = numbers(batch);
                 numbers.stamp.records = template.records;
@@ -106,9 +116,10 @@ fn sizes_spread_as_lognormal() {
         settings.record_spread = Some(0.5);
         settings.batch_bytes = Some(64 << 10);
     });
-    let templates = Template::all(&workload, 8, TAG).unwrap();
-    let records: u32 = templates.iter().map(|template| template.records).sum();
-    let bytes: usize = templates.iter().map(|template| template.batch_bytes).sum();
+    let pool = pool(&workload);
+    let templates = || (0..1_024).map(|index| pool.template(index));
+    let records: u32 = templates().map(|template| template.records).sum();
+    let bytes: usize = templates().map(|template| template.batch_bytes).sum();
     let mean = bytes as f64 / f64::from(records);
     // The mean of the distribution is exp(sigma^2 / 2) of its median.
     assert!((1_050.0..1_250.0).contains(&mean), "{mean}");
@@ -123,7 +134,8 @@ fn values_compress_as_stated_with_every_codec() {
                 settings.compressible = Some(stated);
                 settings.record_bytes = Some(1_024);
             });
-            let template = &Template::all(&workload, 8, TAG).unwrap()[0];
+            let pool = pool(&workload);
+            let template = pool.template(0);
             let ratio = f64::from(template.records) * 1_024.0 / template.batch_bytes as f64;
             assert!(
                 (least..most).contains(&ratio),
@@ -135,15 +147,15 @@ fn values_compress_as_stated_with_every_codec() {
         settings.compressible = Some(1000.0);
         settings.record_bytes = Some(8);
     });
-    assert!(Template::all(&smallest, 8, TAG).unwrap()[0].records > 1_000);
+    assert!(pool(&smallest).template(0).records > 1_000);
 }
 
 #[test]
 fn what_is_gathered_are_the_bytes_of_the_requests_in_order() {
     let workload = workload(|settings| settings.batch_bytes = Some(3_000));
-    let templates = Template::all(&workload, 8, TAG).unwrap();
-    let template = &templates[0];
-    let mut producer = Producer::new(3, &templates);
+    let pool = pool(&workload);
+    let template = pool.template(0);
+    let mut producer = Producer::new(3, pool.head_bytes());
     let mut sent = Vec::new();
     for round in 0..20u64 {
         while producer.has_room() {
@@ -151,6 +163,7 @@ fn what_is_gathered_are_the_bytes_of_the_requests_in_order() {
                 due_ns: round,
                 stream: 0,
                 batch: round,
+                template: 0,
             };
             producer.queue(template, flight, numbers(round));
         }
@@ -174,8 +187,9 @@ fn what_is_gathered_are_the_bytes_of_the_requests_in_order() {
 #[test]
 fn an_answer_out_of_turn_is_nonsense() {
     let workload = workload(|_| {});
-    let templates = Template::all(&workload, 8, TAG).unwrap();
-    let mut producer = Producer::new(2, &templates);
+    let pool = pool(&workload);
+    let template = pool.template(0);
+    let mut producer = Producer::new(2, pool.head_bytes());
     let answer = |correlation: i32| {
         let mut frame = correlation.to_be_bytes().to_vec();
         frame.extend([0, 0, 0, 1, 0, 5]);
@@ -190,11 +204,8 @@ fn an_answer_out_of_turn_is_nonsense() {
             .contains("nothing was asked")
     );
     let flight = Flight::default();
-    producer.queue(&templates[0], flight, numbers(0));
-    producer.sent(
-        templates[0].head_bytes() + templates[0].tail().len(),
-        |_| &templates[0],
-    );
+    producer.queue(template, flight, numbers(0));
+    producer.sent(template.head_bytes() + template.tail().len(), |_| template);
     assert!(
         producer
             .answer(&answer(1))
@@ -289,7 +300,7 @@ fn what_is_lost_doubled_or_late_is_counted_exactly() {
                 records: 3,
             });
         }
-        let found = reconcile(&[sent], &[reader], |_| 3);
+        let found = reconcile(&[sent], &[reader], |_, _| 3);
         assert_eq!(
             (found.sent, found.acknowledged, found.unresolved),
             (30, 24, 6)
@@ -313,11 +324,11 @@ fn what_nobody_read_to_the_end_is_unchecked_and_not_lost() {
     }
     let mut reader = Received::new(Span::All, 1);
     reader.not_read_to_the_end(0);
-    let found = reconcile(&[sent.clone()], &[reader], |_| 1);
+    let found = reconcile(&[sent.clone()], &[reader], |_, _| 1);
     assert_eq!((found.lost, found.unchecked), (0, 4));
     sent.began_at = 3;
     let fresh = Received::new(Span::SinceItBegan, 1);
-    let found = reconcile(&[sent], &[fresh], |_| 1);
+    let found = reconcile(&[sent], &[fresh], |_, _| 1);
     assert_eq!((found.lost, found.unchecked), (1, 3));
 }
 
@@ -335,4 +346,103 @@ fn random_numbers_are_what_they_are_called() {
         mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02,
         "{mean} {variance}"
     );
+}
+
+/// The records of a request as key and value.
+fn records(template: &Template, numbers: &Numbers<'_>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let Request::Produce(request) = request(template, numbers) else {
+        panic!("another request");
+    };
+    let bytes = request.topics[0].partitions[0].records.clone().unwrap();
+    check(&bytes).unwrap();
+    let open = OpenBatch::new(&bytes, 1 << 22).unwrap();
+    let records = open.records().map(|record| {
+        let record = record.unwrap();
+        let key = record.key.unwrap_or_default().to_vec();
+        (key, record.value.unwrap().to_vec())
+    });
+    records.collect()
+}
+
+#[test]
+fn every_request_gets_a_key_of_its_own_in_every_codec() {
+    for codec in [
+        Codec::None,
+        Codec::Gzip,
+        Codec::Snappy,
+        Codec::Lz4,
+        Codec::Zstd,
+    ] {
+        let workload = workload(|settings| {
+            settings.keys = Some(Keys::Uniform);
+            settings.key_count = Some(1_000_000);
+            settings.batch_bytes = Some(9_000);
+            settings.partitions = Some(3);
+            settings.compression = Some(codec);
+            settings.pool_bytes = Some(1 << 20);
+        });
+        let pool = pool(&workload);
+        let mut first = BTreeSet::new();
+        for batch in 0..200u64 {
+            let mut numbers = numbers(batch);
+            numbers.partition = (batch % 3) as i32;
+            numbers.key = pool.first_key(3, numbers.partition, batch);
+            let template = pool.template(pool.index(numbers.partition, batch));
+            numbers.stamp.records = template.records;
+            let found = records(template, &numbers);
+            assert_eq!(found.len() as u64, pool.records(numbers.partition, batch));
+            assert_eq!(found[0].0, numbers.key.unwrap());
+            assert_eq!(Stamp::read(TAG, &found[0].1), Some(numbers.stamp));
+            first.insert(found[0].0.clone());
+        }
+        // As many of a million as chance allows; sent again they are the same.
+        assert!(first.len() >= 199, "{}", first.len());
+        assert_eq!(pool.first_key(3, 1, 7), pool.first_key(3, 1, 7));
+    }
+}
+
+#[test]
+fn a_pool_has_the_variety_that_it_has_room_for() {
+    let distinct = |pool: &Pool, count: u32| {
+        let keys = (0..count).flat_map(|index| records(pool.template(index), &numbers(0)));
+        keys.map(|(key, _)| key).collect::<BTreeSet<_>>().len()
+    };
+    let keyed = |bytes: u64| {
+        pool(&workload(|settings| {
+            settings.keys = Some(Keys::Uniform);
+            settings.key_count = Some(1_000_000);
+            settings.partitions = Some(1);
+            settings.record_bytes = Some(100);
+            settings.batch_bytes = Some(16_384);
+            settings.pool_bytes = Some(bytes);
+        }))
+    };
+    // 1 MiB has 64 batches of about 130 records.
+    let found = distinct(&keyed(1 << 20), 64);
+    assert!((7_000..9_500).contains(&found), "{found}");
+    // However small it is there are some.
+    assert!(distinct(&keyed(0), 8) > 900);
+    let too_many = workload(|settings| {
+        settings.keys = Some(Keys::Uniform);
+        settings.partitions = Some(100_000);
+    });
+    let problem = Pool::build(&too_many, 8, TAG, Keyring::of(&too_many)).unwrap_err();
+    assert!(problem.contains("`partitions` times `batch-bytes`"));
+}
+
+#[test]
+fn sequence_numbers_count_the_records_of_a_partition() {
+    let pool = pool(&workload(|settings| {
+        settings.keys = Some(Keys::Zipf);
+        settings.record_spread = Some(0.8);
+        settings.partitions = Some(2);
+        settings.pool_bytes = Some(4 << 20);
+    }));
+    for partition in 0..2 {
+        let mut records = 0;
+        for batch in 0..300 {
+            assert_eq!(pool.sequence(partition, batch) as u64, records);
+            records += pool.records(partition, batch);
+        }
+    }
 }

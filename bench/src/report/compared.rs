@@ -1,11 +1,35 @@
 //! The table of a comparison.
 
 use super::table::number;
-use crate::result::{Comparison, Verdict};
+use crate::result::{Comparison, ROUNDS_MIN, ROUNDS_USUAL, Verdict};
 
 /// As text.
 pub fn compared(comparison: &Comparison) -> String {
-    super::table::layout(&rows(comparison))
+    let mut text = super::table::layout(&rows(comparison));
+    for sentence in sentences(comparison) {
+        text += &format!("{sentence}\n");
+    }
+    text
+}
+
+/// What has to be known of the rounds.
+pub fn sentences(comparison: &Comparison) -> Vec<String> {
+    let mut said: Vec<String> = comparison
+        .excluded
+        .iter()
+        .map(|excluded| format!("does not count: {excluded}"))
+        .collect();
+    match comparison.rounds {
+        0 => said.push("no round counts: there is nothing to compare".into()),
+        rounds if rounds < ROUNDS_MIN => said.push(format!(
+            "{rounds} of at least {ROUNDS_MIN} rounds that count: no difference is claimed"
+        )),
+        rounds if rounds < ROUNDS_USUAL => {
+            said.push("the fewer rounds, the wider the intervals: five are usual".into());
+        }
+        _ => {}
+    }
+    said
 }
 
 /// A row for each figure: both medians, their ratio, its interval and what may be said.
@@ -27,15 +51,20 @@ pub fn rows(comparison: &Comparison) -> Vec<Vec<String>> {
         };
         let verdict = match figure.verdict {
             Verdict::WithinNoise => "no difference beyond noise".to_owned(),
+            Verdict::TooFewRounds => "too few rounds to say".to_owned(),
             Verdict::ABetter => format!("{} is better", comparison.a),
             Verdict::BBetter => format!("{} is better", comparison.b),
+        };
+        let interval = match (figure.low, figure.high) {
+            (Some(low), Some(high)) => format!("{low:.2} to {high:.2}"),
+            _ => "-".to_owned(),
         };
         rows.push(vec![
             figure.name.clone(),
             shown(&figure.a),
             shown(&figure.b),
             format!("{:.2}", figure.ratio),
-            format!("{:.2} to {:.2}", figure.low, figure.high),
+            interval,
             verdict,
         ]);
     }

@@ -3,7 +3,7 @@
 //! Always: a file that cannot be written is an error that names it; the others are written all the same.
 
 use super::html::page;
-use crate::result::{Latency, Report, Run};
+use crate::result::{Latency, Phase, Report, Run};
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use std::ffi::CString;
@@ -99,7 +99,8 @@ fn named(base: &Path, number: Option<usize>, rest: &str) -> PathBuf {
     name.into()
 }
 
-/// One interval per second and stage, tagged with the stage.
+/// One interval per second and stage, tagged with the stage. The warm-up is left out, as in the table, so that the sum of a
+/// stage's intervals is its histogram; answers after the end to what was due before it are in both.
 fn interval_log(run: &Run) -> Result<Vec<u8>, String> {
     let began = UNIX_EPOCH + Duration::from_millis(run.started_unix_ms);
     let mut bytes = Vec::new();
@@ -107,7 +108,7 @@ fn interval_log(run: &Run) -> Result<Vec<u8>, String> {
     let mut builder = IntervalLogWriterBuilder::new();
     builder
         .add_comment(&format!(
-            "millstream-bench, {} on {}; microseconds",
+            "millstream-bench, {} on {}; microseconds; without warm-up",
             run.workload, run.label
         ))
         .with_base_time(began)
@@ -116,7 +117,11 @@ fn interval_log(run: &Run) -> Result<Vec<u8>, String> {
     let mut log = builder
         .begin_log_with(&mut bytes, &mut serializer)
         .map_err(|error| error.to_string())?;
-    for second in run.seconds.iter() {
+    for second in run
+        .seconds
+        .iter()
+        .filter(|each| each.phase != Phase::Warmup)
+    {
         for (stage, latency) in &second.stages {
             let begins = Duration::from_secs_f64(second.begins_at);
             let lasts = Duration::from_secs_f64(second.seconds);

@@ -1,7 +1,7 @@
 //! One HTML file with everything: charts as SVG, tables, marks, environment, command line. It loads nothing.
 
 use super::charts::figures;
-use super::compared::rows as compared_rows;
+use super::compared::{rows as compared_rows, sentences as compared_sentences};
 use super::svg::escape;
 use super::table::{integrity, number, rows, sentences, time};
 use crate::result::{Report, Run, Severity, Stage};
@@ -59,14 +59,22 @@ pub fn page(report: &Report) -> String {
     }
     if let Some(comparison) = &report.comparison {
         let heading = format!("{} against {}", comparison.a, comparison.b);
-        body += &section(&heading, &cells(&compared_rows(comparison), ""));
+        let said = compared_sentences(comparison).into_iter();
+        let said: String = said
+            .map(|sentence| format!("<p>{}</p>", escape(&sentence)))
+            .collect();
+        body += &section(&heading, &(cells(&compared_rows(comparison), "") + &said));
     }
     for label in labels(&report.runs) {
         let mine = report.runs.iter().filter(|run| run.label == label);
         body += &verdict(label, &mine.collect::<Vec<_>>());
     }
     if !report.sweep.is_empty() {
-        body += &section("Rates", &cells(&sweep_rows(report), ""));
+        let answer = report.sweep_answer.as_ref();
+        let answer = answer.map_or(String::new(), |answer| {
+            format!("<p><b>{}</b></p>", escape(&answer.text))
+        });
+        body += &section("Rates", &(answer + &cells(&sweep_rows(report), "")));
     }
     for figure in figures(report) {
         body += &figure.html();

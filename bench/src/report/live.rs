@@ -17,11 +17,13 @@ pub struct Live {
 }
 
 impl Live {
-    /// Under a label; an interrupt (Ctrl-C) ends the run and keeps what was measured.
+    /// Under a label; an interrupt (Ctrl-C) or a request to terminate ends the run and keeps what was measured.
     pub fn new(label: &str, quiet: bool) -> Live {
         let handler = interrupt as extern "C" fn(libc::c_int);
-        // SAFETY: the handler only sets a flag.
-        unsafe { libc::signal(libc::SIGINT, handler as libc::sighandler_t) };
+        for signal in [libc::SIGINT, libc::SIGTERM] {
+            // SAFETY: the handler only sets a flag.
+            unsafe { libc::signal(signal, handler as libc::sighandler_t) };
+        }
         Live {
             label: label.to_owned(),
             quiet,

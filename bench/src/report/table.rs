@@ -1,6 +1,6 @@
 //! The table at the end of a run: one column per run.
 
-use crate::result::{Ended, Integrity, Run, Severity, Stage};
+use crate::result::{Ended, FaultOutcome, Integrity, Run, Severity, Stage};
 
 /// The figures of the runs, side by side, and what is said of each.
 pub fn table(runs: &[Run]) -> String {
@@ -38,7 +38,7 @@ pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
     figure("produced MiB/s", &|at| {
         positive(summaries[at].mib_per_second, 1)
     });
-    figure("  best 5 s", &|at| {
+    figure("  best 5 s MiB/s", &|at| {
         positive(summaries[at].best_5s_mib_per_second, 1)
     });
     figure("  requests/s", &|at| {
@@ -47,8 +47,15 @@ pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
     figure("  records/s", &|at| {
         positive(summaries[at].records_per_second, 0)
     });
+    figure("  requests without latency", &|at| {
+        let count = runs[at].generator.uncounted;
+        (count > 0).then(|| number(count as f64, 0))
+    });
     figure("consumed MiB/s", &|at| {
         positive(summaries[at].consumed_mib_per_second, 1)
+    });
+    figure("  best 5 s MiB/s", &|at| {
+        positive(summaries[at].best_5s_consumed_mib_per_second, 1)
     });
     figure("  records/s", &|at| {
         positive(summaries[at].consumed_records_per_second, 0)
@@ -57,6 +64,7 @@ pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
         let percentiles: Vec<_> = runs.iter().map(|run| run.percentiles(stage)).collect();
         let heading = match stage {
             Stage::Lateness => "generator's own lateness".to_owned(),
+            Stage::Produce if runs.iter().all(is_unacknowledged) => "due to sent (acks 0)".into(),
             Stage::Transaction => "due to committed".to_owned(),
             Stage::Rebalance => "join to assignment".to_owned(),
             Stage::Unavailable => "partition without a reader".to_owned(),
@@ -117,11 +125,15 @@ pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
     figure("  of its ceiling", &|at| {
         let generator = &runs[at].generator;
         let share = generator.ceiling_share?;
-        let ceiling = generator.ceiling_requests_per_second?;
+        let requests = generator.ceiling_requests_per_second;
+        let consumed = generator.ceiling_consumed_mib_per_second;
+        let requests = requests.map(|ceiling| format!("{}/s", number(ceiling, 0)));
+        let consumed = consumed.map(|ceiling| format!("{} MiB/s in", number(ceiling, 0)));
+        let ceilings: Vec<String> = requests.into_iter().chain(consumed).collect();
         Some(format!(
-            "{:.0} % of {}/s",
+            "{:.0} % of {}",
             share * 100.0,
-            number(ceiling, 0)
+            ceilings.join(" and ")
         ))
     });
     rows
@@ -133,11 +145,24 @@ fn row(name: &str, runs: &[Run], value: impl Fn(&Run) -> String) -> Vec<String> 
         .collect()
 }
 
-/// What is said of a run in sentences: errors and marks.
+/// Whether no answers were asked for.
+fn is_unacknowledged(run: &Run) -> bool {
+    run.integrity.unacknowledged > 0
+}
+
+/// What is said of a run in sentences: errors, faults and marks.
 pub fn sentences(run: &Run) -> Vec<String> {
     let errors = run.errors.iter().map(|error| match error.code {
         0 => format!("{}: {} ({})", error.api, error.name, error.count),
         code => format!("{}: {} [{code}] ({})", error.api, error.name, error.count),
+    });
+    let faults = run.faults.iter().map(|fault| {
+        let became = match &fault.outcome {
+            FaultOutcome::ExitCode(code) => format!("exit code {code}"),
+            FaultOutcome::Running => "still running at the end".to_owned(),
+            outcome => outcome.problem().unwrap_or_default(),
+        };
+        format!("fault at {} s: `{}`: {became}", fault.at, fault.command)
     });
     let marks = run.marks.iter().map(|mark| {
         let word = match mark.severity() {
@@ -147,7 +172,7 @@ pub fn sentences(run: &Run) -> Vec<String> {
         };
         format!("{word}: {mark}")
     });
-    let mut sentences: Vec<String> = errors.chain(marks).collect();
+    let mut sentences: Vec<String> = errors.chain(faults).chain(marks).collect();
     if run.ended != Ended::Complete {
         sentences.push("what was measured until then is above".into());
     }
@@ -159,10 +184,16 @@ pub fn integrity(found: &Integrity) -> String {
     if found.sent == 0 {
         return format!("{} records of this run were received", found.received);
     }
-    let mut text = format!(
-        "{} records sent, {} acknowledged",
-        found.sent, found.acknowledged
-    );
+    let mut text = match found.unacknowledged {
+        0 => format!(
+            "{} records sent, {} acknowledged",
+            found.sent, found.acknowledged
+        ),
+        whole => format!(
+            "{} records sent, {whole} of them whole; none acknowledged (acks 0)",
+            found.sent
+        ),
+    };
     if found.unresolved > 0 {
         text += &format!(", {} without an answer", found.unresolved);
     }

@@ -95,6 +95,7 @@ fn a_page_loads_nothing_and_escapes_names() {
             a: "one".into(),
             b: "two".into(),
             rounds: 1,
+            excluded: vec!["round 2: <late>".into()],
             figures: vec![Ratio::default()],
         }),
         environment: Environment::default(),

@@ -26,6 +26,14 @@ pub enum Mark {
     BrokerBehind { backlog: u64 },
     /// Requests failed.
     Failures { count: u64 },
+    /// Not one request succeeded.
+    NothingSucceeded { failed: u64 },
+    /// Readers found nothing.
+    NothingRead,
+    /// A command of the workload did not do what it was for.
+    FaultFailed { command: String, problem: String },
+    /// With `acks` 0 nothing is acknowledged.
+    Unacknowledged { lost: u64 },
     /// Records are lost, duplicated, out of order or corrupt.
     Damaged { records: u64 },
     /// Not every acknowledged record was looked for.
@@ -48,18 +56,30 @@ pub enum Severity {
 }
 
 impl Mark {
+    /// Whether the run did not do what it was for, which its exit code says.
+    pub fn is_failure(&self) -> bool {
+        matches!(
+            self,
+            Mark::EndedEarly { .. } | Mark::Damaged { .. } | Mark::NothingSucceeded { .. }
+        )
+    }
+
     pub fn severity(&self) -> Severity {
         match self {
-            Mark::GeneratorLate { .. } | Mark::Damaged { .. } | Mark::EndedEarly { .. } => {
-                Severity::Invalid
-            }
+            Mark::GeneratorLate { .. }
+            | Mark::Damaged { .. }
+            | Mark::NothingSucceeded { .. }
+            | Mark::EndedEarly { .. } => Severity::Invalid,
             Mark::RateIsLowerBound { .. }
             | Mark::LatenciesAreLowerQuality { .. }
             | Mark::BrokerBehind { .. }
-            | Mark::Failures { .. } => Severity::Warning,
+            | Mark::Failures { .. }
+            | Mark::NothingRead
+            | Mark::FaultFailed { .. } => Severity::Warning,
             Mark::CeilingUnknown
             | Mark::ClosedLoop
             | Mark::Unchecked { .. }
+            | Mark::Unacknowledged { .. }
             | Mark::SharedMachine => Severity::Note,
         }
     }
@@ -98,6 +118,27 @@ impl fmt::Display for Mark {
                  with the duration"
             ),
             Mark::Failures { count } => write!(out, "{count} requests failed"),
+            Mark::NothingSucceeded { failed } => write!(
+                out,
+                "not one request succeeded ({failed} failed): there is nothing that was measured"
+            ),
+            Mark::NothingRead => write!(
+                out,
+                "nothing was read: the topic has no records behind the place where reading began"
+            ),
+            Mark::FaultFailed { command, problem } => {
+                write!(out, "the fault `{command}` failed: {problem}")
+            }
+            Mark::Unacknowledged { lost } => {
+                write!(
+                    out,
+                    "acks 0: nothing is acknowledged; a request counts, and its latency ends, when it is sent whole"
+                )?;
+                match lost {
+                    0 => Ok(()),
+                    lost => write!(out, "; {lost} records of these were not there to read"),
+                }
+            }
             Mark::Damaged { records } => write!(
                 out,
                 "{records} records are lost, duplicated, out of order or corrupt"

@@ -22,6 +22,10 @@ use std::collections::BTreeMap;
 
 /// The version of the JSON form.
 pub const FORMAT: u32 = 1;
+/// Fewer rounds of a comparison are too few for any claim.
+pub const ROUNDS_MIN: usize = 3;
+/// Rounds of a comparison that says nothing else.
+pub const ROUNDS_USUAL: usize = 5;
 
 /// A whole report: one run, a sweep of rates, or the rounds of a comparison.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -39,6 +43,9 @@ pub struct Report {
     /// Rates tried one after the other, where the workload sweeps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sweep: Vec<SweepStep>,
+    /// What the sweep found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep_answer: Option<SweepAnswer>,
     /// The ratios of two brokers, where two were compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparison: Option<Comparison>,
@@ -87,9 +94,52 @@ pub struct Run {
     /// What makes the numbers less than they seem.
     pub marks: Vec<Mark>,
     pub ended: Ended,
+    /// The commands that were run while the load ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FaultRun>,
     /// What tables show, made from the above for those who read the JSON.
     #[serde(default)]
     pub figures: Figures,
+}
+
+/// A command that was run while the load ran.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct FaultRun {
+    /// Seconds since the measured time began, as the workload says.
+    pub at: f64,
+    pub command: String,
+    /// Seconds since the run began, warm-up included.
+    pub started_at: Option<f64>,
+    pub ended_at: Option<f64>,
+    pub outcome: FaultOutcome,
+}
+
+/// What became of a command.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultOutcome {
+    /// The run ended before its time.
+    #[default]
+    NotDue,
+    /// It was still running when the run ended.
+    Running,
+    ExitCode(i32),
+    Signal(i32),
+    /// It could not be started, or what became of it is not known.
+    Unknown(String),
+}
+
+impl FaultOutcome {
+    /// What went wrong with it, if something did.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            FaultOutcome::Running | FaultOutcome::ExitCode(0) => None,
+            FaultOutcome::NotDue => Some("the run ended before its time".into()),
+            FaultOutcome::ExitCode(code) => Some(format!("it ended with exit code {code}")),
+            FaultOutcome::Signal(number) => Some(format!("signal {number} ended it")),
+            FaultOutcome::Unknown(reason) => Some(reason.clone()),
+        }
+    }
 }
 
 /// Whether load follows a clock or the answers.
@@ -183,13 +233,16 @@ pub struct Integrity {
     pub sent: u64,
     /// Those the broker acknowledged.
     pub acknowledged: u64,
+    /// Those that were sent whole with `acks` 0, which no broker acknowledges.
+    #[serde(default)]
+    pub unacknowledged: u64,
     /// Those whose request failed or has no answer: they may be there or not.
     pub unresolved: u64,
     /// Readers that checked; 0 where nothing was read.
     pub readers: usize,
     /// Records of this run that were received, by all readers together.
     pub received: u64,
-    /// Acknowledged and not received, by all readers together.
+    /// Acknowledged (with `acks` 0: sent) and not received, by all readers together.
     pub lost: u64,
     /// Received again.
     pub duplicated: u64,
@@ -210,13 +263,19 @@ pub struct Generator {
     /// Its ceiling with this shape of requests against the built-in sink; `None` where it was not measured.
     #[serde(default)]
     pub ceiling_requests_per_second: Option<f64>,
-    /// The run's rate as a part of the ceiling.
+    /// The same of consuming, against a sink that answers fetches.
+    #[serde(default)]
+    pub ceiling_consumed_mib_per_second: Option<f64>,
+    /// The run's rate as a part of the ceiling; the parts of producing and of consuming together where it does both.
     #[serde(default)]
     pub ceiling_share: Option<f64>,
     /// Requests that were due in the measured time; as many as were sent in a closed loop.
     pub due: u64,
     /// Of these, how many were due and not yet sent when the time was over.
     pub backlog_at_end: u64,
+    /// Produce requests that failed or were given up after the warm-up: they have no latency and are in no histogram.
+    #[serde(default)]
+    pub uncounted: u64,
 }
 
 /// How a run ended.
@@ -245,12 +304,27 @@ pub struct SweepStep {
     pub run: usize,
 }
 
+/// What a sweep was for.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct SweepAnswer {
+    /// The bound of the p99 of produce.
+    pub bound_ms: f64,
+    /// The highest rate that was within it, in requests per second; `None` where not even the lowest was.
+    pub highest_rate: Option<f64>,
+    /// In a sentence, with what ended the sweep.
+    pub text: String,
+}
+
 /// Two brokers under the same workload, in alternating rounds.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Comparison {
     pub a: String,
     pub b: String,
+    /// Rounds that count.
     pub rounds: usize,
+    /// Rounds that do not, each with the reason.
+    #[serde(default)]
+    pub excluded: Vec<String>,
     pub figures: Vec<Ratio>,
 }
 
@@ -266,9 +340,9 @@ pub struct Ratio {
     pub b: Vec<f64>,
     /// The ratio a/b of the medians.
     pub ratio: f64,
-    /// The bounds of its 99 % interval.
-    pub low: f64,
-    pub high: f64,
+    /// The bounds of its 99 % interval; `None` where there are too few rounds for one.
+    pub low: Option<f64>,
+    pub high: Option<f64>,
     pub verdict: Verdict,
 }
 
@@ -276,9 +350,11 @@ pub struct Ratio {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// The interval contains 1, or there are too few rounds: no difference may be claimed.
+    /// The interval contains 1: no difference may be claimed.
     #[default]
     WithinNoise,
+    /// There are too few rounds to claim anything.
+    TooFewRounds,
     ABetter,
     BBetter,
 }

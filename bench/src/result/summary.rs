@@ -24,9 +24,12 @@ pub struct Summary {
     pub mib_per_second: f64,
     pub consumed_mib_per_second: f64,
     pub consumed_records_per_second: f64,
-    /// The best five seconds in a row, produced and consumed together.
+    /// The best five seconds in a row of producing.
     pub best_5s_mib_per_second: f64,
-    /// The broker's processor seconds per GiB in these, where they are known.
+    /// The best five seconds in a row of consuming.
+    #[serde(default)]
+    pub best_5s_consumed_mib_per_second: f64,
+    /// The broker's processor seconds per GiB, in and out, in the best five of producing, or of consuming where nothing was produced.
     pub best_5s_cpu_seconds_per_gib: Option<f64>,
     pub generator_cores: f64,
     pub broker: Option<BrokerCost>,
@@ -112,7 +115,8 @@ impl Run {
         if seconds == 0.0 {
             return Summary::default();
         }
-        let (best_5s_mib_per_second, best_5s_cpu_seconds_per_gib) = self.best_5s();
+        let (best_produced, cpu_producing) = self.best_5s(|second| second.produced);
+        let (best_consumed, cpu_consuming) = self.best_5s(|second| second.consumed);
         Summary {
             seconds,
             requests_per_second: produced.requests as f64 / seconds,
@@ -120,15 +124,20 @@ impl Run {
             mib_per_second: produced.bytes as f64 / MIB / seconds,
             consumed_mib_per_second: consumed.bytes as f64 / MIB / seconds,
             consumed_records_per_second: consumed.records as f64 / seconds,
-            best_5s_mib_per_second,
-            best_5s_cpu_seconds_per_gib,
+            best_5s_mib_per_second: best_produced,
+            best_5s_consumed_mib_per_second: best_consumed,
+            best_5s_cpu_seconds_per_gib: if best_produced > 0.0 {
+                cpu_producing
+            } else {
+                cpu_consuming
+            },
             generator_cores: self.generator.cpu_seconds / seconds,
             broker: self.broker_cost(produced, consumed, seconds),
         }
     }
 
-    /// The best rate of five measured seconds in a row, or of all where there are fewer, and what it cost.
-    fn best_5s(&self) -> (f64, Option<f64>) {
+    /// The best rate of a flow over five measured seconds in a row, or over all where there are fewer, and what it cost.
+    fn best_5s(&self, flow: impl Fn(&Second) -> Flow) -> (f64, Option<f64>) {
         let measured = |second: &Second| second.phase == Phase::Measured;
         let first = self.seconds.iter().position(measured).unwrap_or(0);
         let count = self.measured().count();
@@ -139,10 +148,9 @@ impl Run {
         }
         for start in first..=first + count - length {
             let stretch = &self.seconds[start..start + length];
-            let bytes: u64 = stretch
-                .iter()
-                .map(|second| second.produced.bytes + second.consumed.bytes)
-                .sum();
+            let bytes: u64 = stretch.iter().map(|second| flow(second).bytes).sum();
+            let both = |second: &Second| second.produced.bytes + second.consumed.bytes;
+            let through: u64 = stretch.iter().map(both).sum();
             let seconds: f64 = stretch.iter().map(|second| second.seconds).sum();
             let rate = bytes as f64 / MIB / seconds;
             if rate > best.0 {
@@ -150,7 +158,7 @@ impl Run {
                 let cpu = before
                     .zip(stretch[length - 1].broker)
                     .map(|(before, after)| {
-                        (after.cpu_seconds - before.cpu_seconds) / (bytes as f64 / GIB)
+                        (after.cpu_seconds - before.cpu_seconds) / (through as f64 / GIB)
                     });
                 best = (rate, cpu);
             }

@@ -32,24 +32,36 @@ pub(super) fn parse(name: &str, text: &str) -> Result<WorkloadFile, String> {
     })?;
     let faults = match table.remove("faults") {
         None => Vec::new(),
-        Some(faults) => faults.try_into().map_err(|error: toml::de::Error| {
-            format!(
-                ":{}: `faults` is a list of {{ at = SECONDS, run = \"COMMAND\" }}: {}",
-                line_of(text, "faults"),
-                error.message()
-            )
-        })?,
+        Some(faults) => {
+            // One of them is usually written as a table, several as a list of tables.
+            let list = match faults {
+                one @ toml::Value::Table(_) => toml::Value::Array(vec![one]),
+                list => list,
+            };
+            list.try_into().map_err(|error: toml::de::Error| {
+                format!(
+                    ":{}: `faults` is {{ at = SECONDS, run = \"COMMAND\" }} or a list of these: {}",
+                    line_of(text, "faults"),
+                    error.message()
+                )
+            })?
+        }
     };
     let mut settings = Settings::default();
     for (key, value) in table {
         let line = line_of(text, &key);
         let keys = Settings::keys();
         if !keys.contains(&key) {
-            let nearest = keys.iter().min_by_key(|known| distance(known, &key));
-            let nearest = nearest.expect("there are keys");
-            return Err(format!(
-                ":{line}: there is no key `{key}`; the nearest is `{nearest}`"
-            ));
+            let near = keys.iter().map(|known| (distance(known, &key), known));
+            // A third of its letters may be wrong: what is further away was not meant.
+            let nearest = near
+                .filter(|(letters, known)| letters * 3 <= known.len())
+                .min();
+            let hint = match nearest {
+                Some((_, known)) => format!("the nearest is `{known}`"),
+                None => "`millstream-bench run --help` lists them all".to_owned(),
+            };
+            return Err(format!(":{line}: there is no key `{key}`; {hint}"));
         }
         let one: toml::Table = [(key.clone(), value)].into_iter().collect();
         let one: Settings = one

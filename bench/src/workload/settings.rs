@@ -58,14 +58,18 @@ macro_rules! settings {
 
             /// With defaults for what is not said.
             pub fn resolve(self, name: &str, faults: Vec<Fault>) -> Result<Workload, String> {
-                let workload = Workload {
+                let workload = self.filled(name, faults);
+                workload.check()?;
+                Ok(workload)
+            }
+
+            fn filled(self, name: &str, faults: Vec<Fault>) -> Workload {
+                Workload {
                     name: name.to_owned(),
                     faults,
                     $( $name: self.$name.unwrap_or($default), )+
                     $( $switch: self.$switch.unwrap_or($switch_default), )+
-                };
-                workload.check()?;
-                Ok(workload)
+                }
             }
         }
     };
@@ -89,7 +93,7 @@ settings! {
         connections: u32 = 8;
         /// Requests in flight on each connection.
         in_flight: u32 = 16;
-        /// 0, 1 or all (-1).
+        /// 0, 1 or all (-1). With 0 nothing is acknowledged: requests count, and latencies end, when they are sent.
         acks: Acks = Acks(-1);
         /// Bytes of a batch before compression, which holds as many records as fit.
         batch_bytes: u32 = 65_536;
@@ -105,6 +109,9 @@ settings! {
         compression: Codec = Codec::None;
         /// none, uniform or zipf: how partitions are chosen, and keys for the records.
         keys: Keys = Keys::None;
+        /// Bytes of batches that are built before the run, and sent again and again, where records differ: keys, sizes that spread,
+        /// lines of a file. Only the key of a batch's first record is drawn anew for every request.
+        pool_bytes: u64 = 64 << 20;
         /// How many keys there are.
         key_count: u64 = 10_000;
         /// The exponent of `keys = "zipf"`.
@@ -118,9 +125,9 @@ settings! {
         sweep_p99_ms: f64 = 10.0;
         /// The factor from one rate of a sweep to the next.
         sweep_factor: f64 = 1.5;
-        /// Seconds before anything counts.
+        /// Whole seconds before anything counts.
         warmup: f64 = 3.0;
-        /// Seconds that count; of each step in a sweep.
+        /// Whole seconds that count; of each step in a sweep.
         duration: f64 = 10.0;
         /// Bytes to produce before the run begins.
         preload_bytes: u64 = 0;
@@ -177,9 +184,11 @@ settings! {
         replay = false;
         /// Without producers: end when catch-up readers come to the end.
         once = false;
-        /// Read back after the run what nobody consumed, to check it.
+        /// Read back after the run what nobody consumed, to check it. Sequence numbers are in the records, and consumers check them,
+        /// also without; what is not read back is told as unchecked. For topics that delete during the run, of which reading back
+        /// would tell what was deleted as lost.
         verify = true;
-        /// Measure the generator's own ceiling for this workload first.
+        /// Measure the generator's own ceiling for this workload after it.
         ceiling = true;
         /// Never sleep: a processor for each thread, and no wake-up in the latencies.
         spin = false;
@@ -195,6 +204,11 @@ const READERS_MAX: u64 = 1 << 16;
 const BATCH_BYTES_MAX: u32 = 64 << 20;
 
 impl Workload {
+    /// What each setting is where nothing is said.
+    pub fn default_settings() -> BTreeMap<String, serde_json::Value> {
+        Settings::default().filled("", Vec::new()).settings()
+    }
+
     /// The settings as reports show them.
     pub fn settings(&self) -> BTreeMap<String, serde_json::Value> {
         match serde_json::to_value(self) {
@@ -310,8 +324,12 @@ impl Workload {
             "`warmup`, `duration` and `timeout` are seconds, at least 0",
         )?;
         refuse(
-            self.duration < 0.1 || self.timeout < 0.1,
-            "`duration` and `timeout` are at least 0.1",
+            self.warmup.fract() != 0.0 || self.duration.fract() != 0.0,
+            "`warmup` and `duration` are whole seconds: a run is told second by second",
+        )?;
+        refuse(
+            self.duration < 1.0 || self.timeout < 0.1,
+            "`duration` is at least 1, `timeout` 0.1",
         )?;
         refuse(
             !is_time(self.verify_seconds),
@@ -326,6 +344,10 @@ impl Workload {
                 ));
             }
         }
+        refuse(
+            self.pool_bytes > 4 << 30,
+            "`pool-bytes` is at most 4294967296",
+        )?;
         refuse(
             self.keys != Keys::None && !(1..=10_000_000).contains(&self.key_count),
             "`key-count` is between 1 and 10000000",

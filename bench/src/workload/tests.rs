@@ -26,6 +26,10 @@ fn what_cannot_be_is_refused_with_line_and_key() {
             "\npartition = 3",
             ":2: there is no key `partition`; the nearest is `partitions`",
         ),
+        (
+            "bogus = 1",
+            ":1: there is no key `bogus`; `millstream-bench run --help` lists them all",
+        ),
         ("partitions = \"many\"", ":1: `partitions`: invalid type"),
         ("rate = \"fast\"", ":1: `rate`: `fast` is not a rate"),
         ("rate = -5", ":1: `rate`: `-5` is not a rate"),
@@ -34,11 +38,21 @@ fn what_cannot_be_is_refused_with_line_and_key() {
             "compression = \"brotli\"",
             ":1: `compression`: `brotli` is none of none, gzip",
         ),
-        ("[faults]\nat = 1", ":1: `faults` is a list"),
+        ("[faults]\nat = 1", ":1: `faults` is { at = SECONDS"),
+        ("faults = 7", ":1: `faults` is { at = SECONDS"),
     ] {
         let problem = parse("x", text).unwrap_err();
         assert!(problem.starts_with(expected), "{text:?}: {problem}");
     }
+}
+
+#[test]
+fn one_fault_may_be_a_table_and_several_are_a_list() {
+    let one = "[faults]\nat = 2.5\nrun = \"true\"\n";
+    let file = parse("x", one).unwrap();
+    assert_eq!((file.faults.len(), file.faults[0].at), (1, 2.5));
+    let two = "[[faults]]\nat = 1\nrun = \"a\"\n[[faults]]\nat = 2\nrun = \"b\"\n";
+    assert_eq!(parse("x", two).unwrap().faults.len(), 2);
 }
 
 #[test]
@@ -54,6 +68,14 @@ fn what_contradicts_itself_is_refused() {
         ),
         ("rate = 5\npartitions = 0", "`topics`, `partitions`"),
         ("rate = 5\nduration = -1.0", "`warmup`, `duration`"),
+        (
+            "rate = 5\nduration = 1.5",
+            "`warmup` and `duration` are whole",
+        ),
+        (
+            "rate = 5\nwarmup = 0.5",
+            "`warmup` and `duration` are whole",
+        ),
         ("rate = \"sweep:400..100\"", "a sweep goes up"),
         (
             "rate = \"sweep:1..9\"\nsweep-factor = nan",

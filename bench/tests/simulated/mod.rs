@@ -151,6 +151,7 @@ fn serve(mut stream: TcpStream, state: &State) {
     });
     while let Ok(frame) = read_frame(&mut stream) {
         let (header, request) = decode_request(&frame).unwrap();
+        let silent = matches!(&request, Request::Produce(request) if request.acks == 0);
         let (at, response) = match request {
             Request::Produce(request) => match state.produce(request) {
                 Some((at, response)) => (Some(at), response),
@@ -164,6 +165,9 @@ fn serve(mut stream: TcpStream, state: &State) {
             },
             other => (None, state.answer(other)),
         };
+        if silent {
+            continue;
+        }
         let babbles =
             matches!(&response, Response::Produce(response) if response.responses.is_empty());
         let mut bytes =

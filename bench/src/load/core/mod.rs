@@ -143,7 +143,7 @@ impl Core {
         let transaction = lane.transaction;
         let transaction = transaction.map(|plan| Transaction::new(plan, batches, topics));
         let mut producing = Producing {
-            producer: Producer::new(slots, &self.shared.templates),
+            producer: Producer::new(slots, self.shared.pool.head_bytes()),
             streams: Vec::new(),
             weights: Vec::new(),
             turn: 0,
@@ -192,6 +192,8 @@ impl Core {
         if self.producing {
             self.shared.producing.fetch_sub(1, Ordering::Relaxed);
         }
+        // What has no answer now gets none.
+        self.part.uncounted += self.in_flight() + self.backlog();
         self.close();
         self.pass_on();
         self.outcome()
@@ -278,7 +280,7 @@ impl Core {
                         continue;
                     }
                     link.begin_send();
-                    let template_of = |batch| shared.template(batch);
+                    let template_of = |index| shared.pool.template(index);
                     producing
                         .producer
                         .gather(template_of, |piece| link.add_piece(piece));
@@ -365,7 +367,7 @@ impl Core {
                 Role::Produces(producing) => {
                     producing
                         .producer
-                        .sent(bytes, |batch| self.shared.template(batch));
+                        .sent(bytes, |index| self.shared.pool.template(index));
                     if self.shared.workload.acks.0 == 0 {
                         self.unacknowledged(index);
                     } else if self.schedule.is_some() {

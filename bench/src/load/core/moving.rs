@@ -104,7 +104,7 @@ impl Core {
         self.connections.push(Connection {
             link: Link::later(to),
             role: Role::Produces(Producing {
-                producer: Producer::new(slots, &self.shared.templates),
+                producer: Producer::new(slots, self.shared.pool.head_bytes()),
                 streams: Vec::new(),
                 weights: Vec::new(),
                 turn: 0,

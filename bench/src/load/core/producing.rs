@@ -171,6 +171,7 @@ impl Core {
                 verdict = Verdict::Again(answer.flight);
                 break;
             }
+            self.part.uncounted += 1;
             if is_elsewhere(code) {
                 verdict = Verdict::Elsewhere;
             }
@@ -234,7 +235,10 @@ impl Core {
         while let Some(flight) = producing.producer.abandon() {
             match self.streams[flight.stream as usize].producer {
                 Some(_) => again.push(flight),
-                None => self.part.failed(("connection", 0, what)),
+                None => {
+                    self.part.uncounted += 1;
+                    self.part.failed(("connection", 0, what));
+                }
             }
         }
         if !again.is_empty() {
@@ -294,7 +298,8 @@ fn queue(
     due: Due,
 ) {
     let batch = due.again.unwrap_or(plan.sent.batches);
-    let template = shared.template(batch);
+    let index = shared.pool.index(plan.partition, batch);
+    let template = shared.pool.template(index);
     let numbers = Numbers {
         correlation_id: 0,
         topic: &shared.topics[plan.topic as usize],
@@ -310,12 +315,14 @@ fn queue(
         wall_ms: shared.clock().wall_ms(due.due_ns),
         producer: plan
             .producer
-            .map(|(id, epoch)| (id, epoch, shared.sequence(batch))),
+            .map(|(id, epoch)| (id, epoch, shared.pool.sequence(plan.partition, batch))),
+        key: shared.pool.first_key(plan.id, plan.partition, batch),
     };
     let flight = Flight {
         due_ns: due.due_ns,
         stream: due.stream,
         batch,
+        template: index,
     };
     producer.queue(template, flight, numbers);
     if due.again.is_none() {
@@ -332,7 +339,7 @@ fn id_of(transaction: &Option<Transaction>) -> &str {
 /// Counts a request that succeeded; its bytes.
 #[inline]
 fn acknowledge(shared: &Shared, part: &mut Part, flight: &Flight, now: u64) -> u64 {
-    let template = shared.template(flight.batch);
+    let template = shared.pool.template(flight.template);
     part.produced.add(Flow {
         requests: 1,
         records: u64::from(template.records),

@@ -1,10 +1,15 @@
-//! The built-in sink: a broker that takes everything and keeps nothing, to measure what the generator can do at most.
+//! The built-in sink: a broker that takes everything and keeps nothing, and has one batch to read everywhere, to measure what the
+//! generator can do at most.
 //!
 //! Always: it costs less than the generator. Of a Produce request it reads what it needs for an answer and lets the kernel
 //! drop the rest (`MSG_TRUNC`); it answers all requests of one read together. It listens on loopback only and ends with its
 //! handle.
 //! Leaves to others: being a broker. It knows Metadata, CreateTopics, ListOffsets and InitProducerId only as far as a run
 //! asks for them.
+
+mod fetch;
+
+pub use fetch::Stock;
 
 use bytes::Bytes;
 use millstream_net::wire::api::*;
@@ -34,8 +39,8 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// Starts it; `cpus` are the processors its connections are dealt to, if any.
-    pub fn start(cpus: &[usize]) -> io::Result<Sink> {
+    /// Starts it; `cpus` are the processors its connections are dealt to, if any, `stock` is what it answers to fetches.
+    pub fn start(cpus: &[usize], stock: Option<Stock>) -> io::Result<Sink> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -47,8 +52,9 @@ impl Sink {
                     return;
                 }
                 let cpu = cpus.get(index % cpus.len().max(1)).copied();
+                let stock = stock.clone();
                 if let Ok(stream) = stream {
-                    std::thread::spawn(move || serve(stream, address, cpu));
+                    std::thread::spawn(move || serve(stream, address, cpu, stock));
                 }
             }
         });
@@ -73,7 +79,7 @@ impl Drop for Sink {
 }
 
 /// Serves one connection until it ends.
-fn serve(stream: TcpStream, address: SocketAddr, cpu: Option<usize>) {
+fn serve(stream: TcpStream, address: SocketAddr, cpu: Option<usize>, stock: Option<Stock>) {
     if let Some(cpu) = cpu {
         // Without its own processor it is only slower.
         let _ = crate::processor::pin(cpu);
@@ -87,6 +93,7 @@ fn serve(stream: TcpStream, address: SocketAddr, cpu: Option<usize>) {
         filled: 0,
         answers: Vec::new(),
         tail: None,
+        stock,
     };
     while let Ok(true) = connection.turn() {}
 }
@@ -99,6 +106,7 @@ struct Connection {
     answers: Vec<u8>,
     /// The answer to a Produce request, of which only the correlation id changes, with the topic and partition it is for.
     tail: Option<Vec<u8>>,
+    stock: Option<Stock>,
 }
 
 impl Connection {
@@ -194,6 +202,12 @@ impl Connection {
         }
         let frame = Bytes::copy_from_slice(frame);
         let (header, request) = decode_request(&frame).map_err(|_| broken())?;
+        if let (Request::Fetch(asked), Some(stock)) = (&request, &self.stock) {
+            self.stream.write_all(&self.answers)?;
+            self.answers.clear();
+            let id = header.correlation_id;
+            return fetch::answer(&mut self.stream, id, asked, stock);
+        }
         let response = respond(request, self.address).ok_or_else(broken)?;
         for part in encode_response(header.api_version, header.correlation_id, &response) {
             self.answers.extend(part);
