@@ -493,9 +493,10 @@ def check_producer_performance(broker):
         ours = records_per_second(found)
         assert abs(ours / theirs - 1) < 0.1, f"ours {ours}, ProducerPerformance {theirs}"
         print(f"    ProducerPerformance {'at its full speed' if rate < 0 else 'held to a rate'}: {theirs:.0f} records/s, millstream-bench {ours:.0f}")
-    loose = records_per_second(run(broker.address, *shape, "--closed", "--connections", 1, "--in-flight", 5, "--duration", 4))
+    # As many batches in flight: the client puts one of each partition into each of its five requests.
+    loose = records_per_second(run(broker.address, *shape, "--closed", "--connections", 2, "--in-flight", 5, "--duration", 4))
     assert loose > 0.9 * full, f"let loose {loose}, ProducerPerformance {full}"
-    print(f"    let loose with the same one connection and five requests in flight: {loose:.0f}")
+    print(f"    let loose with as many batches in flight: {loose:.0f}")
 
 
 def records_per_second(report):

@@ -80,13 +80,13 @@ pub fn selftest(args: SelftestArgs) -> ExitCode {
         };
         reached &= share >= 1.0;
         say(&format!(
-            "{name}: {gigabytes:.2} GB/s, {} requests/s with {threads} thread(s) of {:.2} processors, p50 {}; {:.0} % of the \
-             floor of {wanted} for each thread\n",
+            "{name}: {gigabytes:.2} GB/s, {} requests/s with {threads} thread(s), p50 {}; {:.0} % of the floor of {wanted} for \
+             each thread; generator and sink use {:.2} processors\n",
             number(summary.requests_per_second, 0),
-            summary.generator_cores,
             run.percentiles(Stage::Produce)
                 .map_or("-".into(), |found| time(found.p50)),
             share * 100.0,
+            summary.generator_cores,
         ));
         report.runs.push(run);
     }
@@ -127,7 +127,7 @@ fn fetch_ceiling(mut settings: Settings) -> Result<Run, String> {
     let summary = run.summary();
     let gigabytes = summary.consumed_mib_per_second * (1 << 20) as f64 / 1e9;
     say(&format!(
-        "{name}: {gigabytes:.2} GB/s, checked record by record, with {threads} thread(s) of {:.2} processors\n",
+        "{name}: {gigabytes:.2} GB/s, the CRC of each checked, with {threads} thread(s); generator and sink use {:.2} processors\n",
         summary.generator_cores,
     ));
     Ok(run)

@@ -154,6 +154,8 @@ fn verdict(label: &str, runs: &[&Run]) -> String {
     let class = |sentence: &str| match sentence.split(':').next() {
         Some("INVALID") => "mark invalid",
         Some("note") => "mark",
+        // One that failed has a warning of its own.
+        Some(fault) if fault.starts_with("fault at ") => "mark",
         _ => "mark warning",
     };
     said.sort_by_key(|sentence| !sentence.starts_with("INVALID"));
