@@ -5,8 +5,8 @@ use clap::Command;
 
 pub const EXIT_CODES: &str = "Exit codes:
   0  a whole run in which nothing was lost
-  1  it could not begin, ended early, lost or doubled records, or not one request succeeded; a floor that was not reached
-  2  what was typed cannot be
+  1  it could not begin (no broker, a workload that cannot be), ended early, lost or doubled records, or not one request succeeded; a floor that was not reached
+  2  a command line that cannot be read
   3  the generator itself was late, so that the numbers are not valid";
 
 const RUN: &str = "Examples:

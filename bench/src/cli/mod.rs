@@ -1,7 +1,7 @@
 //! The commands: what is typed becomes workloads, what they give becomes reports and an exit code.
 //!
-//! Always: exit code 0 means a whole and undamaged run, 1 that it ended early, lost records or could not begin, 2 that what was
-//! typed cannot be, 3 that the generator itself was late, so that the numbers are not valid. Nothing that succeeded is a failure too.
+//! Always: exit code 0 means a whole and undamaged run, 1 that it ended early, lost records or could not begin, 2 that the
+//! command line cannot be read, 3 that the generator itself was late, so that the numbers are not valid. Nothing that succeeded is a failure too.
 
 mod compare;
 mod help;
