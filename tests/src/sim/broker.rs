@@ -44,8 +44,13 @@ impl Broker {
     }
 
     fn on(config: NodeConfig, disk: SimDisk, starts: u64, now: Now) -> Broker {
+        let mut broker = Broker::beginning(config, disk, starts, now);
+        broker.node.settle();
+        broker
+    }
+
+    fn beginning(config: NodeConfig, disk: SimDisk, starts: u64, now: Now) -> Broker {
         let mut node = Node::start(&config, disk, starts, now, starts);
-        node.settle();
         let conn = node.connect(ShardIndex(0));
         Broker {
             node,
@@ -59,10 +64,30 @@ impl Broker {
 
     /// Stops the process with `kill -9` and starts another one on its disk.
     pub fn restart(self) -> Broker {
+        let mut broker = self.begin_again();
+        broker.node.settle();
+        broker
+    }
+
+    /// The same, to look at while it begins: `go_on` lets it.
+    pub fn begin_again(self) -> Broker {
         let now = self.node.now();
         let mut rng = millstream_storage::sim::SimRng::new(self.starts);
         let disk = self.node.kill(&mut rng);
-        Broker::on(self.config, disk, self.starts + 1, now)
+        Broker::beginning(self.config, disk, self.starts + 1, now)
+    }
+
+    /// One turn of each shard, then one letter of each way, and what the disk has in flight.
+    pub fn go_on(&mut self) {
+        for shard in self.node.shards() {
+            self.node.turn(shard);
+        }
+        for (from, to) in self.node.mail_routes() {
+            self.node.deliver(from, to);
+        }
+        while self.node.disk_pending() > 0 {
+            self.node.complete(0);
+        }
     }
 
     /// The connection that `call` uses, on shard 0.
@@ -95,10 +120,16 @@ impl Broker {
 
     /// Sends a request and lets everything happen.
     pub fn send<C: Call + Clone>(&mut self, conn: Conn, version: i16, request: &C) -> i32 {
+        let id = self.post(conn, version, request);
+        self.node.settle();
+        id
+    }
+
+    /// Sends a request, and nothing else happens.
+    pub fn post<C: Call + Clone>(&mut self, conn: Conn, version: i16, request: &C) -> i32 {
         self.correlation_id += 1;
         let frame = wire::frame(version, self.correlation_id, request);
         self.node.request(conn, frame);
-        self.node.settle();
         self.correlation_id
     }
 
@@ -110,8 +141,14 @@ impl Broker {
 
     /// The next whole answer on a connection, without its length prefix.
     pub fn next(&mut self, conn: Conn) -> Option<Bytes> {
-        let received = self.node.receive(conn);
+        let next = self.arrived(conn);
         self.node.settle();
+        next
+    }
+
+    /// The same, and nothing else happens.
+    pub fn arrived(&mut self, conn: Conn) -> Option<Bytes> {
+        let received = self.node.receive(conn);
         let stream = self.streams.entry(conn).or_default();
         stream.extend_from_slice(&received);
         wire::next_frame(stream)

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use millstream_engine::machine::group::GroupConfig;
 use millstream_net::wire::api::*;
 use millstream_net::wire::consumer_protocol::ConsumerSubscription;
-use millstream_net::wire::{ErrorCode, Str, Uuid};
+use millstream_net::wire::{Call, ErrorCode, Str, Uuid};
 use millstream_tests::sim::broker::Broker;
 use millstream_tests::sim::node::{Conn, NodeConfig};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use std::sync::Arc;
 mod admin;
 mod hostile;
 mod joining;
+mod loading;
 mod members;
 mod offsets;
 
