@@ -10,13 +10,19 @@ use std::sync::Arc;
 pub(super) const GROUP: &str = "g";
 
 pub(super) fn broker() -> Broker {
+    broker_with(|_| {})
+}
+
+pub(super) fn broker_with(change: impl FnOnce(&mut GroupConfig)) -> Broker {
     let mut config = NodeConfig::default();
-    config.settings.groups = Arc::new(GroupConfig {
+    let mut groups = GroupConfig {
         initial_delay_ms: 0,
         consumer_size_max: 3,
         consumer_assignment_ms: 0,
         ..GroupConfig::default()
-    });
+    };
+    change(&mut groups);
+    config.settings.groups = Arc::new(groups);
     config.controller.offsets_partitions = 3;
     let mut broker = Broker::new(config);
     broker.create("t", 4, &[]);
@@ -151,6 +157,12 @@ fn k1_a_member_joins_is_told_all_and_leaves() {
     let left = broker.call(1, &beat("m", -1));
     assert_eq!((left.error_code, left.member_epoch), (ErrorCode::None, -1));
     assert_eq!(describe(&mut broker).group_state, "Empty");
+    let ranged = ConsumerGroupHeartbeatRequest {
+        server_assignor: Some("range".into()),
+        ..join("m")
+    };
+    assert_eq!(partitions(&broker.call(1, &ranged)), [0, 1, 2, 3]);
+    assert_eq!(describe(&mut broker).assignor_name, "range");
 }
 
 #[test]
@@ -342,6 +354,23 @@ fn k4_who_does_not_give_up_in_time_is_fenced() {
     // Its rebalance timeout of 30 s is over, whatever it says.
     broker.node.run_ms(3_000);
     assert_eq!(broker.call(1, &all).error_code, ErrorCode::UnknownMemberId);
+    let alone = broker.call(1, &beat("b", 2));
+    assert_eq!(
+        (alone.member_epoch, partitions(&alone)),
+        (3, vec![0, 1, 2, 3])
+    );
+}
+
+#[test]
+fn k4_what_an_expired_member_had_is_free() {
+    let mut broker = broker();
+    broker.call(1, &join("a"));
+    broker.call(1, &join("b"));
+    for _ in 0..2 {
+        broker.node.run_ms(22_000);
+        assert_eq!(broker.call(1, &beat("b", 2)).assignment, None);
+    }
+    broker.node.run_ms(1_001);
     let alone = broker.call(1, &beat("b", 2));
     assert_eq!(
         (alone.member_epoch, partitions(&alone)),

@@ -1,6 +1,8 @@
 //! From one protocol to the other while a group lives: rule K7.
 
-use super::consumer_groups::{GROUP, beat, broker, commit, describe, join, partitions};
+use super::consumer_groups::{
+    GROUP, beat, broker, broker_with, commit, describe, join, partitions,
+};
 use super::groups::heartbeat;
 use millstream_net::wire::api::*;
 use millstream_net::wire::consumer_protocol::{
@@ -207,4 +209,44 @@ fn k7_a_classic_member_that_takes_the_place_of_the_last_consumer_goes_on_with_wh
     };
     let former = broker.call(1, &former);
     assert_eq!(former.error_code, ErrorCode::GroupIdNotFound);
+}
+
+/// A classic member that has the whole topic.
+fn classic(broker: &mut Broker) -> JoinGroupResponse {
+    let told = broker.call(5, &classic_join(&Str::default(), &[]));
+    let joined = broker.call(5, &classic_join(&told.member_id, &[]));
+    let synced = broker.call(5, &classic_sync(&joined, &[0, 1, 2, 3]));
+    assert_eq!(synced.error_code, ErrorCode::None);
+    joined
+}
+
+#[test]
+fn k7_a_policy_without_upgrades_keeps_consumers_out_of_a_live_classic_group() {
+    let mut broker = broker_with(|groups| groups.upgrade = false);
+    let joined = classic(&mut broker);
+    let refused = broker.call(1, &join("m"));
+    assert_eq!(refused.error_code, ErrorCode::GroupIdNotFound);
+    assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::None);
+    assert_eq!(listed(&mut broker), ("classic".into(), "Stable".into()));
+    // An empty group is nobody's.
+    broker.node.run_ms(60_000);
+    assert_eq!(listed(&mut broker).1, "Empty");
+    assert_eq!(broker.call(1, &join("m")).error_code, ErrorCode::None);
+}
+
+#[test]
+fn k7_a_policy_without_downgrades_leaves_classic_members_in_their_consumer_group() {
+    let mut broker = broker_with(|groups| groups.downgrade = false);
+    let joined = classic(&mut broker);
+    assert_eq!(broker.call(1, &join("m")).error_code, ErrorCode::None);
+    assert_eq!(broker.call(1, &beat("m", -1)).error_code, ErrorCode::None);
+    assert_eq!(listed(&mut broker).0, "consumer");
+    assert_eq!(
+        heartbeat(&mut broker, &joined),
+        ErrorCode::RebalanceInProgress
+    );
+    let again = broker.call(5, &classic_join(&joined.member_id, &[0, 1, 2, 3]));
+    assert_eq!(again.error_code, ErrorCode::None);
+    assert_eq!(synced(&mut broker, &again), [0, 1, 2, 3]);
+    assert_eq!(listed(&mut broker), ("consumer".into(), "Stable".into()));
 }

@@ -97,3 +97,54 @@ fn g14_groups_are_described_and_listed() {
         assert!(listed.groups.iter().all(|one| one.group_type == "classic"));
     }
 }
+
+#[test]
+fn g14_what_members_said_is_shown_once_the_group_is_stable() {
+    let mut broker = broker();
+    let ([leader, follower], conns) = pair(&mut broker);
+    let during = described(&mut broker);
+    assert_eq!(
+        (&*during.group_state, during.members.len()),
+        ("CompletingRebalance", 2)
+    );
+    assert!(during.protocol_data.is_empty());
+    for member in &during.members {
+        assert!(member.member_metadata.is_empty());
+        assert!(member.member_assignment.is_empty());
+    }
+    let waits = broker.send(conns[1], 3, &sync(&follower, &[]));
+    let assigned = [
+        (&leader.member_id, &b"l"[..]),
+        (&follower.member_id, &b"f"[..]),
+    ];
+    let leads = broker.send(conns[0], 3, &sync(&leader, &assigned));
+    broker.expect::<SyncGroupRequest>(conns[1], 3, waits);
+    broker.expect::<SyncGroupRequest>(conns[0], 3, leads);
+    let stable = described(&mut broker);
+    assert_eq!(
+        (&*stable.group_state, &*stable.protocol_data),
+        ("Stable", "range")
+    );
+    for member in &stable.members {
+        assert_eq!(member.member_metadata, subscription(&["t"]));
+        assert_eq!(member.member_assignment.len(), 1);
+    }
+    broker.send(conns[0], 5, &join(&leader.member_id));
+    let during = described(&mut broker);
+    assert_eq!(during.group_state, "PreparingRebalance");
+    assert!(
+        during
+            .members
+            .iter()
+            .all(|one| one.member_metadata.is_empty())
+    );
+    let listed = broker.call(
+        4,
+        &ListGroupsRequest {
+            states_filter: vec!["PreparingRebalance".into()],
+            ..ListGroupsRequest::default()
+        },
+    );
+    assert_eq!(listed.groups.len(), 1);
+    assert_eq!(listed.groups[0].group_state, "PreparingRebalance");
+}

@@ -1,4 +1,4 @@
-//! Coordinators and joins: rules G1 to G6.
+//! Coordinators and joins: rules G1 to G3.
 
 use super::*;
 
@@ -124,6 +124,14 @@ fn g2_unlawful_joins_are_refused_each_with_its_code() {
     for (request, code) in cases {
         assert_eq!(refused(&mut broker, request), code);
     }
+    for session_timeout_ms in [6_000, 1_800_000] {
+        let lawful = JoinGroupRequest {
+            group_id: format!("session-{session_timeout_ms}").into(),
+            session_timeout_ms,
+            ..base()
+        };
+        assert_eq!(refused(&mut broker, lawful), ErrorCode::None);
+    }
     alone(&mut broker);
     let other_type = JoinGroupRequest {
         protocol_type: "connect".into(),
@@ -183,114 +191,4 @@ fn a2_g3_a_dynamic_member_comes_back_with_the_id_it_was_given() {
     broker.node.run_ms(10_001);
     let late = broker.call(4, &join(&told.member_id));
     assert_eq!(late.error_code, ErrorCode::UnknownMemberId);
-}
-
-#[test]
-fn g4_the_first_join_waits_for_others() {
-    let mut broker = broker_with_delay(3_000);
-    let conns = [broker.connect(0), broker.connect(1)];
-    let first = broker.send(conns[0], 3, &join(&Str::default()));
-    broker.node.run_ms(2_000);
-    let second = broker.send(conns[1], 3, &join(&Str::default()));
-    broker.node.run_ms(1_500);
-    assert!(
-        broker.next(conns[0]).is_none(),
-        "the second join prolonged it"
-    );
-    broker.node.run_ms(3_000);
-    let joined = broker.expect::<JoinGroupRequest>(conns[0], 3, first);
-    let other = broker.expect::<JoinGroupRequest>(conns[1], 3, second);
-    assert_eq!((joined.generation_id, other.generation_id), (1, 1));
-    assert_eq!(joined.members.len() + other.members.len(), 2);
-}
-
-#[test]
-fn g5_who_does_not_join_again_in_time_is_dropped() {
-    let mut broker = broker();
-    let first = alone(&mut broker);
-    let conn = broker.connect(1);
-    let sent = broker.send(conn, 3, &join(&Str::default()));
-    assert!(broker.next(conn).is_none(), "it waits for the other");
-    assert_eq!(
-        heartbeat(&mut broker, &first),
-        ErrorCode::RebalanceInProgress
-    );
-    for _ in 0..4 {
-        broker.node.run_ms(7_000);
-        heartbeat(&mut broker, &first);
-    }
-    broker.node.run_ms(3_000);
-    let joined = broker.expect::<JoinGroupRequest>(conn, 3, sent);
-    assert_eq!(
-        (joined.error_code, joined.generation_id),
-        (ErrorCode::None, 2)
-    );
-    assert_eq!(joined.members.len(), 1);
-    assert_eq!(heartbeat(&mut broker, &first), ErrorCode::UnknownMemberId);
-}
-
-#[test]
-fn g5_the_protocol_is_one_that_all_speak_and_most_like() {
-    let mut broker = broker();
-    let conns = [broker.connect(0), broker.connect(1), broker.connect(0)];
-    let likes = [["a", "b", "x"], ["b", "a", "y"], ["b", "a", "z"]];
-    let mut sent = Vec::new();
-    for (conn, names) in conns.iter().zip(likes) {
-        let told = broker.send(*conn, 4, &join(&Str::default()));
-        let told = broker.expect::<JoinGroupRequest>(*conn, 4, told);
-        let protocols = names.map(|name| JoinGroupProtocol {
-            name: name.into(),
-            metadata: Bytes::copy_from_slice(name.as_bytes()),
-        });
-        sent.push(JoinGroupRequest {
-            protocols: protocols.to_vec(),
-            ..join(&told.member_id)
-        });
-    }
-    let ids: Vec<i32> = (0..3)
-        .map(|at| broker.send(conns[at], 7, &sent[at]))
-        .collect();
-    for (conn, id) in conns.iter().zip(ids) {
-        let joined = broker.expect::<JoinGroupRequest>(*conn, 7, id);
-        assert_eq!(joined.protocol_name.as_deref(), Some("b"));
-        assert_eq!(joined.protocol_type.as_deref(), Some("consumer"));
-        for member in joined.members {
-            assert_eq!(&member.metadata[..], b"b");
-        }
-    }
-}
-
-#[test]
-fn g6_in_a_stable_group_only_the_leader_and_who_changed_begin_a_rebalance() {
-    let mut broker = broker();
-    let ([leader, follower], conns) = pair(&mut broker);
-    let assigned = [
-        (&leader.member_id, &b"l"[..]),
-        (&follower.member_id, &b"f"[..]),
-    ];
-    let waits = broker.send(conns[1], 3, &sync(&follower, &[]));
-    let leads = broker.send(conns[0], 3, &sync(&leader, &assigned));
-    let synced = broker.expect::<SyncGroupRequest>(conns[1], 3, waits);
-    assert_eq!(&synced.assignment[..], b"f");
-    broker.expect::<SyncGroupRequest>(conns[0], 3, leads);
-    assert_eq!(state(&mut broker), "Stable");
-
-    let again = broker.call(5, &join(&follower.member_id));
-    assert_eq!(
-        again.generation_id, leader.generation_id,
-        "nothing has changed"
-    );
-    assert!(again.members.is_empty());
-
-    let mut changed = join(&follower.member_id);
-    changed.protocols[0].metadata = Bytes::from_static(b"other");
-    let sent = broker.send(conns[1], 5, &changed);
-    assert_eq!(
-        heartbeat(&mut broker, &leader),
-        ErrorCode::RebalanceInProgress
-    );
-    let back = broker.send(conns[0], 5, &join(&leader.member_id));
-    let joined = broker.expect::<JoinGroupRequest>(conns[0], 5, back);
-    broker.expect::<JoinGroupRequest>(conns[1], 5, sent);
-    assert_eq!(joined.generation_id, leader.generation_id + 1);
 }

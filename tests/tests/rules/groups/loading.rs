@@ -2,10 +2,12 @@
 
 use super::*;
 
+type Post = Box<dyn Fn(&mut Broker, Conn)>;
+
 /// A request that is sent again and again while the node begins.
 struct Asking {
     conn: Conn,
-    post: Box<dyn Fn(&mut Broker, Conn)>,
+    post: Post,
     code: Box<dyn Fn(&Bytes) -> ErrorCode>,
     /// What it is answered once the log is replayed.
     at_last: ErrorCode,
@@ -140,6 +142,25 @@ fn everything(broker: &mut Broker, joined: &JoinGroupResponse) -> Vec<Asking> {
         Asking::new(broker, 1, consumer, |one| one.error_code, absent),
         Asking::new(broker, 1, consumers, |one| one.groups[0].error_code, absent),
     ]
+}
+
+#[test]
+fn g1_where_there_is_no_coordinator_every_request_says_so() {
+    let mut broker = Broker::new(config(0));
+    broker.create("t", 1, &[]);
+    let nobody = JoinGroupResponse::default();
+    for (at, mut one) in everything(&mut broker, &nobody).into_iter().enumerate() {
+        one.ask(&mut broker);
+        broker.node.settle();
+        one.listen(&mut broker);
+        // What is listed is what this broker has.
+        let is_list = at == 9;
+        let code = match is_list {
+            true => ErrorCode::None,
+            false => ErrorCode::NotCoordinator,
+        };
+        assert_eq!(one.told, [code], "request {at}");
+    }
 }
 
 #[test]

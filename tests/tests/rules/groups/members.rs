@@ -75,10 +75,15 @@ fn g7_members_that_never_ask_for_their_assignment_are_dropped() {
         (synced.error_code, synced.assignment.len()),
         (ErrorCode::None, 0)
     );
-    for _ in 0..5 {
+    for beat in 0..5 {
         broker.node.run_ms(6_001);
-        heartbeat(&mut broker, &leader);
-        heartbeat(&mut broker, &follower);
+        let codes = [
+            heartbeat(&mut broker, &leader),
+            heartbeat(&mut broker, &follower),
+        ];
+        if beat < 4 {
+            assert_eq!(codes, [ErrorCode::None; 2], "they are assigning");
+        }
     }
     assert_eq!(
         heartbeat(&mut broker, &follower),
@@ -104,6 +109,49 @@ fn g8_a_member_that_gives_no_sign_of_life_is_removed() {
     broker.node.run_ms(10_001);
     assert_eq!(heartbeat(&mut broker, &joined), ErrorCode::UnknownMemberId);
     assert_eq!(state(&mut broker), "Empty");
+}
+
+#[test]
+fn g8_who_waits_for_its_assignment_is_alive() {
+    let mut broker = broker();
+    let ([leader, follower], conns) = pair(&mut broker);
+    let waits = broker.send(conns[1], 3, &sync(&follower, &[]));
+    for _ in 0..3 {
+        broker.node.run_ms(8_000);
+        assert_eq!(heartbeat(&mut broker, &leader), ErrorCode::None);
+    }
+    let assigned = [(&follower.member_id, &b"late"[..])];
+    let leads = broker.send(conns[0], 3, &sync(&leader, &assigned));
+    broker.expect::<SyncGroupRequest>(conns[0], 3, leads);
+    let synced = broker.expect::<SyncGroupRequest>(conns[1], 3, waits);
+    assert_eq!(
+        (synced.error_code, &synced.assignment[..]),
+        (ErrorCode::None, &b"late"[..])
+    );
+    assert_eq!(state(&mut broker), "Stable");
+
+    // From now on one of them says nothing: the other is to join again.
+    broker.node.run_ms(6_000);
+    assert_eq!(heartbeat(&mut broker, &leader), ErrorCode::None);
+    broker.node.run_ms(4_001);
+    assert_eq!(
+        heartbeat(&mut broker, &leader),
+        ErrorCode::RebalanceInProgress
+    );
+    assert_eq!(
+        heartbeat(&mut broker, &follower),
+        ErrorCode::UnknownMemberId
+    );
+}
+
+#[test]
+fn g8_nobody_beats_for_a_group_that_is_not_there() {
+    let mut broker = broker();
+    let nobody = JoinGroupResponse {
+        member_id: "nobody".into(),
+        ..JoinGroupResponse::default()
+    };
+    assert_eq!(heartbeat(&mut broker, &nobody), ErrorCode::UnknownMemberId);
 }
 
 #[test]
@@ -144,6 +192,48 @@ fn g9_a_static_member_comes_back_without_a_rebalance_and_its_former_self_is_fenc
         committed(&mut broker, 8, &request),
         ErrorCode::FencedInstanceId
     );
+    let request = JoinGroupRequest {
+        member_id: joined.member_id.clone(),
+        ..static_join("one")
+    };
+    assert_eq!(
+        broker.call(5, &request).error_code,
+        ErrorCode::FencedInstanceId
+    );
+    assert_eq!(state(&mut broker), "Stable", "nobody noticed");
+    // It stays until its session ends.
+    broker.node.run_ms(9_000);
+    assert_eq!(state(&mut broker), "Stable");
+    broker.node.run_ms(1_001);
+    assert_eq!(state(&mut broker), "Empty");
+}
+
+#[test]
+fn g9_a_static_member_begins_a_rebalance_only_where_the_group_would_speak_another_protocol() {
+    let mut broker = broker();
+    let speaking = |names: &[&str]| JoinGroupRequest {
+        protocols: names
+            .iter()
+            .map(|name| JoinGroupProtocol {
+                name: (*name).into(),
+                metadata: Bytes::copy_from_slice(name.as_bytes()),
+            })
+            .collect(),
+        ..static_join("one")
+    };
+    let joined = broker.call(5, &speaking(&["a", "b"]));
+    assert_eq!(joined.protocol_name.as_deref(), Some("a"));
+    broker.call(5, &sync(&joined, &[]));
+    let mut wishes = speaking(&["a", "c"]);
+    wishes.protocols[0].metadata = Bytes::from_static(b"other");
+    let same = broker.call(5, &wishes);
+    assert_eq!(same.generation_id, joined.generation_id);
+    let other = broker.call(5, &speaking(&["c"]));
+    assert_eq!(
+        (other.error_code, other.generation_id),
+        (ErrorCode::None, joined.generation_id + 1)
+    );
+    assert_eq!(other.protocol_name.as_deref(), Some("c"));
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod joining;
 mod loading;
 mod members;
 mod offsets;
+mod rounds;
 
 const GROUP: &str = "g";
 
@@ -160,11 +161,15 @@ fn fetched(broker: &mut Broker) -> (i64, Str) {
 }
 
 fn state(broker: &mut Broker) -> Str {
+    described(broker).group_state
+}
+
+fn described(broker: &mut Broker) -> DescribedGroup {
     let request = DescribeGroupsRequest {
         groups: vec![GROUP.into()],
         ..DescribeGroupsRequest::default()
     };
-    broker.call(5, &request).groups[0].group_state.clone()
+    broker.call(5, &request).groups.remove(0)
 }
 
 /// A member of a group of one, after its first join and sync.

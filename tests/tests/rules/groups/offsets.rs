@@ -23,6 +23,12 @@ fn g11_commits_are_judged_by_member_generation_and_phase() {
         committed(&mut broker, 8, &wrong),
         ErrorCode::IllegalGeneration
     );
+    let mut nobody = commit(Some(&joined), 6);
+    nobody.member_id = "nobody".into();
+    assert_eq!(
+        committed(&mut broker, 8, &nobody),
+        ErrorCode::UnknownMemberId
+    );
     for (version, code) in [
         (8, ErrorCode::IllegalGeneration),
         (9, ErrorCode::GroupIdNotFound),
@@ -110,6 +116,7 @@ fn g12_where_nothing_was_committed_there_is_no_error() {
         for partition in &response.topics[0].partitions {
             let told = (partition.committed_offset, partition.committed_leader_epoch);
             assert_eq!((told, partition.error_code), ((-1, -1), ErrorCode::None));
+            assert_eq!(partition.metadata.as_deref(), Some(""));
         }
     }
     committed(&mut broker, 8, &commit(None, 3));
@@ -122,6 +129,55 @@ fn g12_where_nothing_was_committed_there_is_no_error() {
         let response = broker.call(version, &request);
         assert_eq!(response.topics.len(), 1, "null is everything");
         assert_eq!(response.topics[0].partitions[0].committed_offset, 3);
+    }
+}
+
+#[test]
+fn g12_several_groups_are_asked_for_at_once_and_topics_by_id() {
+    let mut broker = broker();
+    let mut other = commit(None, 4);
+    other.group_id = "other".into();
+    other.topics[0].partitions[0].committed_metadata = None;
+    for request in [commit(None, 3), other] {
+        assert_eq!(committed(&mut broker, 8, &request), ErrorCode::None);
+    }
+    let id = broker.topic_id("t");
+    let group = |name: &str| OffsetFetchGroup {
+        group_id: name.into(),
+        topics: Some(
+            [id, Uuid([7; 16])]
+                .map(|topic_id| OffsetFetchGroupTopic {
+                    name: "t".into(),
+                    topic_id,
+                    partition_indexes: vec![0],
+                })
+                .to_vec(),
+        ),
+        ..OffsetFetchGroup::default()
+    };
+    let request = OffsetFetchRequest {
+        groups: vec![group(GROUP), group("missing"), group("other")],
+        // No transaction is under way.
+        require_stable: true,
+        ..OffsetFetchRequest::default()
+    };
+    let expected = [(3, "note"), (-1, ""), (4, "")];
+    for version in 8..=10 {
+        let answer = broker.call(version, &request);
+        for (group, (offset, note)) in answer.groups.iter().zip(expected) {
+            assert_eq!(group.error_code, ErrorCode::None);
+            let told = &group.topics[0].partitions[0];
+            let (metadata, code) = (told.metadata.as_deref(), told.error_code);
+            let told = (told.committed_offset, metadata, code);
+            assert_eq!(told, (offset, Some(note), ErrorCode::None));
+            let unknown = match version {
+                10 => ErrorCode::UnknownTopicId,
+                _ => ErrorCode::None,
+            };
+            assert_eq!(group.topics[1].partitions[0].error_code, unknown);
+        }
+        let names: Vec<&str> = answer.groups.iter().map(|one| &*one.group_id).collect();
+        assert_eq!(names, [GROUP, "missing", "other"]);
     }
 }
 
@@ -158,6 +214,62 @@ fn g15_offsets_expire_once_nobody_needs_them() {
     assert_eq!(state(&mut broker), "Empty", "one offset is kept longer");
     broker.node.run_ms(23 * day_ms as u64);
     let mut broker = broker.restart();
+    assert_eq!(state(&mut broker), "Dead");
+}
+
+#[test]
+fn g15_what_members_are_subscribed_to_stays_however_long_ago_it_was_committed() {
+    let day_ms = 24 * 3_600_000;
+    let mut broker = broker();
+    broker.create("left", 1, &[]);
+    let request = JoinGroupRequest {
+        session_timeout_ms: 1_800_000,
+        ..join(&Str::default())
+    };
+    let joined = broker.call(3, &request);
+    let synced = broker.call(3, &sync(&joined, &[]));
+    assert_eq!(synced.error_code, ErrorCode::None);
+    let mut both = commit(Some(&joined), 3);
+    both.topics.push(both.topics[0].clone());
+    both.topics[1].name = "left".into();
+    assert_eq!(committed(&mut broker, 8, &both), ErrorCode::None);
+    let count = |broker: &mut Broker| {
+        let request = OffsetFetchRequest {
+            group_id: GROUP.into(),
+            topics: None,
+            ..OffsetFetchRequest::default()
+        };
+        broker.call(7, &request).topics.len()
+    };
+    let lives = |broker: &mut Broker, ms: u64| {
+        for _ in 0..ms / 1_200_000 {
+            broker.node.run_ms(1_200_000);
+            let conn = broker.connect(0);
+            let beat = HeartbeatRequest {
+                group_id: GROUP.into(),
+                generation_id: joined.generation_id,
+                member_id: joined.member_id.clone(),
+                ..HeartbeatRequest::default()
+            };
+            let sent = broker.send(conn, 4, &beat);
+            let told = broker.expect::<HeartbeatRequest>(conn, 4, sent);
+            assert_eq!(told.error_code, ErrorCode::None);
+        }
+        *broker = std::mem::take(broker).restart();
+    };
+    lives(&mut broker, 6 * day_ms);
+    assert_eq!(count(&mut broker), 2);
+    lives(&mut broker, 2 * day_ms);
+    assert_eq!(count(&mut broker), 1, "nobody reads the other");
+    assert_eq!(fetched(&mut broker), (3, "note".into()));
+    // It is kept for as long again once nobody is there.
+    broker.node.run_ms(6 * day_ms);
+    let mut broker = broker.restart();
+    assert_eq!(state(&mut broker), "Empty");
+    assert_eq!(fetched(&mut broker), (3, "note".into()));
+    broker.node.run_ms(day_ms + 3_600_000);
+    let mut broker = broker.restart();
+    assert_eq!(fetched(&mut broker), (-1, Str::default()));
     assert_eq!(state(&mut broker), "Dead");
 }
 
