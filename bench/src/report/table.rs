@@ -195,7 +195,7 @@ pub fn integrity(found: &Integrity) -> String {
         ),
     };
     if found.unresolved > 0 {
-        text += &format!(", {} without an answer", found.unresolved);
+        text += &format!(", {} refused or without an answer", found.unresolved);
     }
     if found.readers == 0 {
         return text + "; nothing was read back";
