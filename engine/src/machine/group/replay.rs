@@ -1,7 +1,8 @@
 //! From records back to groups.
 //!
-//! Always: records in the order of the log give the state they were written from; one that is not of this coordinator, or that
-//! cannot be read, changes nothing.
+//! Always: (1) records in the order of the log give the state they were written from; one that is not of this coordinator, or that
+//! cannot be read, changes nothing; (2) whatever the records are, and in whatever order, the groups that are loaded are sound: of
+//! what contradicts itself the later record counts, and the group is assigned anew.
 
 use super::classic::Classic;
 use super::consumer::ConsumerGroup;

@@ -175,3 +175,39 @@ fn members_that_never_sync_are_put_out_and_the_group_next_to_them_goes_on() {
     assert_eq!(broker.call(4, &beat).error_code, ErrorCode::UnknownMemberId);
     is_well(&mut broker, &neighbour);
 }
+
+#[test]
+fn a_static_member_that_gives_itself_no_time_to_join_again_does_not_hold_up_the_node() {
+    let mut broker = broker();
+    let neighbour = neighbour(&mut broker);
+    let other = broker.call(3, &join(&Str::default()));
+    broker.call(3, &sync(&other, &[]));
+    let conns = [broker.connect(0), broker.connect(1)];
+    let hasty = JoinGroupRequest {
+        rebalance_timeout_ms: 0,
+        ..static_join("one")
+    };
+    let sent = [
+        broker.send(conns[0], 5, &hasty),
+        broker.send(conns[1], 3, &join(&other.member_id)),
+    ];
+    let joined = broker.expect::<JoinGroupRequest>(conns[0], 5, sent[0]);
+    let other = broker.expect::<JoinGroupRequest>(conns[1], 3, sent[1]);
+    let waits = broker.send(conns[0], 3, &sync(&joined, &[]));
+    broker.call(3, &sync(&other, &[]));
+    let synced = broker.expect::<SyncGroupRequest>(conns[0], 3, waits);
+    assert_eq!(synced.error_code, ErrorCode::None);
+    // The other one goes: the hasty one is asked to join again, and has no time to.
+    let leave = LeaveGroupRequest {
+        group_id: GROUP.into(),
+        member_id: other.member_id,
+        ..LeaveGroupRequest::default()
+    };
+    assert_eq!(broker.call(2, &leave).error_code, ErrorCode::None);
+    broker.node.run_ms(5_000);
+    is_well(&mut broker, &neighbour);
+    assert_eq!(state(&mut broker), "PreparingRebalance");
+    // Its session ends, as everybody's.
+    broker.node.run_ms(5_001);
+    assert_eq!(state(&mut broker), "Empty");
+}

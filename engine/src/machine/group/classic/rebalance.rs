@@ -7,6 +7,9 @@ use super::join::refuse_waiting;
 use super::{Classic, FirstRound, State};
 use millstream_net::wire::{ErrorCode, Str};
 
+/// How soon it is looked again whether a static member has come back.
+const LOOK_AGAIN_MS: u64 = 1_000;
+
 impl Classic {
     /// Somebody joined: a rebalance begins, or one more has joined the one under way.
     pub(super) fn rebalance_or_complete(&mut self, desk: &mut Desk) {
@@ -101,11 +104,13 @@ impl Classic {
             return self.become_empty(desk);
         }
         if !self.elect_leader() {
-            // Only static members that may come back: they have until their sessions end.
-            let at = desk.now.tick.after_ms(self.rebalance_timeout_ms());
+            // Only static members that may come back: they have until their sessions end. A timeout of nothing is theirs to
+            // choose, and must not have the alarm ring for ever.
+            let wait_ms = self.rebalance_timeout_ms().max(LOOK_AGAIN_MS);
+            let at = desk.now.tick.after_ms(wait_ms);
             return desk.timers.set(&self.id, Alarm::Join, at);
         }
-        self.generation += 1;
+        self.raise_generation();
         self.protocol = self.elected_protocol();
         self.set_state(desk, State::CompletingRebalance);
         for id in self.members.keys().cloned().collect::<Vec<_>>() {
@@ -128,8 +133,13 @@ impl Classic {
         desk.timers.set(&self.id, Alarm::Sync, at);
     }
 
+    fn raise_generation(&mut self) {
+        // Only a foreign log has a generation that is the last one.
+        self.generation = self.generation.checked_add(1).unwrap_or(0);
+    }
+
     fn become_empty(&mut self, desk: &mut Desk) {
-        self.generation += 1;
+        self.raise_generation();
         self.protocol = None;
         self.leader = None;
         self.set_state(desk, State::Empty);

@@ -50,15 +50,11 @@ impl Classic {
         let mut group = Classic::new(id, value.current_state_timestamp);
         let protocol_type = Some(&value.protocol_type);
         group.protocol_type = protocol_type.filter(|one| !one.is_empty()).map(Str::own);
-        group.generation = value.generation;
+        group.generation = value.generation.max(0);
         group.protocol = value.protocol.as_ref().map(Str::own);
         group.leader = value.leader.as_ref().map(Str::own);
         for one in &value.members {
-            let member = member_of(one, value.protocol.as_ref());
-            if let Some(instance) = &member.instance {
-                group.statics.insert(instance.clone(), member.id.clone());
-            }
-            group.members.insert(member.id.clone(), member);
+            group.admit(member_of(one, value.protocol.as_ref()));
         }
         if !group.members.is_empty() {
             group.state = State::Stable;
@@ -69,6 +65,21 @@ impl Classic {
             group.protocol.get_or_insert_with(Str::default);
         }
         group
+    }
+
+    /// Takes a member that a record tells of. Of two that share an id or a static name, which no coordinator writes, the later
+    /// one counts.
+    fn admit(&mut self, member: Member) {
+        let former = self.members.remove(&member.id);
+        if let Some(instance) = former.and_then(|former| former.instance) {
+            self.statics.remove(&instance);
+        }
+        if let Some(instance) = &member.instance
+            && let Some(former) = self.statics.insert(instance.clone(), member.id.clone())
+        {
+            self.members.remove(&former);
+        }
+        self.members.insert(member.id.clone(), member);
     }
 }
 

@@ -39,6 +39,15 @@ impl Progress {
             _ => Progress::Stable,
         }
     }
+
+    /// The same, or what it must be with these to let go of.
+    pub(super) fn with(self, revoking: &Partitions) -> Progress {
+        match (self, revoking.is_empty()) {
+            (_, false) => Progress::Unrevoked,
+            (Progress::Unrevoked, true) => Progress::Unreleased,
+            (progress, true) => progress,
+        }
+    }
 }
 
 /// One member.
@@ -179,9 +188,13 @@ impl Member {
     pub(super) fn take_current(&mut self, value: &CurrentMemberAssignmentValue) {
         self.epoch = value.member_epoch;
         self.previous_epoch = value.previous_member_epoch;
-        self.progress = Progress::numbered(value.state);
         self.assigned = Partitions::of_current(&value.assigned_partitions);
-        self.revoking = Partitions::of_current(&value.partitions_pending_revocation);
+        let revoking = Partitions::of_current(&value.partitions_pending_revocation);
+        let revoking = revoking
+            .iter()
+            .filter(|place| !self.assigned.contains(*place));
+        self.revoking = revoking.collect();
+        self.progress = Progress::numbered(value.state).with(&self.revoking);
         let topics = value.assigned_partitions.iter();
         let topics = topics.chain(&value.partitions_pending_revocation);
         let told = topics.flat_map(|topic| {

@@ -224,6 +224,7 @@ impl ConsumerGroup {
 
     /// Sets every alarm that a replayed group needs.
     pub(super) fn loaded(&mut self, desk: &mut Desk) {
+        self.make_sound(desk);
         for id in self.members.keys().cloned().collect::<Vec<_>>() {
             self.touch(desk, &id);
             self.watch_revocation(desk, &id);
@@ -232,7 +233,8 @@ impl ConsumerGroup {
 
     /// Raises the epoch, and writes it down.
     fn raise_epoch(&mut self, desk: &mut Desk) {
-        self.epoch += 1;
+        // Only a foreign log has an epoch that is the last one.
+        self.epoch = self.epoch.saturating_add(1);
         desk.append(self.epoch_record());
     }
 
@@ -336,7 +338,7 @@ impl ConsumerGroup {
                 let former = held.insert(place, id.clone());
                 assert_eq!(former, None, "{place:?} has one holder");
             }
-            assert!(member.epoch <= self.epoch);
+            assert!(member.epoch <= self.target_epoch);
             assert_eq!(
                 member.progress == Progress::Unrevoked,
                 !member.revoking.is_empty()

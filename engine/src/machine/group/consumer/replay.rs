@@ -66,6 +66,44 @@ impl ConsumerGroup {
         }
     }
 
+    /// Makes sense of what records that contradict each other left, which no coordinator writes: members of a later epoch than
+    /// their group's, targets of nobody, two members of one static name, of which the one that has it stays. Such a group is
+    /// assigned anew.
+    pub(super) fn make_sound(&mut self, desk: &mut Desk) {
+        let named = self.members.values();
+        let named = named.filter_map(|one| Some((one.id.clone(), one.instance.clone()?)));
+        for (id, name) in named.collect::<Vec<_>>() {
+            if *self.statics.entry(name).or_insert_with(|| id.clone()) != id {
+                self.remove(desk, &id);
+            }
+        }
+        let absent = |id: &&Str| !self.members.contains_key(*id);
+        for id in self
+            .targets
+            .keys()
+            .filter(absent)
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.targets.remove(&id);
+            desk.append(GroupRecord::TargetMember(member::key(&self.id, &id), None));
+        }
+        for member in self.members.values_mut() {
+            let is_away = member.epoch == member::LEFT_FOR_A_WHILE && member.instance.is_some();
+            if member.epoch < 0 && !is_away {
+                member.epoch = 0;
+            }
+        }
+        let latest = self.members.values().map(|member| member.epoch).max();
+        let latest = latest.unwrap_or(0).max(0);
+        let outruns = self.target_epoch < latest;
+        self.target_epoch = self.target_epoch.max(latest);
+        if self.epoch < self.target_epoch || (outruns && self.epoch == self.target_epoch) {
+            self.epoch = self.target_epoch;
+            self.raise_epoch(desk);
+        }
+    }
+
     fn replayed(&self, id: &Str) -> Member {
         let known = self.members.get(id).cloned();
         known.unwrap_or_else(|| Member::new(id.own()))
@@ -85,14 +123,10 @@ impl ConsumerGroup {
             partitions.iter().filter(|other| *other != place).collect()
         };
         let revoking = without(&holder.revoking);
-        let progress = match (holder.progress, revoking.is_empty()) {
-            (super::Progress::Unrevoked, true) => super::Progress::Unreleased,
-            (progress, _) => progress,
-        };
         let mut holder = Member {
             assigned: without(&holder.assigned),
+            progress: holder.progress.with(&revoking),
             revoking,
-            progress,
             ..holder
         };
         holder.note_epochs();

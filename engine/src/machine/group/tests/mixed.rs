@@ -447,6 +447,16 @@ impl Play {
         self.latest.extend(taken.map(|place| (*place, at)));
     }
 
+    fn go_on(&mut self, step: i64, tide: Side) {
+        let before: Vec<BTreeSet<Place>> =
+            self.seats.iter().map(|seat| seat.owned().clone()).collect();
+        self.step(step, tide);
+        for (at, before) in before.iter().enumerate() {
+            self.note(at, before);
+        }
+        self.look();
+    }
+
     fn run(mut self) -> Crossings {
         let mut tide = Side::Classic;
         for step in 0..800 {
@@ -454,13 +464,7 @@ impl Play {
                 tide = tide.other();
             }
             let former = side(&self.world);
-            let before: Vec<BTreeSet<Place>> =
-                self.seats.iter().map(|seat| seat.owned().clone()).collect();
-            self.step(step, tide);
-            for (at, before) in before.iter().enumerate() {
-                self.note(at, before);
-            }
-            self.look();
+            self.go_on(step, tide);
             match (former, side(&self.world)) {
                 (Some(Side::Classic), Some(Side::Consumer)) => self.crossings.up += 1,
                 (Some(Side::Consumer), Some(Side::Classic)) => self.crossings.down += 1,
@@ -477,6 +481,19 @@ impl Play {
         self.converges();
         self.crossings
     }
+}
+
+/// A world in which clients of both protocols did so many things.
+pub(super) fn lived(seed: u64, steps: i64) -> World {
+    let mut play = Play::new(seed);
+    for step in 0..steps {
+        let tide = match step / 80 % 2 {
+            0 => Side::Classic,
+            _ => Side::Consumer,
+        };
+        play.go_on(step, tide);
+    }
+    play.world
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod classic;
 mod consumer;
 mod leader;
 mod mixed;
+mod replay;
 mod scale;
 
 use super::{Answer, Call, Caller, Coordinator, Effect, GroupConfig, Ticket};
@@ -123,12 +124,19 @@ impl World {
         self.settle();
     }
 
-    /// Another coordinator takes over from the log, as bytes.
+    /// Another coordinator takes over from the log, and finds what the former one knew.
     fn reload(&mut self) {
+        let before: Vec<GroupRecord> = self.coordinator.records().collect();
+        self.load();
+        let after: Vec<GroupRecord> = self.coordinator.records().collect();
+        assert_eq!(durable(before), durable(after), "the log says everything");
+    }
+
+    /// Another coordinator takes over from the log, as bytes.
+    fn load(&mut self) {
         self.coordinator
             .discard(millstream_net::wire::ErrorCode::NotCoordinator);
         self.settle();
-        let before: Vec<GroupRecord> = self.coordinator.records().collect();
         self.starts += 1;
         self.coordinator = Coordinator::new(self.config.clone(), self.starts);
         for record in &self.log {
@@ -140,8 +148,6 @@ impl World {
         let image = self.image.clone();
         self.coordinator.loaded(self.now, &image);
         self.settle();
-        let after: Vec<GroupRecord> = self.coordinator.records().collect();
-        assert_eq!(durable(before), durable(after), "the log says everything");
     }
 }
 
