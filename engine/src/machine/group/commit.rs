@@ -99,7 +99,9 @@ impl Coordinator {
             return ErrorCode::UnknownTopicOrPartition;
         }
         let metadata = partition.committed_metadata.clone().unwrap_or_default();
-        if metadata.len() > self.desk.config.metadata_bytes_max {
+        // BOUND: a record has two bytes for the length, whatever the configuration allows.
+        let bytes_max = self.desk.config.metadata_bytes_max.min(i16::MAX as usize);
+        if metadata.len() > bytes_max {
             return ErrorCode::OffsetMetadataTooLarge;
         }
         let committed = Committed {

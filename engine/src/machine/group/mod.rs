@@ -45,7 +45,7 @@ use offsets::Offsets;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// BOUND: the longest name of a group, member or instance; a record has two bytes for its length.
+/// BOUND: the longest name of a group, member, instance or protocol; a record has two bytes for its length.
 const NAME_BYTES_MAX: usize = 8_192;
 
 /// One group.
@@ -353,7 +353,9 @@ fn unlawful(call: &Call, version: i16) -> Option<ErrorCode> {
     let (names, may_be_empty): (Vec<&Str>, bool) = match call {
         Call::Join(request) => {
             let instance = request.group_instance_id.iter();
-            (instance.chain([&request.member_id]).collect(), false)
+            let protocols = request.protocols.iter().map(|one| &one.name);
+            let names = instance.chain([&request.member_id, &request.protocol_type]);
+            (names.chain(protocols).collect(), false)
         }
         Call::Sync(_) | Call::Heartbeat(_) | Call::Leave(_) => (Vec::new(), false),
         // Offsets of the group without a name are an old habit that Kafka keeps up.

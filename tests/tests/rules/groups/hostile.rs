@@ -82,6 +82,21 @@ fn ids_that_are_too_long_are_refused() {
         broker.call(9, &instance).error_code,
         ErrorCode::InvalidRequest
     );
+    // Those of protocols too: newer versions of the request have room for what a record has not.
+    for size in [20_000, 40_000, 1_000_000] {
+        let long: Str = "x".repeat(size).into();
+        let mut protocol = static_join("one");
+        protocol.protocols[0].name = long.clone();
+        let kind = JoinGroupRequest {
+            protocol_type: long,
+            ..static_join("one")
+        };
+        for request in [protocol, kind] {
+            let refused = broker.call(9, &request);
+            assert_eq!(refused.error_code, ErrorCode::InvalidRequest);
+        }
+    }
+    assert_eq!(state(&mut broker), "Dead", "no group came of it");
     let joined = alone(&mut broker);
     let beat = HeartbeatRequest {
         group_id: GROUP.into(),
@@ -210,4 +225,27 @@ fn a_static_member_that_gives_itself_no_time_to_join_again_does_not_hold_up_the_
     // Its session ends, as everybody's.
     broker.node.run_ms(5_001);
     assert_eq!(state(&mut broker), "Empty");
+}
+
+#[test]
+fn metadata_of_a_commit_is_as_long_as_a_record_can_have_it_at_most() {
+    let mut config = config(0);
+    config.settings.groups = Arc::new(GroupConfig {
+        metadata_bytes_max: 1 << 20,
+        ..GroupConfig::default()
+    });
+    let mut broker = Broker::new(config);
+    broker.create("t", 2, &[]);
+    find(&mut broker);
+    let longest = i16::MAX as usize;
+    for (bytes, code) in [
+        (longest, ErrorCode::None),
+        (longest + 1, ErrorCode::OffsetMetadataTooLarge),
+    ] {
+        let mut request = commit(None, 1);
+        request.topics[0].partitions[0].committed_metadata = Some("x".repeat(bytes).into());
+        assert_eq!(committed(&mut broker, 8, &request), code);
+    }
+    let mut broker = broker.restart();
+    assert_eq!(fetched(&mut broker).1.len(), longest);
 }
