@@ -26,6 +26,32 @@ const NAP: Duration = Duration::from_micros(20);
 /// How long the ends of connections and of the last operations are waited for when the shard stops.
 const DRAIN: Duration = Duration::from_millis(1_000);
 
+/// How often it is told that connections are refused.
+const REFUSALS_MS: u64 = 10_000;
+
+/// Connections that were refused, told in a line now and then.
+#[derive(Default)]
+struct Refusals {
+    count: u64,
+    /// No line before this.
+    quiet_until: Tick,
+}
+
+impl Refusals {
+    fn tell(&mut self, now: Tick, open: usize) {
+        self.count += 1;
+        if now < self.quiet_until {
+            return;
+        }
+        self.quiet_until = now.after_ms(REFUSALS_MS);
+        eprintln!(
+            "millstream: {open} connections are open, as many as this shard may have (`max.connections`, or the limit of open files): {} more were closed at once",
+            self.count
+        );
+        self.count = 0;
+    }
+}
+
 /// Executes operations on files.
 pub trait Disk {
     /// Starts an operation.
@@ -78,6 +104,7 @@ pub(super) struct Shell<C, D> {
     completions: Vec<cqueue::Entry>,
     socket_events: Vec<SocketEvent>,
     effects: Vec<ShardEffect>,
+    refusals: Refusals,
     now: Now,
 }
 
@@ -101,6 +128,7 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
             completions: Vec::new(),
             socket_events: Vec::new(),
             effects: Vec::new(),
+            refusals: Refusals::default(),
             now: read_clocks(),
         }
     }
@@ -231,6 +259,10 @@ impl<C: ShardCore, D: Disk> Shell<C, D> {
                 SocketEvent::Frame { conn, bytes } => ShardEvent::Frame { conn, bytes },
                 SocketEvent::Sent { conn, bytes } => ShardEvent::Sent { conn, bytes },
                 SocketEvent::Closed { conn, reason } => ShardEvent::Closed { conn, reason },
+                SocketEvent::Refused => {
+                    self.refusals.tell(self.now.tick, self.sockets.count());
+                    continue;
+                }
             };
             self.core.step(self.now, event, &mut self.effects);
         }

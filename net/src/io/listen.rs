@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 /// Connections the kernel holds for us before they are accepted.
-const BACKLOG: i32 = 1024;
+pub(super) const BACKLOG: i32 = 1024;
 
 /// Whether an IPv6 address also takes IPv4 connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,6 +9,7 @@
 //! `Closed` exactly once, after its last completion.
 //! Leaves to others: which connection may send what (`conn`), the ring (`engine::shard`).
 
+use super::listen::BACKLOG;
 use super::pool::Pool;
 use super::socket::{Life, Receive, Socket};
 use super::tag::{Kind, SLOTS_MAX, decode, encode};
@@ -31,6 +32,9 @@ const SWEEP_MS: u64 = 1_000;
 const STARVED_MS: u64 = 2;
 /// How long accepting rests after it failed (no descriptors left, for instance).
 const ACCEPT_REST_MS: u64 = 100;
+/// With room for no more than so many connections they are accepted one by one: the kernel may accept a whole backlog at once
+/// for one request, and every connection has a descriptor from then on.
+const ACCEPT_MANY_ROOM: usize = 2 * BACKLOG as usize;
 
 /// The bounds of a shard's sockets.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +57,8 @@ impl Default for SocketLimits {
 /// What happened on the sockets.
 #[derive(Debug)]
 pub enum SocketEvent {
+    /// A connection above the bound was accepted and closed at once.
+    Refused,
     /// A connection was accepted.
     Opened {
         /// Its name.
@@ -199,18 +205,7 @@ impl Sockets {
         if self.listeners.iter().all(|listener| !listener.accepting) {
             self.listeners.clear();
         }
-        for (at, listener) in self.listeners.iter().enumerate() {
-            if listener.accepting {
-                let accept = encode(Kind::Accept, at as u32, 0);
-                let cancel = opcode::AsyncCancel::new(accept).build();
-                self.submissions
-                    .push(cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(encode(
-                        Kind::Cancel,
-                        at as u32,
-                        0,
-                    )));
-            }
-        }
+        self.cancel_accepting();
     }
 
     /// Closes all connections, each once everything given before is sent.
@@ -287,16 +282,39 @@ impl Sockets {
             return;
         }
         self.accept_at_ms = None;
+        let many = self.accepts_many();
         for (at, listener) in self.listeners.iter_mut().enumerate() {
             if !listener.accepting {
                 listener.accepting = true;
                 let fd = types::Fd(listener.socket.as_raw_fd());
-                self.submissions.push(
-                    opcode::AcceptMulti::new(fd)
+                let accept = match many {
+                    true => opcode::AcceptMulti::new(fd)
                         .flags(libc::SOCK_CLOEXEC)
-                        .build()
-                        .user_data(encode(Kind::Accept, at as u32, 0)),
-                );
+                        .build(),
+                    false => opcode::Accept::new(fd, std::ptr::null_mut(), std::ptr::null_mut())
+                        .flags(libc::SOCK_CLOEXEC)
+                        .build(),
+                };
+                let tag = encode(Kind::Accept, at as u32, 0);
+                self.submissions.push(accept.user_data(tag));
+            }
+        }
+    }
+
+    /// Whether a backlog that is accepted at once stays within the bound of connections.
+    fn accepts_many(&self) -> bool {
+        self.count + ACCEPT_MANY_ROOM <= self.limits.connections_max
+    }
+
+    /// What is accepted many at a time ends; one by one they are accepted from then on.
+    fn cancel_accepting(&mut self) {
+        for (at, listener) in self.listeners.iter().enumerate() {
+            if listener.accepting {
+                let accept = encode(Kind::Accept, at as u32, 0);
+                let cancel = opcode::AsyncCancel::new(accept).build();
+                let tag = encode(Kind::Cancel, at as u32, 0);
+                self.submissions
+                    .push(cancel.flags(squeue::Flags::SKIP_SUCCESS).user_data(tag));
             }
         }
     }
@@ -313,11 +331,8 @@ impl Sockets {
         if !cqueue::more(entry.flags()) {
             listener.accepting = false;
             if !self.stopping {
-                let rest_ms = if entry.result() < 0 {
-                    ACCEPT_REST_MS
-                } else {
-                    0
-                };
+                let failed = entry.result() < 0 && entry.result() != -libc::ECANCELED;
+                let rest_ms = if failed { ACCEPT_REST_MS } else { 0 };
                 self.accept_at_ms = Some(now_ms + rest_ms);
             } else if self.listeners.iter().all(|listener| !listener.accepting) {
                 self.listeners.clear();
@@ -328,14 +343,22 @@ impl Sockets {
         }
         // SAFETY: the completion gives us a descriptor that nobody else knows.
         let stream = unsafe { TcpStream::from_raw_fd(entry.result()) };
-        if self.stopping || self.count >= self.limits.connections_max {
+        if self.stopping {
+            return;
+        }
+        if self.count >= self.limits.connections_max {
+            events.push(SocketEvent::Refused);
             return;
         }
         // A peer that is gone again has no address.
         let (Ok(peer), Ok(())) = (stream.peer_addr(), stream.set_nodelay(true)) else {
             return;
         };
+        let many = self.accepts_many();
         let conn = self.open(stream);
+        if many && !self.accepts_many() {
+            self.cancel_accepting();
+        }
         events.push(SocketEvent::Opened {
             conn,
             listener: index,

@@ -25,6 +25,7 @@ struct Host {
     address: SocketAddr,
     frames: usize,
     opened: usize,
+    refused: usize,
     closed: BTreeMap<ConnId, CloseReason>,
 }
 
@@ -56,6 +57,7 @@ impl Host {
             address,
             frames: 0,
             opened: 0,
+            refused: 0,
             closed: BTreeMap::new(),
         }
     }
@@ -87,6 +89,7 @@ impl Host {
         for event in events {
             match event {
                 SocketEvent::Opened { .. } => self.opened += 1,
+                SocketEvent::Refused => self.refused += 1,
                 SocketEvent::Frame { conn, bytes } => {
                     self.frames += 1;
                     self.sockets.send(conn, take(conn, bytes));
@@ -234,10 +237,32 @@ fn a_connection_above_the_bound_is_closed_at_once() {
     let closed = std::thread::spawn(move || extra.read(&mut [0]).expect("closed in order"));
     host.echo_until(|_| closed.is_finished());
     assert_eq!(closed.join().expect("no panic"), 0);
+    assert_eq!(host.refused, 1);
     drop(kept);
     host.echo_until(|host| host.closed.len() == 8);
     let _again = TcpStream::connect(host.address).expect("connects");
     host.echo_until(|host| host.opened == 9);
+    host.stop();
+}
+
+/// A flood that stands in the backlog takes no more descriptors than there is room for, and one for each listener.
+#[test]
+fn a_flood_takes_no_descriptors_above_the_bound() {
+    let mut host = Host::new(LIMITS, BUDGET_BYTES);
+    let open = || std::fs::read_dir("/proc/self/fd").expect("listed").count();
+    let flood: Vec<_> = (0..200)
+        .map(|_| TcpStream::connect(host.address).expect("the kernel takes it"))
+        .collect();
+    let before = open();
+    let mut most = 0;
+    while host.refused < 192 {
+        host.turn(&mut |_, bytes| framed(bytes));
+        most = most.max(open());
+    }
+    // Other tests of this process open files too.
+    assert!(most < before + 100, "{before}, then {most}");
+    assert_eq!(host.opened, 8);
+    drop(flood);
     host.stop();
 }
 
