@@ -6,12 +6,10 @@ use bytes::Bytes;
 use io_uring::{IoUring, squeue};
 use millstream_storage::batch::{BatchBuilder, BatchHeader, Stamp};
 use millstream_storage::cache::SlabPool;
-use millstream_storage::format::{
-    CheckpointSlot, JournalFileState, WindowAt, journal_path, shard_dir,
-};
+use millstream_storage::format::{JournalFileState, journal_path, shard_dir};
 use millstream_storage::ids::*;
 use millstream_storage::io::{DirectIo, DiskExecutor};
-use millstream_storage::recovery::{Recovered, RecoveredCheckpoint, RecoveredJournal};
+use millstream_storage::recovery::Recovered;
 use millstream_storage::store::{LogConfig, OpenLog, Store, StoreConfig, StoreEffect};
 use std::collections::VecDeque;
 use std::path::Path;
@@ -84,32 +82,7 @@ impl Rig {
             }
             file.into_inner().unwrap().sync_all().unwrap();
         }
-        let last = WindowAt {
-            file: 0,
-            position: 0,
-            sequence: 1,
-        };
-        let recovered = Recovered {
-            shard,
-            node: NodeId(1),
-            layout: 1,
-            run: 1,
-            next_log: LogNumber(1),
-            checkpoint: RecoveredCheckpoint {
-                sequence: 0,
-                slot: CheckpointSlot::A,
-            },
-            journal: RecoveredJournal {
-                files,
-                in_use: vec![last],
-                free: vec![1],
-                last,
-                position: 4096,
-                last_crc: 0,
-            },
-            logs: Vec::new(),
-            dropped: Vec::new(),
-        };
+        let recovered = Recovered::blank(NodeId(1), shard, files, 0);
         let begin = Instant::now();
         let mut rig = Rig {
             store: Store::new(StoreConfig::new(NodeId(1), shard), recovered, now(begin)),

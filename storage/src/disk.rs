@@ -192,20 +192,27 @@ pub trait BlockingDisk {
     ///
     /// ORDER: written under another name and synced -> the names change places -> directory synced. What stood there before stays
     /// under the other name: the next replacement needs no room, so that a node starts on a full disk.
-    fn replace(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    fn replace(&self, path: &Path, bytes: &[u8]) -> Result<(), ReplaceFailed> {
         let mut spare = path.as_os_str().to_owned();
         spare.push(SPARE);
         let spare = Path::new(&spare);
+        let failed = |path: &Path| {
+            let path = path.to_path_buf();
+            move |error| ReplaceFailed { path, error }
+        };
         // A block that was being written when the power failed may not even take a part of it.
-        self.write(spare, 0, bytes).or_else(|_| {
-            self.set_length(spare, 0)?;
-            self.write(spare, 0, bytes)
-        })?;
-        self.set_length(spare, bytes.len() as u64)?;
-        self.sync_data(spare)?;
-        self.exchange(spare, path)?;
-        self.sync_dir(path.parent().unwrap_or(Path::new("")))?;
-        if self.length(spare)?.is_none() {
+        self.write(spare, 0, bytes)
+            .or_else(|_| {
+                self.set_length(spare, 0)?;
+                self.write(spare, 0, bytes)
+            })
+            .and_then(|()| self.set_length(spare, bytes.len() as u64))
+            .and_then(|()| self.sync_data(spare))
+            .map_err(failed(spare))?;
+        self.exchange(spare, path)
+            .and_then(|()| self.sync_dir(path.parent().unwrap_or(Path::new(""))))
+            .map_err(failed(path))?;
+        if self.length(spare).map_err(failed(spare))?.is_none() {
             // Without room for it the next replacement needs some.
             let _ = self
                 .write(spare, 0, bytes)
@@ -213,6 +220,15 @@ pub trait BlockingDisk {
         }
         Ok(())
     }
+}
+
+/// A file that could not be replaced.
+#[derive(Debug)]
+pub struct ReplaceFailed {
+    /// The file that it failed at: the file itself, or the one it is replaced with.
+    pub path: PathBuf,
+    /// What the system said.
+    pub error: std::io::Error,
 }
 
 /// Behind the name of a file: what it is replaced with, and then what it was before.

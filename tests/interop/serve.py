@@ -2,10 +2,14 @@
 directory, an idle node's stop within two seconds."""
 
 import json
+import os
 import resource
 import shutil
+import signal
 import socket
 import subprocess
+import threading
+import time
 
 from broker import Broker, binary, free_port, work_dir
 
@@ -56,6 +60,82 @@ def check_second_process(broker):
     print("    a second process on one data directory waits, then names the first")
 
 
+def check_waiting_process(broker):
+    """Who waits for the lock refuses connections: a client goes to another broker instead of hanging."""
+    port = free_port()
+    command = [binary(), "serve", "--data", str(broker.data), "--listen", f"127.0.0.1:{port}", "--shards", "1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert "waiting up to" in process.stderr.readline(), "it says that it waits"
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=2):
+                    raise AssertionError("a process that waits for the lock takes connections")
+            except ConnectionRefusedError:
+                pass
+        finally:
+            process.kill()
+    print("    a process that waits for the lock refuses connections")
+
+
+def check_stalled_produce(broker):
+    """A broker that goes away while records are sent: `produce` says so, waits, and goes on."""
+    at = ["--broker", broker.address]
+    assert run("topic", "create", "stalled", *at).returncode == 0
+    command = [binary(), "produce", "stalled", *at]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        stuck = threading.Timer(60, process.kill)
+        stuck.start()
+        try:
+            process.stdin.write("one\n")
+            process.stdin.flush()
+            time.sleep(1)
+            broker.kill()
+            process.stdin.write("two\n")
+            process.stdin.flush()
+            line = process.stderr.readline()
+            assert line.startswith("waiting: "), f"`produce` that nobody answers says: {line!r}"
+            broker.start()
+            process.stdin.close()
+            assert process.wait(timeout=40) == 0, process.stderr.read()
+        finally:
+            stuck.cancel()
+            process.kill()
+    read = run("consume", "stalled", "--from", "beginning", "--count", "2", *at)
+    assert read.stdout.split() == ["one", "two"], read.stdout + read.stderr
+    assert run("topic", "delete", "stalled", *at).returncode == 0
+    print(f"    produce says why it waits ({line.strip()})")
+
+
+def check_two_signals(broker):
+    """A supervisor signals the process and its group: that is one stop, not an interruption."""
+    broker.process.send_signal(signal.SIGTERM)
+    broker.process.send_signal(signal.SIGTERM)
+    code = broker.process.wait(timeout=10)
+    assert code == 0, f"two SIGTERMs at once end with {code}: {broker.words()[-500:]}"
+    print("    two SIGTERMs at once are one")
+
+
+def check_other_user(broker):
+    """Another user may look, without a right to write. The program and the directory are opened before the user changes."""
+    if os.geteuid() != 0:
+        print("    log verify as another user: needs root, left out")
+        return
+    for path in [broker.data, *broker.data.rglob("*")]:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    program = os.open(binary(), os.O_RDONLY)
+    before = {path: path.stat().st_mtime_ns for path in broker.data.rglob("*")}
+    try:
+        done = subprocess.run(
+            [f"/proc/self/fd/{program}", "log", "verify", "."], cwd=broker.data, pass_fds=[program], user=65534, group=65534,
+            extra_groups=[], capture_output=True, text=True, timeout=60, check=False,
+        )
+    finally:
+        os.close(program)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert before == {path: path.stat().st_mtime_ns for path in broker.data.rglob("*")}, "log verify changed something"
+    print("    log verify as another user, who may not write")
+
+
 def check_own_client(broker):
     at = ["--broker", broker.address]
     assert run("topic", "create", "words", "--partitions", "3", *at).returncode == 0
@@ -88,10 +168,25 @@ def main():
     with Broker("serve", shards=2) as broker:
         assert "millstream produce" in broker.words(), broker.words()
         check_own_client(broker)
+        check_stalled_produce(broker)
+        check_waiting_process(broker)
         check_second_process(broker)
         seconds = broker.stop(within_s=5)
         assert seconds < 2, f"an idle node took {seconds:.2f} s to stop"
         check_offline(broker)
+        check_other_user(broker)
+        broker.start()
+        check_two_signals(broker)
+    check_doctor()
+
+
+def check_doctor():
+    work = work_dir("doctor")
+    wrong = run("doctor", "--set", "num.partition=4")
+    assert wrong.returncode == 2 and "did you mean" in wrong.stderr, wrong.stderr
+    elsewhere = run("doctor", "--set", f"log.dirs={work}/data", "--json")
+    assert str(work) in elsewhere.stdout, elsewhere.stdout
+    shutil.rmtree(work)
     doctor = run("doctor", "--json")
     found = {finding["check"]: finding for finding in json.loads(doctor.stdout)["findings"]}
     for check in ("kernel", "io_uring", "memlock", "files", "file system", "direct IO", "sync latency", "syncfs", "sectors", "clock"):

@@ -106,10 +106,20 @@ pub struct LogVerifyArgs {
 }
 
 #[derive(Args, Debug)]
+#[command(
+    after_help = "Give it what `serve` is given: it looks at that data directory, as that configuration would use it. A broker may be \
+    running there."
+)]
 pub struct DoctorArgs {
-    /// The data directory whose disk is looked at; it need not exist.
-    #[arg(long, value_name = "DIR", default_value = "./millstream-data")]
-    pub data: PathBuf,
+    /// The TOML file of the broker.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The data directory whose disk and logs are looked at; it need not exist [default: ./millstream-data].
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Set a key, as for `serve`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -2,10 +2,17 @@
 
 use super::args::DoctorArgs;
 use super::outcome::{Failure, Outcome};
-use crate::node::checks::{self, Grade};
+use super::serve::settings_of;
+use crate::node::checks::{self, DirectIo, Grade};
+use crate::node::config::{Config, ConfigError, Machine};
 
 pub fn run(args: &DoctorArgs) -> Outcome {
-    let findings = checks::examine(&args.data);
+    let config = config(args).map_err(|error| Failure::new(error.to_string()).code(2))?;
+    let direct_io = match config.direct_io {
+        true => DirectIo::Needed,
+        false => DirectIo::Off,
+    };
+    let findings = checks::examine(&config.data_dir, direct_io);
     let worst = findings
         .iter()
         .map(|finding| finding.grade)
@@ -36,4 +43,10 @@ pub fn run(args: &DoctorArgs) -> Outcome {
         ),
         Grade::Good | Grade::Warning => Ok(()),
     }
+}
+
+/// What `serve` would make of the same file, keys and directory.
+fn config(args: &DoctorArgs) -> Result<Config, ConfigError> {
+    let settings = settings_of(args.config.as_deref(), &args.set, args.data.as_deref())?;
+    Config::new(settings, &Machine::this())
 }

@@ -4,7 +4,10 @@
 
 use super::args::{LogArgs, LogCommand};
 use super::outcome::{Failure, Outcome};
-use millstream_storage::format::{LOCK, NODE_META};
+use crate::machine::image::Member;
+use crate::machine::quorum::{self, RecoverError};
+use millstream_storage::format::{LOCK, NODE_META, QUORUM};
+use millstream_storage::ids::NodeId;
 use millstream_storage::io::{DataLock, LockRefused, SystemDisk};
 use millstream_storage::recovery::{self, Item, RecoveryError, Severity, Verification};
 use std::io::{self, Write};
@@ -20,7 +23,8 @@ pub fn run(args: &LogArgs) -> Outcome {
         LogCommand::Verify(at) => {
             let _lock = hold(&at.directory)?;
             let disk = SystemDisk::new(&at.directory);
-            let found = recovery::verify(&disk).map_err(failed)?;
+            let mut found = recovery::verify(&disk).map_err(failed)?;
+            verify_quorum(&disk, &mut found)?;
             match at.json {
                 true => println!("{}", as_json(&found)),
                 false => tell(&found),
@@ -53,6 +57,60 @@ fn hold(directory: &Path) -> Result<Option<DataLock>, Failure> {
                 .next("look at a copy without its `lock` file"))
         }
     }
+}
+
+/// The metadata log, as a start would find it.
+fn verify_quorum(disk: &SystemDisk, found: &mut Verification) -> Result<(), Failure> {
+    let directory = Path::new(QUORUM);
+    let mut tell = |severity, path: &Path, position, message: String| {
+        found.findings.push(recovery::Finding {
+            severity,
+            path: path.to_path_buf(),
+            position,
+            log: None,
+            message,
+        });
+    };
+    let unread = |path: &Path, error: io::Error| {
+        failed(RecoveryError::Io {
+            path: path.to_path_buf(),
+            error,
+        })
+    };
+    let blank = quorum::is_blank(disk, directory).map_err(|error| unread(directory, error))?;
+    if blank {
+        if found.logs > 0 {
+            let message = "the metadata log is missing, and there are logs".to_owned();
+            tell(Severity::Damage, directory, 0, message);
+        }
+        return Ok(());
+    }
+    // Whose vote it would be does not matter: none is written.
+    let me = Member {
+        id: 0,
+        node: NodeId(0),
+        voter: true,
+    };
+    match quorum::verify(disk, directory, me) {
+        Ok(told) if told.torn_bytes > 0 => {
+            let message = format!(
+                "{} bytes behind the end of the metadata log, never acknowledged",
+                told.torn_bytes
+            );
+            tell(Severity::Torn, directory, 0, message);
+        }
+        Ok(_) => {}
+        Err(RecoverError::Io(path, error)) => return Err(unread(&path, error)),
+        Err(RecoverError::Damaged {
+            file,
+            position,
+            reason,
+        }) => tell(Severity::Damage, &file, position, reason),
+        Err(error @ RecoverError::Newer { .. }) => {
+            tell(Severity::Foreign, directory, 0, error.to_string());
+        }
+    }
+    Ok(())
 }
 
 fn failed(error: RecoveryError) -> Failure {

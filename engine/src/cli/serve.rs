@@ -6,6 +6,7 @@ use crate::node;
 use crate::node::config::keys::{self, Standing};
 use crate::node::config::settings::{Settings, Source};
 use crate::node::config::{Config, ConfigError, Machine, listener};
+use std::path::Path;
 
 pub fn run(args: ServeArgs) -> Outcome {
     if args.help_keys {
@@ -34,27 +35,37 @@ fn refused(error: ConfigError) -> Failure {
 
 /// The file first, then `--set`, then the options of their own.
 pub(super) fn settings(args: &ServeArgs) -> Result<Settings, ConfigError> {
-    let mut settings = Settings::default();
-    if let Some(file) = &args.config {
-        settings.read_file(file)?;
-    }
-    for pair in &args.set {
-        settings.set_pair(pair)?;
-    }
+    let mut settings = settings_of(args.config.as_deref(), &args.set, args.data.as_deref())?;
     let mut option = |name: &str, value: Option<String>| match value {
         Some(value) => settings.set(name, &value, Source::CommandLine),
         None => Ok(()),
     };
-    option(
-        "log.dirs",
-        args.data.as_ref().map(|path| path.display().to_string()),
-    )?;
     option("shards", args.shards.map(|count| count.to_string()))?;
     option("listeners", address("--listen", args.listen.as_deref())?)?;
     option(
         "advertised.listeners",
         address("--advertise", args.advertise.as_deref())?,
     )?;
+    Ok(settings)
+}
+
+/// The file first, then the pairs, then the data directory.
+pub(super) fn settings_of(
+    file: Option<&Path>,
+    pairs: &[String],
+    data: Option<&Path>,
+) -> Result<Settings, ConfigError> {
+    let mut settings = Settings::default();
+    if let Some(file) = file {
+        settings.read_file(file)?;
+    }
+    for pair in pairs {
+        settings.set_pair(pair)?;
+    }
+    if let Some(data) = data {
+        let data = data.display().to_string();
+        settings.set("log.dirs", &data, Source::CommandLine)?;
+    }
     Ok(settings)
 }
 

@@ -145,7 +145,7 @@ fn read(disk: &dyn BlockingDisk, name: &str) -> Result<Option<Vec<u8>>, Refusal>
 
 fn write(disk: &dyn BlockingDisk, name: &str, bytes: &[u8]) -> Result<(), Refusal> {
     disk.replace(Path::new(name), bytes)
-        .map_err(|error| failed(name, &error))
+        .map_err(|at| failed(&at.path.to_string_lossy(), &at.error))
 }
 
 fn failed(name: &str, error: &io::Error) -> Refusal {
@@ -155,6 +155,9 @@ fn failed(name: &str, error: &io::Error) -> Refusal {
         Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
             refusal.remedy("let this user write to the data directory")
         }
+        Some(libc::EISDIR) => refusal.remedy(format!(
+            "remove the directory `{name}` from the data directory: a file of that name belongs there"
+        )),
         _ => refusal.remedy("look at the disk (`dmesg`)"),
     }
 }

@@ -15,14 +15,12 @@ pub struct Refusal {
 
 /// Exit codes of a node, in the spirit of sysexits.h.
 pub mod code {
+    pub use crate::shard::event::code::{DISK, SYSTEM};
+
     /// Something the operator can mend: an address in use, a directory in use, a limit.
     pub const REFUSED: u8 = 1;
     /// Data that cannot be understood, or a format of another version.
     pub const DATA: u8 = 65;
-    /// The kernel lacks something, or its runtime broke.
-    pub const SYSTEM: u8 = 71;
-    /// The disk failed.
-    pub const DISK: u8 = 74;
     /// The node was asked to stop and did not come to its end.
     pub const STUCK: u8 = 76;
 }

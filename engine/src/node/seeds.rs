@@ -2,6 +2,7 @@
 //!
 //! Always: a number of the configuration is divided among shards here and nowhere else.
 
+use super::checks::FILES_REMEDY;
 use super::config::{Config, keys};
 use super::directory::Identity;
 use super::random;
@@ -30,8 +31,44 @@ use std::sync::Arc;
 const PLAINTEXT: i16 = 0;
 /// Memory that executors may keep free for reuse, per shard.
 const FREE_SLABS_BYTES: usize = 16 << 20;
-/// Descriptors that are left for sockets, of those the process may have.
-const FILES_SHARE: u64 = 2;
+/// Descriptors of a node besides those of its shards: the lock, what is listened on, standard streams, and some to spare.
+const FILES_OF_NODE: u64 = 64;
+/// Descriptors of a shard besides segments and connections: ring, journal, checkpoint, metadata log, events, and some to spare.
+const FILES_OF_SHARD: u64 = 64;
+/// Segments that a shard has open at least.
+const SEGMENTS_MIN: u64 = 64;
+/// Connections that a shard takes at least.
+const CONNECTIONS_MIN: u64 = 32;
+
+/// The descriptors of one shard. Connections never take those that segments are opened with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Descriptors {
+    /// Segments that may be open.
+    pub segments: u64,
+    /// Connections that may be open.
+    pub connections: u64,
+}
+
+impl Descriptors {
+    /// Divides those that a process may have among its shards.
+    pub fn of(files_max: u64, shards: usize) -> Result<Descriptors, Refusal> {
+        let shards = shards as u64;
+        let wanted = FILES_OF_NODE + shards * (FILES_OF_SHARD + SEGMENTS_MIN + CONNECTIONS_MIN);
+        if files_max < wanted {
+            return Err(Refusal::new(format!(
+                "the limit of open files is too small: {files_max}, and {shards} shards need {wanted}"
+            ))
+            .remedy(FILES_REMEDY)
+            .code(code::SYSTEM));
+        }
+        let own = (files_max - FILES_OF_NODE) / shards - FILES_OF_SHARD;
+        let segments = (own / 2).clamp(SEGMENTS_MIN, 1 << 20);
+        Ok(Descriptors {
+            segments,
+            connections: own - segments,
+        })
+    }
+}
 
 /// What a node is made of before its shards are.
 pub struct Parts<'a> {
@@ -43,8 +80,8 @@ pub struct Parts<'a> {
     pub recovered: RecoveredNode,
     /// Its metadata log.
     pub quorum: SingleNode,
-    /// Descriptors it may have.
-    pub files_max: u64,
+    /// Descriptors of each of its shards.
+    pub descriptors: Descriptors,
 }
 
 /// The seeds of all cores, by shard.
@@ -54,7 +91,7 @@ pub fn cores(parts: Parts<'_>) -> Result<Vec<CoreSeed>, Refusal> {
         identity,
         recovered,
         quorum,
-        files_max,
+        descriptors,
     } = parts;
     let shards = config.shard_cpus.len();
     let settings = Arc::new(settings(config));
@@ -69,11 +106,7 @@ pub fn cores(parts: Parts<'_>) -> Result<Vec<CoreSeed>, Refusal> {
             shard_outgoing_bytes_max: (config.shard_memory_bytes / 4) as usize,
             ..ConnLimits::default()
         },
-        store: store(
-            config,
-            recovered.shard,
-            files_max / FILES_SHARE / shards as u64,
-        ),
+        store: store(config, recovered.shard, descriptors),
         random: random.wrapping_add(u64::from(recovered.shard.0)),
         // Shard 0 comes first and takes it.
         control: control.take(),
@@ -124,13 +157,13 @@ fn broker_keys() -> Vec<BrokerKey> {
     all
 }
 
-fn store(config: &Config, shard: ShardIndex, files_max: u64) -> StoreConfig {
+fn store(config: &Config, shard: ShardIndex, descriptors: Descriptors) -> StoreConfig {
     StoreConfig {
         journal_file_bytes: config.journal_file_bytes,
         journal_files_max: config.journal_files_max as usize,
         unflushed_bytes_max: config.shard_memory_bytes / 2,
         clean_bytes_max: config.shard_memory_bytes / 2,
-        open_files_max: files_max.clamp(64, 1 << 20) as usize,
+        open_files_max: descriptors.segments as usize,
         ..StoreConfig::new(config.node_id, shard)
     }
 }
@@ -209,6 +242,7 @@ pub fn thread(
     listeners: Vec<(ListenerIndex, OwnedFd)>,
     lock: RawFd,
     mailbox: Mailbox<Mail>,
+    descriptors: Descriptors,
 ) -> ShardSeed {
     let shards = config.shard_cpus.len();
     ShardSeed {
@@ -218,7 +252,8 @@ pub fn thread(
         listeners,
         sockets: SocketLimits {
             connections_max: (config.limits.connections_max / shards)
-                .clamp(1, SocketLimits::default().connections_max),
+                .clamp(1, SocketLimits::default().connections_max)
+                .min(descriptors.connections as usize),
             frame_bytes_max: config.limits.request_bytes_max,
         },
         transport_bytes: (config.shard_memory_bytes / 4) as usize,
@@ -242,5 +277,22 @@ pub fn maker(
         let disk = DiskExecutor::new(&root, direct_io, SlabPool::new(FREE_SLABS_BYTES))
             .unwrap_or_else(|error| panic!("the data directory was there a moment ago: {error}"));
         (Core::new(seed, read_clocks()), disk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_the_descriptors_that_segments_need() {
+        for (files_max, shards) in [(1024, 1), (1024, 4), (20_000, 2), (1 << 20, 16)] {
+            let of = Descriptors::of(files_max, shards).expect("it is enough");
+            assert!(of.segments >= SEGMENTS_MIN && of.connections >= CONNECTIONS_MIN);
+            let each = of.segments + of.connections + FILES_OF_SHARD;
+            assert!(FILES_OF_NODE + shards as u64 * each <= files_max, "{of:?}");
+        }
+        let refused = Descriptors::of(1024, 16).expect_err("too few for so many");
+        assert!(refused.problem.contains("16 shards need"), "{refused}");
     }
 }

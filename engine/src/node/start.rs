@@ -9,7 +9,7 @@ use super::checks::{self, Grade};
 use super::config::Config;
 use super::directory::{self, Identity};
 use super::refusal::{NEWER_REMEDY, Refusal, code};
-use super::seeds::{self, Parts};
+use super::seeds::{self, Descriptors, Parts};
 use super::signals::Signals;
 use super::sockets;
 use crate::machine::image::Member;
@@ -38,6 +38,23 @@ const FINDINGS_TOLD_MAX: usize = 20;
 /// BOUND: a stop that takes longer is ended, whatever it waits for.
 const STOP_MAX: Duration = Duration::from_secs(10);
 
+/// What to do where the metadata log does not serve.
+const QUORUM_REMEDY: &str =
+    "bring the files of its `quorum` directory back from a copy; topics are known from there only";
+
+/// What to do about an error of the operating system.
+fn io_remedy(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EISDIR | libc::ENOTDIR) => {
+            "something else has the place of a file or directory of the node: move it away; nothing was deleted"
+        }
+        Some(libc::EACCES | libc::EPERM | libc::EROFS) => {
+            "let this user write to everything in the data directory"
+        }
+        _ => "look at the disk (`dmesg`); nothing was deleted",
+    }
+}
+
 /// Runs a node until it is stopped.
 pub fn serve(mut config: Config) -> Result<(), Refusal> {
     let began = Instant::now();
@@ -49,20 +66,22 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
     let files_max = checks::raise_limits();
     check_kernel()?;
     let shards = config.shard_cpus.len();
+    let descriptors = Descriptors::of(files_max, shards)?;
     let opened = sockets::open(&mut config.listeners, shards)?;
     let lock = lock(&config)?;
     check_disk(&config)?;
     let disk = SystemDisk::new(&config.data_dir);
     let identity = directory::open(&disk, config.node_id, shards as u16)?;
     let recovered = recover_log(&disk, &config, &identity)?;
-    let quorum = recover_quorum(&disk, &identity)?;
+    let logs = recovered.shards.iter().map(|shard| shard.logs.len()).sum();
+    let quorum = recover_quorum(&disk, &identity, logs)?;
     let cluster_id = identity.node.cluster_id.clone();
     let parts = Parts {
         config: &config,
         identity: &identity,
         recovered,
         quorum,
-        files_max,
+        descriptors,
     };
     let cores = seeds::cores(parts)?;
     let mut mailboxes = mailboxes(shards + 1).map_err(system("no mail between shards"))?;
@@ -83,6 +102,7 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
             sockets,
             lock.as_fd().as_raw_fd(),
             mailbox,
+            descriptors,
         );
         let make = seeds::maker(&config, core);
         let up = up.clone();
@@ -141,14 +161,14 @@ fn bound_stop() {
 /// Ends the process at a dead end: what is acknowledged is on disk.
 fn die(reason: &FatalReason) {
     eprintln!("millstream: {reason}; ending here, nothing acknowledged is lost by that");
-    std::process::exit(reason.exit_code());
+    std::process::exit(i32::from(reason.exit_code()));
 }
 
 fn wait(threads: Vec<ShardThread>) -> Result<(), Refusal> {
     for thread in threads {
         thread
             .join()
-            .map_err(|reason| Refusal::new(reason.to_string()).code(reason.exit_code() as u8))?;
+            .map_err(|reason| Refusal::new(reason.to_string()).code(reason.exit_code()))?;
     }
     Ok(())
 }
@@ -246,7 +266,7 @@ fn recover_log(
                 RecoveryError::Unreadable { malformed, .. } if malformed.versions.is_some() => {
                     refusal.remedy(NEWER_REMEDY).code(code::DATA)
                 }
-                RecoveryError::Io { .. } => refusal.remedy("look at the disk (`dmesg`); nothing was deleted").code(code::DISK),
+                RecoveryError::Io { error, .. } => refusal.remedy(io_remedy(&error)).code(code::DISK),
                 _ => refusal
                     .remedy("`millstream log verify DIR` tells all that is wrong; nothing was deleted")
                     .code(code::DATA),
@@ -273,22 +293,38 @@ fn recover_log(
     Ok(node)
 }
 
-fn recover_quorum(disk: &dyn BlockingDisk, identity: &Identity) -> Result<SingleNode, Refusal> {
+/// `logs` is how many partitions lie in the directory: where there are some, there was a metadata log.
+fn recover_quorum(
+    disk: &dyn BlockingDisk,
+    identity: &Identity,
+    logs: usize,
+) -> Result<SingleNode, Refusal> {
+    let blank = quorum::is_blank(disk, Path::new(QUORUM)).map_err(|error| {
+        Refusal::new(format!("{QUORUM}: {error}"))
+            .remedy("look at the disk (`dmesg`)")
+            .code(code::DISK)
+    })?;
+    if blank && logs > 0 {
+        return Err(Refusal::new(format!(
+            "the metadata log is missing: `{QUORUM}` holds nothing, and there are the logs of {logs} partitions"
+        ))
+        .remedy(QUORUM_REMEDY)
+        .code(code::DATA));
+    }
     let me = Member {
         id: member_id(identity),
         node: identity.node.node,
         voter: true,
     };
-    let (quorum, found) = quorum::recover(disk, Path::new(QUORUM), me, Limits::default()).map_err(|error| {
-        let refusal = Refusal::new(error.to_string());
-        match error {
-            RecoverError::Io(..) => refusal.remedy("look at the disk (`dmesg`)").code(code::DISK),
-            RecoverError::Damaged { .. } => refusal
-                .remedy("bring the files of its `quorum` directory back from a copy; topics are known from there only")
-                .code(code::DATA),
-            RecoverError::Newer { .. } => refusal.remedy(NEWER_REMEDY).code(code::DATA),
-        }
-    })?;
+    let (quorum, found) =
+        quorum::recover(disk, Path::new(QUORUM), me, Limits::default()).map_err(|error| {
+            let refusal = Refusal::new(error.to_string());
+            match error {
+                RecoverError::Io(_, error) => refusal.remedy(io_remedy(&error)).code(code::DISK),
+                RecoverError::Damaged { .. } => refusal.remedy(QUORUM_REMEDY).code(code::DATA),
+                RecoverError::Newer { .. } => refusal.remedy(NEWER_REMEDY).code(code::DATA),
+            }
+        })?;
     if found.torn_bytes > 0 {
         eprintln!(
             "millstream: torn: {} bytes behind the end of the metadata log, never acknowledged",

@@ -120,13 +120,23 @@ pub enum FatalReason {
     Runtime(String),
 }
 
+/// Exit codes of a process that comes to a dead end, in the spirit of sysexits.h.
+pub mod code {
+    /// The kernel lacks something, or the runtime broke.
+    pub const SYSTEM: u8 = 71;
+    /// The disk failed.
+    pub const DISK: u8 = 74;
+    /// The metadata log failed.
+    pub const QUORUM: u8 = 75;
+}
+
 impl FatalReason {
     /// The exit code that names the reason.
-    pub fn exit_code(&self) -> i32 {
+    pub fn exit_code(&self) -> u8 {
         match self {
-            FatalReason::Disk(_) => 74,
-            FatalReason::Quorum(_) => 75,
-            FatalReason::Runtime(_) => 71,
+            FatalReason::Disk(_) => code::DISK,
+            FatalReason::Quorum(_) => code::QUORUM,
+            FatalReason::Runtime(_) => code::SYSTEM,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Which logs are flushed now: those with much pending, those that hold a journal file, those that hold memory.
 
 use super::log::{First, Flight, Stage, spot};
-use super::machine::{CheckpointStage, Commit};
+use super::machine::Commit;
+use super::parts::CheckpointStage;
 use super::types::{Effect, LogSlot};
 use crate::format::Place;
 use crate::ids::Tick;
@@ -36,14 +37,15 @@ impl Commit {
 
     /// When `turn` next has something to do though nothing happens.
     pub fn deadline(&self) -> Option<Tick> {
-        let checkpoint = (self.changed && self.checkpoint == CheckpointStage::Idle)
-            .then(|| self.checkpoint_at.after_ms(self.config.checkpoint_ms))
-            .map(|at| at.max(self.checkpoint_retry_at));
-        let again = (self.now < self.checkpoint_retry_at).then_some(self.checkpoint_retry_at);
+        let checkpoint = (self.checkpoints.changed
+            && self.checkpoints.stage == CheckpointStage::Idle)
+            .then(|| self.checkpoints.at.after_ms(self.config.checkpoint_ms))
+            .map(|at| at.max(self.checkpoints.retry_at));
+        let again = (self.now < self.checkpoints.retry_at).then_some(self.checkpoints.retry_at);
         let retry = self.ring.stunted().then_some(self.retry_at);
-        let pressure = (self.pressing() && self.pressure_flights == 0).then_some(self.pressure_at);
-        let shared = (!self.shared_written.is_empty() && self.shared_syncing.is_empty())
-            .then(|| self.shared_since.after_ms(SHARED_MS));
+        let pressure = (self.pressing() && self.pressure.flights == 0).then_some(self.pressure.at);
+        let shared = (!self.shared.written.is_empty() && self.shared.syncing.is_empty())
+            .then(|| self.shared.since.after_ms(SHARED_MS));
         self.gather_deadline()
             .into_iter()
             .chain(shared)
@@ -82,7 +84,7 @@ impl Commit {
                 log.awaited.take_if(|_| spot(&log.written_end) >= until);
             } else if self.log(slot).pressed {
                 self.log_mut(slot).pressed = false;
-                self.pressure.push_front(slot);
+                self.pressure.logs.push_front(slot);
             } else if self.trickles(slot) {
                 self.start_extent(slot, true);
             }
@@ -173,11 +175,11 @@ impl Commit {
         let epochs_due = !log.epochs_due.is_empty();
         self.pending_bytes -= taken;
         if epochs_due || first == First::Due {
-            self.dirty_since.get_or_insert(self.now);
+            self.windows.dirty_since.get_or_insert(self.now);
             self.mark_dirty(slot);
         }
         if !carries_pending {
-            self.pressure_flights += 1;
+            self.pressure.flights += 1;
         }
         self.prepare_ahead(slot, to);
         self.effects.push_back(Effect::Extent {
@@ -197,7 +199,7 @@ impl Commit {
 
     /// Whether somebody waits for what flushes give back.
     pub fn pressing(&self) -> bool {
-        self.memory_short
+        self.pressure.memory_short
             || (self.stopping && !self.settled())
             || (self.ring.pressed() && !self.ring.recyclable())
     }
@@ -220,18 +222,21 @@ impl Commit {
 
     /// Flushes what holds the oldest journal files, or memory, or everything at a stop.
     fn relieve_pressure(&mut self) {
-        let all = self.memory_short || self.stopping;
+        let all = self.pressure.memory_short || self.stopping;
         if !all && !self.ring.pressed() {
             return;
         }
-        if self.pressure.is_empty() && self.pressure_flights == 0 && self.now >= self.pressure_at {
-            self.pressure_at = self.now.after_ms(PRESSURE_MS);
+        if self.pressure.logs.is_empty()
+            && self.pressure.flights == 0
+            && self.now >= self.pressure.at
+        {
+            self.pressure.at = self.now.after_ms(PRESSURE_MS);
             self.choose_pressed(all);
         }
-        let mut looked_at = self.pressure.len();
-        while self.pressure_flights < self.config.pressure_flights && looked_at > 0 {
+        let mut looked_at = self.pressure.logs.len();
+        while self.pressure.flights < self.config.pressure_flights && looked_at > 0 {
             looked_at -= 1;
-            let Some(slot) = self.pressure.pop_front() else {
+            let Some(slot) = self.pressure.logs.pop_front() else {
                 break;
             };
             let Some(log) = self.logs[slot.0 as usize].as_ref() else {
@@ -241,7 +246,7 @@ impl Commit {
                 || (!self.stopping
                     && log
                         .oldest_file()
-                        .is_none_or(|id| Some(id) > self.pressure_until))
+                        .is_none_or(|id| Some(id) > self.pressure.until))
             {
                 continue;
             }
@@ -254,11 +259,11 @@ impl Commit {
     /// The logs to flush, those with most unflushed bytes first.
     fn choose_pressed(&mut self, all: bool) {
         let oldest = self.ring.in_use().next().map(|use_| use_.id);
-        self.pressure_until = match all {
+        self.pressure.until = match all {
             true => self.ring.current().map(|use_| use_.id),
             false => oldest,
         };
-        let until = self.pressure_until;
+        let until = self.pressure.until;
         let mut chosen: Vec<LogSlot> = match self.stopping {
             true => (0..self.logs.len() as u32).map(LogSlot).collect(),
             false => self
@@ -277,44 +282,45 @@ impl Commit {
         };
         chosen.retain(|slot| unflushed(slot) > 0);
         chosen.sort_by_key(|slot| std::cmp::Reverse(unflushed(slot)));
-        self.pressure.extend(chosen);
+        self.pressure.logs.extend(chosen);
     }
 
     /// One sync for all pressure flushes written by now; a lone one is synced by itself.
     fn sync_shared(&mut self) {
-        if self.shared_written.is_empty() || !self.shared_syncing.is_empty() {
+        if self.shared.written.is_empty() || !self.shared.syncing.is_empty() {
             return;
         }
-        let young = self.now.ms_since(self.shared_since) < SHARED_MS;
-        if young && self.shared_written.len() < SHARED_FILES && !self.pressing() {
+        let young = self.now.ms_since(self.shared.since) < SHARED_MS;
+        if young && self.shared.written.len() < SHARED_FILES && !self.pressing() {
             return;
         }
-        if self.shared_written.len() == 1 {
-            let slot = self.shared_written.pop().expect("counted");
+        if self.shared.written.len() == 1 {
+            let slot = self.shared.written.pop().expect("counted");
             let flight = self.log(slot).flight.expect("its extent is in flight");
             let segment = flight.to.segment;
             self.effects.push_back(Effect::SyncExtent { slot, segment });
             return;
         }
-        self.shared_syncing = std::mem::take(&mut self.shared_written);
+        self.shared.syncing = std::mem::take(&mut self.shared.written);
         self.effects.push_back(Effect::SyncShared);
     }
 
     fn take_checkpoint(&mut self) {
-        if self.checkpoint == CheckpointStage::Idle && self.checkpoint_due() {
-            self.checkpoint = CheckpointStage::Draining;
+        if self.checkpoints.stage == CheckpointStage::Idle && self.checkpoint_due() {
+            self.checkpoints.stage = CheckpointStage::Draining;
         }
-        if self.checkpoint != CheckpointStage::Draining || !self.windows.is_empty() {
+        if self.checkpoints.stage != CheckpointStage::Draining || !self.windows.in_flight.is_empty()
+        {
             return;
         }
         let at = self.ring.last();
         let from = self.ring.oldest_needed();
-        let sequence = self.checkpoint_newest + 1;
-        self.checkpoint = CheckpointStage::Writing { sequence, from };
-        self.read_from = from.sequence;
-        self.checkpoint_at = self.now;
-        self.changed = false;
-        self.synced_bytes = 0;
+        let sequence = self.checkpoints.newest + 1;
+        self.checkpoints.stage = CheckpointStage::Writing { sequence, from };
+        self.checkpoints.read_from = from.sequence;
+        self.checkpoints.at = self.now;
+        self.checkpoints.changed = false;
+        self.checkpoints.synced_bytes = 0;
         self.effects
             .push_back(Effect::Checkpoint { sequence, at, from });
     }
@@ -323,14 +329,14 @@ impl Commit {
         if self.ring.last().sequence == 0
             || self.ring.current().is_none()
             || self.truncates_waiting > 0
-            || self.now < self.checkpoint_retry_at
+            || self.now < self.checkpoints.retry_at
         {
             return false;
         }
-        let aged =
-            self.changed && self.now.ms_since(self.checkpoint_at) >= self.config.checkpoint_ms;
-        let stopped = self.stopping && self.changed && self.settled();
-        let much = self.synced_bytes >= self.config.checkpoint_bytes;
+        let aged = self.checkpoints.changed
+            && self.now.ms_since(self.checkpoints.at) >= self.config.checkpoint_ms;
+        let stopped = self.stopping && self.checkpoints.changed && self.settled();
+        let much = self.checkpoints.synced_bytes >= self.config.checkpoint_bytes;
         self.ring.recyclable() || aged || stopped || much
     }
 
@@ -339,6 +345,8 @@ impl Commit {
         let flushed = |log: &super::log::Log| {
             log.dropped() || (log.unflushed_bytes == 0 && log.flight.is_none())
         };
-        self.dirty.is_empty() && self.unmarked.is_empty() && self.logs.iter().flatten().all(flushed)
+        self.dirty.is_empty()
+            && self.unmarked.logs.is_empty()
+            && self.logs.iter().flatten().all(flushed)
     }
 }

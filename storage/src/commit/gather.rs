@@ -3,7 +3,8 @@
 //! Always, within one log: `open`, the mark of what is synced, `image`, `truncate`, the mark of an empty segment, `start`, `epoch`, batches, `drop`.
 
 use super::log::{Life, spot};
-use super::machine::{CheckpointStage, Commit, InFlight};
+use super::machine::Commit;
+use super::parts::{CheckpointStage, InFlight};
 use super::types::{Effect, LogSlot, Planned, WindowPlan};
 use crate::format::{WINDOW_HEADER_BYTES, append_entry_bytes, padded};
 use crate::ids::Tick;
@@ -32,49 +33,53 @@ enum Gathered {
 impl Commit {
     /// Sends the windows that should leave now.
     pub(super) fn gather(&mut self) {
-        if self.checkpoint == CheckpointStage::Draining {
+        if self.checkpoints.stage == CheckpointStage::Draining {
             return;
         }
-        self.gather_waits = false;
+        self.windows.waits = false;
         while self.window_due() {
             if !self.send_window() {
                 // Whatever stands in the way ends with a completion, and that with another turn.
-                self.gather_waits = true;
+                self.windows.waits = true;
                 break;
             }
         }
         if self.dirty.is_empty() {
-            self.dirty_since = None;
+            self.windows.dirty_since = None;
         }
     }
 
     /// When waiting bytes have waited long enough, or the last window wants vouching for.
     pub(super) fn gather_deadline(&self) -> Option<Tick> {
-        if self.gather_waits || self.checkpoint == CheckpointStage::Draining {
+        if self.windows.waits || self.checkpoints.stage == CheckpointStage::Draining {
             return None;
         }
-        let waiting = match self.windows.len() < self.config.windows_in_flight {
-            true => self.dirty_since.map(|since| Tick(since.0 + GATHER_NS)),
+        let waiting = match self.windows.in_flight.len() < self.config.windows_in_flight {
+            true => self
+                .windows
+                .dirty_since
+                .map(|since| Tick(since.0 + GATHER_NS)),
             false => None,
         };
-        let owed = self.vouch_owed || self.unmarked_since.is_some();
-        let vouch = owed.then(|| self.last_window_at.after_ms(VOUCH_MS));
+        let owed = self.windows.vouch_owed || self.unmarked.since.is_some();
+        let vouch = owed.then(|| self.windows.last_at.after_ms(VOUCH_MS));
         waiting.into_iter().chain(vouch).min()
     }
 
     fn window_due(&self) -> bool {
-        let in_flight = self.windows.len();
+        let in_flight = self.windows.in_flight.len();
         if in_flight >= self.config.windows_in_flight {
             return false;
         }
         if self.dirty.is_empty() {
-            let quiet = self.now.ms_since(self.last_window_at) >= VOUCH_MS && in_flight == 0;
-            let unmarked = !self.unmarked.is_empty();
-            return (quiet && (self.vouch_owed || unmarked))
-                || self.unmarked_bytes >= self.config.unmarked_bytes
+            let quiet = self.now.ms_since(self.windows.last_at) >= VOUCH_MS && in_flight == 0;
+            let unmarked = !self.unmarked.logs.is_empty();
+            return (quiet && (self.windows.vouch_owed || unmarked))
+                || self.unmarked.bytes >= self.config.unmarked_bytes
                 || (self.stopping && unmarked);
         }
         let waited = self
+            .windows
             .dirty_since
             .is_none_or(|since| self.now.0.saturating_sub(since.0) >= GATHER_NS);
         in_flight == 0 || waited || self.pending_bytes >= GATHER_BYTES || self.stopping
@@ -110,27 +115,27 @@ impl Commit {
         plan.sequence = at.sequence;
         plan.file = at.file;
         plan.position = at.position;
-        plan.known_synced = self.known_synced;
-        plan.checkpoint = self.checkpoint_newest;
+        plan.known_synced = self.windows.known_synced;
+        plan.checkpoint = self.checkpoints.newest;
         let entries = plan.entries.iter();
         let entries = entries
             .map(|(slot, planned)| (*slot, self.log(*slot).round, planned.clone()))
             .collect();
-        self.windows.push_back(InFlight {
+        self.windows.in_flight.push_back(InFlight {
             sequence: plan.sequence,
             done: false,
             entries,
         });
         self.pace_credit += plan.bytes;
-        self.vouch_owed = !vouch_only;
-        self.changed |= !vouch_only;
-        self.last_window_at = self.now;
+        self.windows.vouch_owed = !vouch_only;
+        self.checkpoints.changed |= !vouch_only;
+        self.windows.last_at = self.now;
         if self.dirty.is_empty() {
-            self.dirty_since = None;
+            self.windows.dirty_since = None;
         }
-        if self.unmarked.is_empty() {
-            self.unmarked_since = None;
-            self.unmarked_bytes = 0;
+        if self.unmarked.logs.is_empty() {
+            self.unmarked.since = None;
+            self.unmarked.bytes = 0;
         }
         self.effects.push_back(Effect::Window(plan));
     }
@@ -154,7 +159,7 @@ impl Commit {
                 }
             }
         }
-        while let Some(slot) = self.unmarked.front().copied() {
+        while let Some(slot) = self.unmarked.logs.front().copied() {
             let mark = self.logs[slot.0 as usize].as_ref().and_then(|log| log.mark);
             if let Some(place) = mark {
                 if !self.push(slot, Planned::Mark(place), plan, bytes, room) {
@@ -162,7 +167,7 @@ impl Commit {
                 }
                 self.log_mut(slot).mark = None;
             }
-            self.unmarked.pop_front();
+            self.unmarked.logs.pop_front();
         }
     }
 

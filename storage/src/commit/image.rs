@@ -26,7 +26,7 @@ impl Commit {
             cover.segment == from.segment
                 && cover.from <= block
                 && from.position <= cover.to
-                && cover.first >= self.read_from
+                && cover.first >= self.checkpoints.read_from
         });
         let Some(cover) = cover else {
             return (First::Due, None);
@@ -35,7 +35,7 @@ impl Commit {
             return (First::Due, None);
         };
         use_.needed += 1;
-        let first = match cover.last > self.known_synced {
+        let first = match cover.last > self.windows.known_synced {
             true => First::Waits(cover.last),
             false => First::Free,
         };
@@ -139,7 +139,7 @@ impl Commit {
 
     /// A window with something of the log is synced: the first block may be written if that is what it waited for.
     pub(super) fn first_synced(&mut self, slot: LogSlot) {
-        let known_synced = self.known_synced;
+        let known_synced = self.windows.known_synced;
         let flight = self.log(slot).flight;
         if let Some(First::Waits(sequence)) = flight.map(|flight| flight.first)
             && sequence <= known_synced

@@ -22,6 +22,8 @@ pub(super) enum Life {
     Dropping,
     /// Its `drop` is in a window.
     Dropped,
+    /// Its directory is gone.
+    Forgotten,
 }
 
 /// An extent between submission and the moment it counts.
@@ -437,7 +439,7 @@ impl Log {
     }
 
     pub(super) fn dropped(&self) -> bool {
-        matches!(self.life, Life::Dropping | Life::Dropped)
+        self.life != Life::Open
     }
 
     /// Notes bytes for the rate; the route follows it.

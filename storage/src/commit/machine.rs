@@ -4,34 +4,17 @@
 //! synced and the window with the epoch of its bytes is synced too.
 
 use super::log::{First, Flight, Life, Log, Stage, spot};
-use super::ring::{Ring, UseId};
+use super::parts::{CheckpointStage, Checkpoints, Pressure, Shared, Unmarked, Windows};
+use super::ring::Ring;
 use super::types::{CommitConfig, Effect, JournalSeed, LogSeed, LogSlot, LogView, Planned, Run};
-use crate::format::{Place, WindowAt};
+use crate::format::Place;
 use crate::ids::{LeaderEpoch, LogNumber, Offset, Tick};
 use crate::pieces::Pieces;
 use crate::prefetch;
 use std::collections::VecDeque;
 
-/// A window between planning and the moment its effects are due.
-#[derive(Debug)]
-pub(super) struct InFlight {
-    pub(super) sequence: u64,
-    pub(super) done: bool,
-    /// The logs' rounds when it was planned ride along: a truncation since then makes an append's effect void.
-    pub(super) entries: Vec<(LogSlot, u32, Planned)>,
-}
-
-/// How far a checkpoint is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum CheckpointStage {
-    Idle,
-    /// Due: no window leaves until those in flight are synced.
-    Draining,
-    Writing {
-        sequence: u64,
-        from: WindowAt,
-    },
-}
+/// The slots of logs that are gone are freed together, when they are this part of all.
+const FORGOTTEN_SHARE: usize = 8;
 
 /// The commit machine of one shard.
 #[derive(Debug)]
@@ -40,49 +23,25 @@ pub struct Commit {
     pub(super) ring: Ring,
     pub(super) logs: Pieces<Option<Log>>,
     free_slots: Vec<LogSlot>,
+    /// Logs that are gone; their slots are not free yet.
+    forgotten: Vec<LogSlot>,
     /// Logs with something for a window, in the order they came.
     pub(super) dirty: VecDeque<LogSlot>,
     /// Dirty logs whose bytes wait for a recycled journal file.
     pub(super) stalled: Vec<LogSlot>,
     /// Logs that may want an extent.
     pub(super) flush: VecDeque<LogSlot>,
-    /// Logs whose synced end the journal does not know.
-    pub(super) unmarked: VecDeque<LogSlot>,
-    pub(super) unmarked_bytes: u64,
-    pub(super) unmarked_since: Option<Tick>,
-    pub(super) windows: VecDeque<InFlight>,
-    pub(super) known_synced: u64,
-    /// The last window holds more than vouching for the one before.
-    pub(super) vouch_owed: bool,
-    pub(super) last_window_at: Tick,
-    /// The oldest bytes that wait for a window came then.
-    pub(super) dirty_since: Option<Tick>,
-    /// A window is due and cannot leave before something completes.
-    pub(super) gather_waits: bool,
+    pub(super) windows: Windows,
+    pub(super) unmarked: Unmarked,
     pub(super) pending_bytes: u64,
     pub(super) truncates_waiting: usize,
     /// Logs with journaled bytes, the next to be flushed first.
     pub(super) pace: VecDeque<LogSlot>,
     /// Bytes of windows that no flush has answered to yet.
     pub(super) pace_credit: u64,
-    pub(super) pressure: VecDeque<LogSlot>,
-    pub(super) pressure_until: Option<UseId>,
-    pub(super) pressure_flights: usize,
-    pub(super) pressure_at: Tick,
-    pub(super) memory_short: bool,
-    pub(super) shared_written: Vec<LogSlot>,
-    /// When the first of them was written.
-    pub(super) shared_since: Tick,
-    pub(super) shared_syncing: Vec<LogSlot>,
-    pub(super) checkpoint: CheckpointStage,
-    pub(super) checkpoint_newest: u64,
-    /// No restart reads windows below this: R of the newest checkpoint taken.
-    pub(super) read_from: u64,
-    pub(super) checkpoint_at: Tick,
-    /// No checkpoint before this: the last one found no space.
-    pub(super) checkpoint_retry_at: Tick,
-    pub(super) changed: bool,
-    pub(super) synced_bytes: u64,
+    pub(super) pressure: Pressure,
+    pub(super) shared: Shared,
+    pub(super) checkpoints: Checkpoints,
     pub(super) stopping: bool,
     pub(super) now: Tick,
     pub(super) retry_at: Tick,
@@ -102,37 +61,44 @@ impl Commit {
             ring,
             logs: Pieces::default(),
             free_slots: Vec::new(),
+            forgotten: Vec::new(),
             dirty: VecDeque::new(),
             stalled: Vec::new(),
             flush: VecDeque::new(),
-            unmarked: VecDeque::new(),
-            unmarked_bytes: 0,
-            unmarked_since: None,
-            windows: VecDeque::new(),
-            known_synced: journal.sequence,
-            vouch_owed: false,
-            last_window_at: now,
-            dirty_since: None,
-            gather_waits: false,
+            windows: Windows {
+                in_flight: VecDeque::new(),
+                known_synced: journal.sequence,
+                vouch_owed: false,
+                last_at: now,
+                dirty_since: None,
+                waits: false,
+            },
+            unmarked: Unmarked::default(),
             pending_bytes: 0,
             truncates_waiting: 0,
             pace: VecDeque::new(),
             pace_credit: 0,
-            pressure: VecDeque::new(),
-            pressure_until: None,
-            pressure_flights: 0,
-            pressure_at: now,
-            memory_short: false,
-            shared_written: Vec::new(),
-            shared_since: now,
-            shared_syncing: Vec::new(),
-            checkpoint: CheckpointStage::Idle,
-            checkpoint_newest: journal.checkpoint,
-            read_from: 0,
-            checkpoint_at: now,
-            checkpoint_retry_at: now,
-            changed: false,
-            synced_bytes: 0,
+            pressure: Pressure {
+                logs: VecDeque::new(),
+                until: None,
+                flights: 0,
+                at: now,
+                memory_short: false,
+            },
+            shared: Shared {
+                written: Vec::new(),
+                since: now,
+                syncing: Vec::new(),
+            },
+            checkpoints: Checkpoints {
+                stage: CheckpointStage::Idle,
+                newest: journal.checkpoint,
+                read_from: 0,
+                at: now,
+                retry_at: now,
+                changed: false,
+                synced_bytes: 0,
+            },
             stopping: false,
             now,
             retry_at: now,
@@ -199,6 +165,7 @@ impl Commit {
     pub fn logs_of(&self, sequence: u64) -> impl Iterator<Item = LogSlot> {
         let window = self
             .windows
+            .in_flight
             .iter()
             .find(move |window| window.sequence == sequence);
         window
@@ -215,7 +182,7 @@ impl Commit {
         log.note_rate(now, run.bytes, fast_rate);
         let wants = log.pending_bytes >= self.extent_bytes(slot);
         self.pending_bytes += run.bytes;
-        self.dirty_since.get_or_insert(now);
+        self.windows.dirty_since.get_or_insert(now);
         self.mark_dirty(slot);
         if wants {
             self.mark_flush(slot);
@@ -232,8 +199,8 @@ impl Commit {
         if deep && !waited {
             self.truncates_waiting += 1;
         }
-        if self.checkpoint == CheckpointStage::Draining && self.truncates_waiting > 0 {
-            self.checkpoint = CheckpointStage::Idle;
+        if self.checkpoints.stage == CheckpointStage::Draining && self.truncates_waiting > 0 {
+            self.checkpoints.stage = CheckpointStage::Idle;
         }
         self.mark_dirty(slot);
     }
@@ -267,7 +234,7 @@ impl Commit {
     /// before may meet stale bytes there, and never come to the new one.
     pub fn step_over(&mut self, slot: LogSlot, place: Place) {
         self.log_mut(slot).step_over(place);
-        self.dirty_since.get_or_insert(self.now);
+        self.windows.dirty_since.get_or_insert(self.now);
         self.mark_dirty(slot);
     }
 
@@ -295,30 +262,46 @@ impl Commit {
         self.mark_dirty(slot);
     }
 
-    /// The directory of a dropped log is gone; the slot may be used again.
+    /// The directory of a dropped log is gone; the slot is used again by and by.
     pub fn forget(&mut self, slot: LogSlot) {
-        let log = self.logs[slot.0 as usize]
-            .take()
-            .expect("a log is forgotten once");
+        let log = self.log_mut(slot);
         assert!(log.life == Life::Dropped && log.flight.is_none());
-        self.dirty.retain(|other| *other != slot);
-        self.flush.retain(|other| *other != slot);
-        self.pressure.retain(|other| *other != slot);
-        self.pace.retain(|other| *other != slot);
-        self.unmarked.retain(|other| *other != slot);
-        self.stalled.retain(|other| *other != slot);
-        self.free_slots.push(slot);
-        self.changed = true;
+        log.life = Life::Forgotten;
+        self.forgotten.push(slot);
+        self.checkpoints.changed = true;
+        // Many at once: looking through all queues for each of them would take the square of their number.
+        if self.forgotten.len() * FORGOTTEN_SHARE >= self.logs.len() {
+            self.free_forgotten();
+        }
+    }
+
+    /// No queue names the logs that are gone any more, and their slots are free.
+    fn free_forgotten(&mut self) {
+        let logs = &self.logs;
+        let stays = |slot: &LogSlot| {
+            let log = logs[slot.0 as usize].as_ref();
+            log.is_none_or(|log| log.life != Life::Forgotten)
+        };
+        self.dirty.retain(stays);
+        self.flush.retain(stays);
+        self.pressure.logs.retain(stays);
+        self.pace.retain(stays);
+        self.unmarked.logs.retain(stays);
+        self.stalled.retain(stays);
+        for slot in self.forgotten.drain(..) {
+            self.logs[slot.0 as usize] = None;
+            self.free_slots.push(slot);
+        }
     }
 
     /// Something that a checkpoint says, and that no window tells, is different now.
     pub fn note_change(&mut self) {
-        self.changed = true;
+        self.checkpoints.changed = true;
     }
 
     /// Memory for unflushed chunks is short: everything that is journaled should be flushed.
     pub fn press_memory(&mut self, short: bool) {
-        self.memory_short = short;
+        self.pressure.memory_short = short;
     }
 
     /// Everything is to be flushed and checkpointed; nothing is appended any more.
@@ -382,12 +365,18 @@ impl Commit {
     pub fn window_done(&mut self, sequence: u64) {
         let window = self
             .windows
+            .in_flight
             .iter_mut()
             .find(|window| window.sequence == sequence);
         window.expect("a window completes once").done = true;
-        while self.windows.front().is_some_and(|window| window.done) {
-            let window = self.windows.pop_front().expect("just seen");
-            self.known_synced = window.sequence;
+        while self
+            .windows
+            .in_flight
+            .front()
+            .is_some_and(|window| window.done)
+        {
+            let window = self.windows.in_flight.pop_front().expect("just seen");
+            self.windows.known_synced = window.sequence;
             for (slot, round, entry) in window.entries {
                 self.synced(slot, round, entry);
             }
@@ -441,10 +430,10 @@ impl Commit {
         if flight.carries_pending || self.held_up(slot) {
             self.effects.push_back(Effect::SyncExtent { slot, segment });
         } else {
-            if self.shared_written.is_empty() {
-                self.shared_since = self.now;
+            if self.shared.written.is_empty() {
+                self.shared.since = self.now;
             }
-            self.shared_written.push(slot);
+            self.shared.written.push(slot);
         }
     }
 
@@ -453,9 +442,9 @@ impl Commit {
         if self.log(slot).flight.is_none() || !self.held_up(slot) {
             return;
         }
-        let mut written = self.shared_written.iter();
+        let mut written = self.shared.written.iter();
         if let Some(index) = written.position(|other| *other == slot) {
-            self.shared_written.swap_remove(index);
+            self.shared.written.swap_remove(index);
             let flight = self.log(slot).flight.expect("just seen");
             let segment = flight.to.segment;
             self.effects.push_back(Effect::SyncExtent { slot, segment });
@@ -478,7 +467,7 @@ impl Commit {
         assert_eq!(flight.stage, Stage::Syncing);
         flight.stage = Stage::Landed;
         if !flight.carries_pending {
-            self.pressure_flights -= 1;
+            self.pressure.flights -= 1;
         }
         self.land(slot);
     }
@@ -486,24 +475,24 @@ impl Commit {
     /// The segments that the shared sync is for.
     pub fn shared_segments(&self) -> impl Iterator<Item = (LogSlot, Offset)> {
         let flight = |slot: LogSlot| self.log(slot).flight.expect("it is being synced");
-        let syncing = self.shared_syncing.iter();
+        let syncing = self.shared.syncing.iter();
         syncing.map(move |slot| (*slot, flight(*slot).to.segment))
     }
 
     /// The shared sync has ended.
     pub fn shared_synced(&mut self) {
-        for slot in std::mem::take(&mut self.shared_syncing) {
+        for slot in std::mem::take(&mut self.shared.syncing) {
             self.extent_synced(slot);
         }
     }
 
     /// The checkpoint is durable.
     pub fn checkpoint_done(&mut self) {
-        let CheckpointStage::Writing { sequence, from } = self.checkpoint else {
+        let CheckpointStage::Writing { sequence, from } = self.checkpoints.stage else {
             panic!("a checkpoint was being written");
         };
-        self.checkpoint = CheckpointStage::Idle;
-        self.checkpoint_newest = sequence;
+        self.checkpoints.stage = CheckpointStage::Idle;
+        self.checkpoints.newest = sequence;
         self.ring.recycle(from);
         self.resume_stalled();
     }
@@ -511,9 +500,9 @@ impl Commit {
     /// The checkpoint found no space. The one before it stays the newest; another is taken when space may have returned, but
     /// a stop does not wait for it.
     pub fn checkpoint_failed(&mut self) {
-        self.checkpoint = CheckpointStage::Idle;
-        self.changed = !self.stopping;
-        self.checkpoint_retry_at = self.now.after_ms(1000);
+        self.checkpoints.stage = CheckpointStage::Idle;
+        self.checkpoints.changed = !self.stopping;
+        self.checkpoints.retry_at = self.now.after_ms(1000);
     }
 
     fn resume_stalled(&mut self) {
@@ -528,7 +517,7 @@ impl Commit {
 
     /// Counts a synced extent, unless a window with its epoch is still to be synced.
     fn land(&mut self, slot: LogSlot) {
-        let synced = self.known_synced;
+        let synced = self.windows.known_synced;
         let log = self.log_mut(slot);
         let Some(flight) = log.flight else {
             return;
@@ -571,11 +560,11 @@ impl Commit {
                     true => flight.from.position,
                     false => 0,
                 });
-        self.unmarked_bytes += bytes;
-        self.synced_bytes += bytes;
-        self.unmarked_since.get_or_insert(self.now);
-        self.unmarked.push_back(slot);
-        self.changed = true;
+        self.unmarked.bytes += bytes;
+        self.checkpoints.synced_bytes += bytes;
+        self.unmarked.since.get_or_insert(self.now);
+        self.unmarked.logs.push_back(slot);
+        self.checkpoints.changed = true;
         self.effects.push_back(Effect::Flushed { slot, place: to });
         self.raise_durable(slot, to);
         self.mark_dirty(slot);
@@ -612,7 +601,7 @@ impl Commit {
     /// What a checkpoint says of a log; `None` for one whose `open` is in no window yet.
     pub fn view(&self, slot: LogSlot) -> Option<LogView<'_>> {
         let log = self.logs[slot.0 as usize].as_ref()?;
-        (!log.open_due).then(|| LogView {
+        (!log.open_due && log.life != Life::Forgotten).then(|| LogView {
             number: log.number,
             synced_end: log.synced_end,
             durable_end: log.durable_end,
@@ -656,12 +645,12 @@ impl Commit {
 
     /// Whether everything is flushed, marked and checkpointed and nothing is in flight.
     pub fn idle(&self) -> bool {
-        self.windows.is_empty()
+        self.windows.in_flight.is_empty()
             && self.dirty.is_empty()
             && self.stalled.is_empty()
-            && self.checkpoint == CheckpointStage::Idle
+            && self.checkpoints.stage == CheckpointStage::Idle
             && self.effects.is_empty()
-            && !self.changed
+            && !self.checkpoints.changed
             && self
                 .live()
                 .all(|log| log.flight.is_none() && log.unflushed_bytes == 0)
@@ -691,6 +680,7 @@ impl Commit {
         }
         assert!(
             self.windows
+                .in_flight
                 .iter()
                 .is_sorted_by(|a, b| a.sequence + 1 == b.sequence)
         );

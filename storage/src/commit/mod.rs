@@ -14,6 +14,7 @@ mod image;
 mod log;
 mod machine;
 mod pace;
+mod parts;
 mod ring;
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ impl Commit {
     /// Flushes as many logs as the windows since the last turn are worth.
     pub(super) fn flush_evenly(&mut self) {
         let round = self.config.pace_bytes;
-        while self.pressure_flights < self.config.pressure_flights
+        while self.pressure.flights < self.config.pressure_flights
             && let Some(slot) = self.pace.front().copied()
         {
             let price = (round / self.pace.len() as u64).max(1);

@@ -103,8 +103,6 @@ pub enum SegmentFile {
     Index,
     /// Timestamps to offsets.
     Time,
-    /// Aborted transactions.
-    Txn,
     /// Settled producers.
     Producers,
     /// Batches that no chain reaches, kept for a human to look at.
@@ -112,11 +110,10 @@ pub enum SegmentFile {
 }
 
 impl SegmentFile {
-    const ALL: [(SegmentFile, &'static str); 6] = [
+    const ALL: [(SegmentFile, &'static str); 5] = [
         (SegmentFile::Log, "log"),
         (SegmentFile::Index, "index"),
         (SegmentFile::Time, "time"),
-        (SegmentFile::Txn, "txn"),
         (SegmentFile::Producers, "producers"),
         (SegmentFile::Aside, "aside"),
     ];

@@ -1,11 +1,16 @@
 //! Whether a directory takes direct IO, and what errors of the disk mean in words.
 
+use super::flight::WRITE_ZEROES;
 use crate::disk::{BLOCK_BYTES, Caching, DiskError, DiskOp};
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+/// The file that checks write, and remove.
+const CHECK_FILE: &str = "disk-check";
 
 /// A directory whose file system has no direct IO, or another reason why the check could not write there.
 #[derive(Debug)]
@@ -45,9 +50,12 @@ impl std::error::Error for DirectIoRefused {}
 /// Writes and reads one block with direct IO in a file that is removed again. Where the disk is full, being able to open a file that is there
 /// has to do.
 pub fn check_direct_io(directory: &Path) -> Result<(), DirectIoRefused> {
-    let path = directory.join("direct-io-check");
+    let path = directory.join(CHECK_FILE);
     let checked = match write_and_read(&path) {
-        Err(error) if is_full(&error) => open_direct(&directory.join("lock")),
+        Err(error) if is_full(&error) => match open_direct(&directory.join("lock")) {
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => Err(error),
+            opened => opened,
+        },
         checked => checked,
     };
     // What is left over is written again by the next check.
@@ -56,6 +64,24 @@ pub fn check_direct_io(directory: &Path) -> Result<(), DirectIoRefused> {
         directory: directory.to_owned(),
         error,
     })
+}
+
+/// Whether a directory's file system reserves space as written zeroes (FALLOC_FL_WRITE_ZEROES): asked for with a file that is gone again.
+pub fn reserves_written_zeroes(directory: &Path) -> bool {
+    let path = directory.join(CHECK_FILE);
+    let reserved = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&path)
+        .is_ok_and(|file| {
+            // SAFETY: a plain system call on a descriptor that lives through it.
+            let reserved =
+                unsafe { libc::fallocate(file.as_raw_fd(), WRITE_ZEROES, 0, BLOCK_BYTES as i64) };
+            reserved == 0
+        });
+    let _ = std::fs::remove_file(&path);
+    reserved
 }
 
 fn is_full(error: &io::Error) -> bool {

@@ -18,7 +18,7 @@ const SLICES_MAX: usize = 1024;
 /// Bytes of one submission at the most. BOUND: the kernel moves less than 2 GiB at once.
 const WRITE_BYTES_MAX: usize = 1 << 30;
 /// FALLOC_FL_WRITE_ZEROES (Linux 6.17): written, zeroed extents.
-const WRITE_ZEROES: i32 = 0x80;
+pub(super) const WRITE_ZEROES: i32 = 0x80;
 
 pub(super) struct Flight {
     pub(super) op: OpId,

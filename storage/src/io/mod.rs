@@ -14,7 +14,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 
-pub use check::{DirectIoRefused, check_direct_io, explain};
+pub use check::{DirectIoRefused, check_direct_io, explain, reserves_written_zeroes};
 pub use executor::{CLASS, DirectIo, DiskExecutor};
 pub use lock::{DataLock, LockRefused};
 pub use system::SystemDisk;

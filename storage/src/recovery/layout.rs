@@ -327,7 +327,7 @@ impl Layout<'_> {
     fn commit(&self, meta: &NodeMeta) -> Result<(), RecoveryError> {
         let path = Path::new(NODE_META);
         let replaced = self.disk.replace(path, &meta.encode());
-        replaced.map_err(|error| io_at(path, error))
+        replaced.map_err(|failed| io_at(&failed.path, failed.error))
     }
 }
 

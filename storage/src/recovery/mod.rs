@@ -4,6 +4,7 @@
 //! below a synced end is ever cut; (3) what is handed over is durable.
 //! Leaves to others: the lock, which is held before the first file of a log is read.
 
+mod doubts;
 mod dump;
 mod journal;
 mod layout;
@@ -20,6 +21,7 @@ mod types;
 mod verdict;
 mod verify;
 
+pub use doubts::{Doubt, Doubts, doubts};
 pub use dump::{Item, dump};
 pub use node::recover;
 pub use types::{

@@ -53,8 +53,8 @@ pub(super) struct Settling<'a, 'r> {
     heads: Vec<PlacedHead>,
     unflushed: Vec<Piece>,
     tail: Bytes,
-    /// There are bytes behind the end that are not part of the log.
-    dropped: bool,
+    /// There are batches behind the end that are not part of the log: a `truncate` says so to the next start.
+    stale_behind: bool,
 }
 
 impl<'a, 'r> Settling<'a, 'r> {
@@ -66,7 +66,7 @@ impl<'a, 'r> Settling<'a, 'r> {
             heads: Vec::new(),
             unflushed: Vec::new(),
             tail: Bytes::new(),
-            dropped: false,
+            stale_behind: false,
         }
     }
 
@@ -499,7 +499,7 @@ impl<'a, 'r> Settling<'a, 'r> {
         let mut tidy = Vec::new();
         let state = &self.log.state;
         let (synced, end) = (state.synced_end, state.durable_end);
-        self.dropped = self.segments.head(end.segment, end.position)? != Found::Nothing;
+        self.stale_behind = self.segments.head(end.segment, end.position)? != Found::Nothing;
         let bases: Vec<Offset> = self.segments.bases().collect();
         self.forget_gone(&bases);
         let unused = Path::new(successor_file());
@@ -534,7 +534,7 @@ impl<'a, 'r> Settling<'a, 'r> {
             }
             let explained = self.log.cuts.iter().any(|cut| *cut <= base);
             let found = self.segments.head(base, 0)?;
-            self.dropped |= found != Found::Nothing;
+            self.stale_behind |= found != Found::Nothing;
             if explained || found == Found::Nothing {
                 self.unlink(base, &mut tidy);
                 continue;
@@ -581,8 +581,8 @@ impl<'a, 'r> Settling<'a, 'r> {
 
     /// A segment and what was derived from it.
     fn unlink(&self, base: Offset, tidy: &mut Vec<Tidy>) {
-        use SegmentFile::{Index, Log, Time, Txn};
-        for kind in [Log, Index, Time, Txn] {
+        use SegmentFile::{Index, Log, Time};
+        for kind in [Log, Index, Time] {
             let name = segment_file(base, kind);
             tidy.push(Tidy::Unlink(self.segments.dir().join(name)));
         }
@@ -604,7 +604,7 @@ impl<'a, 'r> Settling<'a, 'r> {
             let place = state.synced_end;
             verdict.push((Entry::Mark { log, place }, Bytes::new()));
         }
-        if self.dropped {
+        if self.stale_behind {
             let place = state.durable_end;
             verdict.push((Entry::Truncate { log, place }, Bytes::new()));
         }

@@ -65,6 +65,13 @@ pub(super) fn newest_checkpoint(
         }
     }
     match (newest, bad) {
+        // The program that wrote it went on from there: what the other slot says is not the newest.
+        (_, Some((slot, malformed))) if malformed.versions.is_some() => {
+            Err(RecoveryError::Unreadable {
+                path: checkpoint_path(shard, slot),
+                malformed,
+            })
+        }
         (None, Some((slot, malformed))) => Err(RecoveryError::Unreadable {
             path: checkpoint_path(shard, slot),
             malformed,

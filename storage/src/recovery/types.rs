@@ -1,6 +1,7 @@
 //! What recovery hands to the store of one shard, and what it tells the operator.
 
 use crate::batch::BatchHead;
+use crate::disk::BLOCK_BYTES;
 use crate::format::{
     CheckpointSlot, DamagedRange, EpochStart, JournalFileState, LogPath, Malformed, NodeMeta,
     Place, SegmentState, WindowAt,
@@ -67,6 +68,43 @@ pub struct Recovered {
     /// Dropped logs whose directories are still there: to be removed in the background, and kept in the checkpoint as dropped
     /// until they are gone.
     pub dropped: Vec<DroppedLog>,
+}
+
+impl Recovered {
+    /// A shard without logs, whose journal files are zeros but for an empty window of that CRC at the beginning of the first.
+    pub fn blank(
+        node: NodeId,
+        shard: ShardIndex,
+        files: Vec<JournalFileState>,
+        last_crc: u32,
+    ) -> Recovered {
+        let last = WindowAt {
+            file: files[0].file,
+            position: 0,
+            sequence: 1,
+        };
+        Recovered {
+            shard,
+            node,
+            layout: 1,
+            run: 1,
+            next_log: LogNumber(1),
+            checkpoint: RecoveredCheckpoint {
+                sequence: 1,
+                slot: CheckpointSlot::A,
+            },
+            journal: RecoveredJournal {
+                in_use: vec![last],
+                free: files[1..].iter().map(|state| state.file).collect(),
+                files,
+                last,
+                position: BLOCK_BYTES as u64,
+                last_crc,
+            },
+            logs: Vec::new(),
+            dropped: Vec::new(),
+        }
+    }
 }
 
 /// A dropped log of which only the directory is left.

@@ -4,7 +4,9 @@
 //! recovery, after which every call fails; and any one call can fail by itself.
 
 use super::disk::{SimDisk, State};
+use super::faults::OpKind;
 use super::names::Node;
+use super::rng::SimRng;
 use crate::disk::{BlockingDisk, DirEntry, EntryKind};
 use bytes::Bytes;
 use std::io;
@@ -12,8 +14,12 @@ use std::path::Path;
 
 impl SimDisk {
     /// A call that only looks. What it looks at is there: it fails for other reasons than a medium that cannot be read.
-    fn look<T>(&self, act: impl FnOnce(&mut State) -> Result<T, i32>) -> io::Result<T> {
-        let fault = self.state.borrow_mut().blocking_fault();
+    fn look<T>(
+        &self,
+        kind: OpKind,
+        act: impl FnOnce(&mut State) -> Result<T, i32>,
+    ) -> io::Result<T> {
+        let fault = self.state.borrow_mut().blocking_fault(kind);
         match fault {
             Some(libc::EIO) => Err(io::Error::from_raw_os_error(libc::ENOMEM)),
             Some(errno) => Err(io::Error::from_raw_os_error(errno)),
@@ -21,12 +27,21 @@ impl SimDisk {
         }
     }
 
-    fn call<T>(&self, act: impl FnOnce(&mut State) -> Result<T, i32>) -> io::Result<T> {
-        let fault = self.state.borrow_mut().blocking_fault();
-        match fault {
-            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
-            None => self.carry_out(act),
+    /// A call that changes something. Where it fails it may have done so all the same.
+    fn call<T>(
+        &self,
+        kind: OpKind,
+        act: impl FnOnce(&mut State) -> Result<T, i32>,
+    ) -> io::Result<T> {
+        let fault = self.state.borrow_mut().blocking_fault(kind);
+        let Some(errno) = fault else {
+            return self.carry_out(act);
+        };
+        let moment = self.state.borrow().moment;
+        if SimRng::new(moment).percent(50) {
+            let _ = self.carry_out(act);
         }
+        Err(io::Error::from_raw_os_error(errno))
     }
 
     fn carry_out<T>(&self, act: impl FnOnce(&mut State) -> Result<T, i32>) -> io::Result<T> {
@@ -43,26 +58,16 @@ impl SimDisk {
 
 impl State {
     /// The errno of the one failure to come, if this call is the one.
-    fn blocking_fault(&mut self) -> Option<i32> {
-        match &mut self.blocking_fault {
-            Some((0, errno)) => {
-                let errno = *errno;
-                self.blocking_fault = None;
-                self.failed = true;
-                Some(errno)
-            }
-            Some((left, _)) => {
-                *left -= 1;
-                None
-            }
-            None => None,
-        }
+    fn blocking_fault(&mut self, kind: OpKind) -> Option<i32> {
+        let errno = self.blocking_faults.strike(kind)?;
+        self.failed = true;
+        Some(errno)
     }
 }
 
 impl BlockingDisk for SimDisk {
     fn list(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
-        self.look(|state| match state.names.node(path) {
+        self.look(OpKind::List, |state| match state.names.node(path) {
             Some(Node::File(_)) => Err(libc::ENOTDIR),
             None => Ok(Vec::new()),
             Some(Node::Directory) => {
@@ -80,7 +85,7 @@ impl BlockingDisk for SimDisk {
     }
 
     fn length(&self, path: &Path) -> io::Result<Option<u64>> {
-        self.look(|state| match state.names.node(path) {
+        self.look(OpKind::Length, |state| match state.names.node(path) {
             None => Ok(None),
             Some(Node::Directory) => Err(libc::EISDIR),
             Some(Node::File(inode)) => Ok(Some(state.file_of(inode)?.length())),
@@ -88,7 +93,7 @@ impl BlockingDisk for SimDisk {
     }
 
     fn read(&self, path: &Path, position: u64, into: &mut [u8]) -> io::Result<usize> {
-        self.look(|state| match state.names.node(path) {
+        self.look(OpKind::Read, |state| match state.names.node(path) {
             None => Err(libc::ENOENT),
             Some(Node::Directory) => Err(libc::EISDIR),
             Some(Node::File(inode)) => {
@@ -103,7 +108,7 @@ impl BlockingDisk for SimDisk {
     }
 
     fn write(&self, path: &Path, position: u64, data: &[u8]) -> io::Result<()> {
-        self.call(|state| {
+        self.call(OpKind::Write, |state| {
             let moment = state.moment;
             let inode = state.make_file(path)?;
             if state
@@ -120,7 +125,7 @@ impl BlockingDisk for SimDisk {
     }
 
     fn set_length(&self, path: &Path, bytes: u64) -> io::Result<()> {
-        self.call(|state| {
+        self.call(OpKind::SetLength, |state| {
             let moment = state.moment;
             let inode = state.make_file(path)?;
             state.file_of(inode)?.set_length(moment, bytes);
@@ -129,7 +134,7 @@ impl BlockingDisk for SimDisk {
     }
 
     fn sync_data(&self, path: &Path) -> io::Result<()> {
-        self.call(|state| {
+        self.call(OpKind::SyncData, |state| {
             let moment = state.moment;
             let Some(Node::File(inode)) = state.names.node(path) else {
                 return Err(libc::ENOENT);
@@ -139,7 +144,7 @@ impl BlockingDisk for SimDisk {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.call(|state| {
+        self.call(OpKind::SyncDir, |state| {
             let moment = state.moment;
             state.sync_directory(moment, path);
             Ok(())
@@ -147,7 +152,7 @@ impl BlockingDisk for SimDisk {
     }
 
     fn sync_fs(&self) -> io::Result<()> {
-        self.call(|state| {
+        self.call(OpKind::SyncFs, |state| {
             let moment = state.moment;
             state.sync_everything(moment);
             Ok(())
@@ -155,7 +160,7 @@ impl BlockingDisk for SimDisk {
     }
 
     fn make_dirs(&self, path: &Path) -> io::Result<()> {
-        self.call(|state| {
+        self.call(OpKind::MakeDir, |state| {
             let mut above: Vec<&Path> = path
                 .ancestors()
                 .filter(|part| !part.as_os_str().is_empty())
@@ -166,24 +171,24 @@ impl BlockingDisk for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.call(|state| state.rename(from, to))
+        self.call(OpKind::Rename, |state| state.rename(from, to))
     }
 
     fn exchange(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.call(|state| match state.names.node(to) {
+        self.call(OpKind::Exchange, |state| match state.names.node(to) {
             Some(_) => state.exchange(from, to),
             None => state.rename(from, to),
         })
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
-        self.call(|state| {
+        self.call(OpKind::Unlink, |state| {
             state.remove(path);
             Ok(())
         })
     }
 
     fn remove_dir(&self, path: &Path) -> io::Result<()> {
-        self.call(|state| state.remove_dir(path))
+        self.call(OpKind::RemoveDir, |state| state.remove_dir(path))
     }
 }

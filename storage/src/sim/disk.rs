@@ -4,6 +4,7 @@
 //! what was in flight land (`process`); (2) a sync covers what was applied when it was *submitted*; (3) equal calls give equal
 //! disks. Cloning is cheap (contents are shared), so that one run can be cut at many points.
 
+use super::faults::{Fault, Faults, OpKind};
 use super::file::{Moment, SimFile};
 use super::names::{Inode, Names, Node};
 use super::process::Late;
@@ -16,34 +17,6 @@ use bytes::{Bytes, BytesMut};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Kinds of operation, for faults.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum OpKind {
-    /// Opening or making a file or directory.
-    Open,
-    /// Reserving space or setting a length.
-    Reserve,
-    /// Writing.
-    Write,
-    /// Reading.
-    Read,
-    /// fdatasync, fsync of a directory, syncfs.
-    Sync,
-    /// Renaming, unlinking, removing.
-    Remove,
-}
-
-/// One failure to come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault {
-    /// What fails.
-    pub kind: OpKind,
-    /// How many of that kind succeed before.
-    pub after: u64,
-    /// With which errno.
-    pub errno: i32,
-}
 
 /// The ways to make something durable. They are told apart: none does what another is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,12 +46,12 @@ pub(super) struct State {
     pub(super) pending: Vec<Pending>,
     /// What the kernel still does for processes that are dead.
     pub(super) late: Vec<Late>,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Faults,
     pub(super) moment: Moment,
     next_inode: Inode,
     capacity_bytes: Option<u64>,
     pub(super) blocking_left: Option<u64>,
-    pub(super) blocking_fault: Option<(u64, i32)>,
+    pub(super) blocking_faults: Faults,
     ignored: Option<SyncKind>,
     pub(super) rot_percent: u64,
     pub(super) failed: bool,
@@ -121,10 +94,8 @@ impl SimDisk {
     pub fn complete(&mut self, index: usize) -> DiskDone {
         let state = self.state.get_mut();
         let pending = state.pending.remove(index);
-        // A descriptor is given back whatever its close says.
-        let closes = matches!(pending.what, DiskOp::Close { .. });
-        let fault = (!closes).then(|| state.fault(kind(&pending.what)));
-        let result = match fault.flatten() {
+        let fault = OpKind::of(&pending.what).and_then(|kind| state.fault(kind));
+        let result = match fault {
             Some(errno) => {
                 state.fail(pending.what);
                 DiskResult::Failed(DiskError { errno })
@@ -152,7 +123,17 @@ impl SimDisk {
 
     /// Makes an operation to come fail.
     pub fn inject(&mut self, fault: Fault) {
-        self.state.get_mut().faults.push(fault);
+        self.state.get_mut().faults.inject(fault);
+    }
+
+    /// How often each kind of operation failed by a fault since the disk was new, in all processes.
+    pub fn faults_struck(&self) -> BTreeMap<OpKind, u64> {
+        self.state.borrow().faults.struck().clone()
+    }
+
+    /// How often each kind of blocking call did.
+    pub fn blocking_faults_struck(&self) -> BTreeMap<OpKind, u64> {
+        self.state.borrow().blocking_faults.struck().clone()
     }
 
     /// Lets reservations and growing writes fail with ENOSPC above so many bytes; `None` lifts the limit.
@@ -175,9 +156,11 @@ impl SimDisk {
         self.state.get_mut().blocking_left = calls;
     }
 
-    /// Lets one blocking call fail, behind so many that succeed; `None` lifts it.
-    pub fn fail_blocking_call(&mut self, fault: Option<(u64, i32)>) {
-        self.state.get_mut().blocking_fault = fault;
+    /// Lets one blocking call fail; `None` lifts it.
+    pub fn fail_blocking_call(&mut self, fault: Option<Fault>) {
+        let faults = &mut self.state.get_mut().blocking_faults;
+        faults.lift();
+        fault.into_iter().for_each(|fault| faults.inject(fault));
     }
 
     /// A disk that lies: from now on this kind of sync reports success and does nothing.
@@ -228,24 +211,6 @@ impl SimDisk {
 }
 
 impl State {
-    fn fault(&mut self, kind: OpKind) -> Option<i32> {
-        let index = self.faults.iter().position(|fault| fault.kind == kind)?;
-        if self.faults[index].after > 0 {
-            self.faults[index].after -= 1;
-            return None;
-        }
-        self.failed = true;
-        Some(self.faults.remove(index).errno)
-    }
-
-    /// What fails may have been done in part: a write of several blocks, above all.
-    fn fail(&mut self, what: DiskOp) {
-        if let DiskOp::Write { .. } = what {
-            let mut rng = SimRng::new(self.moment);
-            self.land(what, &mut rng);
-        }
-    }
-
     /// Applies an operation; the error is an errno.
     pub(super) fn apply(&mut self, what: DiskOp, submitted: Moment) -> Result<DiskResult, i32> {
         self.moment += 1;
@@ -490,15 +455,4 @@ pub(super) fn joined(data: &[Bytes]) -> Bytes {
     let mut all = BytesMut::with_capacity(data.iter().map(Bytes::len).sum());
     data.iter().for_each(|part| all.extend_from_slice(part));
     all.freeze()
-}
-
-fn kind(what: &DiskOp) -> OpKind {
-    match what {
-        DiskOp::MakeDir { .. } | DiskOp::Open { .. } | DiskOp::Close { .. } => OpKind::Open,
-        DiskOp::Reserve { .. } | DiskOp::SetLength { .. } => OpKind::Reserve,
-        DiskOp::Write { .. } => OpKind::Write,
-        DiskOp::Read { .. } => OpKind::Read,
-        DiskOp::SyncData { .. } | DiskOp::SyncDir { .. } | DiskOp::SyncFs { .. } => OpKind::Sync,
-        DiskOp::Rename { .. } | DiskOp::Unlink { .. } | DiskOp::RemoveDir { .. } => OpKind::Remove,
-    }
 }

@@ -184,7 +184,10 @@ impl SimFile {
         self.length = self.durable_length;
         let beyond = self.length.div_ceil(SECTOR_BYTES);
         durable.split_off(&beyond);
-        // Nobody reads a block that lies behind the end, not even to write a part of it.
+        // Nobody reads a block that lies wholly behind the end, not even to write a part of it. XFS: a buffered write takes a block at or
+        // behind i_size as zeros (iomap_block_needs_zeroing), and a file that grows has what it grows over zeroed, not read. ext4: a
+        // write that extends a file holds it on the orphan list until i_size has moved, and a mount cuts orphans to their size. Direct
+        // writes take whole blocks.
         let blocks = beyond.next_multiple_of(SECTORS_PER_BLOCK);
         self.unreadable.split_off(&blocks);
         if let Some(last) = durable.get_mut(&(self.length / SECTOR_BYTES)) {

@@ -29,7 +29,7 @@ impl SimDisk {
             let slots = file.into_iter().collect();
             state.late.push(Late { what, slots });
         }
-        state.faults.clear();
+        state.faults.lift();
         state.failed = false;
     }
 

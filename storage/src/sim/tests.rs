@@ -178,12 +178,17 @@ fn a_dead_process_keeps_the_lock_until_its_last_request_has_ended() {
 #[test]
 fn one_blocking_call_fails_by_itself() {
     let mut disk = SimDisk::new();
-    disk.fail_blocking_call(Some((1, libc::EIO)));
+    let fault = |kind, after| Fault {
+        kind,
+        after,
+        errno: libc::EIO,
+    };
+    disk.fail_blocking_call(Some(fault(OpKind::Write, 1)));
     let path = Path::new("f");
     disk.write(path, 0, b"a").expect("the first one succeeds");
     assert!(disk.write(path, 1, b"b").is_err());
     disk.write(path, 1, b"c").expect("the third one too");
-    disk.fail_blocking_call(Some((0, libc::EIO)));
+    disk.fail_blocking_call(Some(fault(OpKind::Read, 0)));
     let failed = disk
         .read(path, 0, &mut [0; 2])
         .map_err(|error| error.raw_os_error());
@@ -198,7 +203,7 @@ fn a_write_that_fails_may_have_landed_in_part() {
         open(&mut disk);
         (0..before).for_each(|_| drop(run(&mut disk, write(1, WriteSync::None))));
         disk.inject(Fault {
-            kind: OpKind::Write,
+            kind: OpKind::SyncedWrite,
             after: 0,
             errno: libc::EIO,
         });

@@ -1,7 +1,8 @@
 //! Blocks of segments that were read back, shared by all readers of them, and the reads that wait for one.
 //!
 //! Always: (1) a block is read once however many wait for it; (2) only bytes that were flushed when the read began are taken from
-//! it; (3) every ticket given out is answered once.
+//! it; (3) every ticket given out is answered once;
+//! (4) only a block of a file that is there is waited for.
 //! Nothing of this enters the cache of chunks: cold reads never push out the tail.
 
 use super::log_state::Task;
@@ -41,7 +42,7 @@ struct Waiting {
 
 #[derive(Debug)]
 struct Held {
-    /// `None` where it could not be read.
+    /// `None` where it could not be read, while those who wait for it are told.
     bytes: Option<Bytes>,
     stamp: u64,
 }
@@ -218,7 +219,6 @@ impl Store {
         let counted = self.counted(slot, key.segment);
         let log = self.log(slot);
         let Some(file) = log.files.get(&key.segment).copied() else {
-            self.blocks.insert(key, None);
             return;
         };
         self.blocks.next_stamp += 1;
@@ -263,7 +263,6 @@ impl Store {
         let log = self.log(slot).number;
         for (key, reading) in self.blocks.reading_of(log, segment) {
             self.block_read(key, reading.serial, None);
-            self.blocks.remove(&key);
         }
     }
 
@@ -282,6 +281,10 @@ impl Store {
         self.blocks.waiting = rest;
         for waiting in ready {
             self.ask_again(waiting);
+        }
+        if let Block::Broken = self.blocks.block(&key) {
+            // Who comes next asks the disk again: it may have been a passing trouble.
+            self.blocks.remove(&key);
         }
         self.blocks.evict();
     }

@@ -9,13 +9,13 @@ use crate::disk::DiskOp;
 use crate::format::{LogPath, log_dir};
 use crate::ids::LogNumber;
 use crate::recovery::DroppedLog;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// What is still to be removed.
 #[derive(Debug)]
 pub(super) struct Leftovers {
     /// Directories that are there.
-    paths: Vec<LogPath>,
+    paths: BTreeMap<LogNumber, LogPath>,
     /// Those whose turn comes.
     waiting: VecDeque<DroppedLog>,
 }
@@ -23,14 +23,14 @@ pub(super) struct Leftovers {
 impl Leftovers {
     pub(super) fn new(dropped: &[DroppedLog]) -> Leftovers {
         Leftovers {
-            paths: dropped.iter().map(|log| log.path).collect(),
+            paths: dropped.iter().map(|log| (log.path.log, log.path)).collect(),
             waiting: dropped.iter().cloned().collect(),
         }
     }
 
     /// The logs that the checkpoint names as dropped.
     pub(super) fn paths(&self) -> impl Iterator<Item = &LogPath> {
-        self.paths.iter()
+        self.paths.values()
     }
 
     /// The next start goes on.
@@ -59,9 +59,8 @@ impl Store {
 
     /// A directory is gone; the one of its topic goes too, unless a log lives in it.
     pub(super) fn leftover_removed(&mut self, log: LogNumber) {
-        let paths = &mut self.leftovers.paths;
-        let index = paths.iter().position(|path| path.log == log);
-        let path = paths.swap_remove(index.expect("a directory is removed once"));
+        let path = self.leftovers.paths.remove(&log);
+        let path = path.expect("a directory is removed once");
         self.commit.note_change();
         match self.is_lived_in(&path) {
             true => self.remove_leftover(),
@@ -76,10 +75,23 @@ impl Store {
         }
     }
 
+    /// A log lives in the directory of its topic.
+    pub(super) fn moves_in(&mut self, path: &LogPath) {
+        *self.living.entry((path.home, path.topic)).or_default() += 1;
+    }
+
+    /// A log that lived there is dropped.
+    pub(super) fn moves_out(&mut self, path: &LogPath) {
+        let topic = (path.home, path.topic);
+        let living = self.living.get_mut(&topic).expect("it lived there");
+        *living -= 1;
+        if *living == 0 {
+            self.living.remove(&topic);
+        }
+    }
+
     /// Whether a log of this shard lives in the directory of a log's topic.
     pub(super) fn is_lived_in(&self, path: &LogPath) -> bool {
-        let topic = (path.home, path.topic);
-        let mut logs = self.logs.iter().flatten().filter(|log| !log.dropped);
-        logs.any(|log| (log.path.home, log.path.topic) == topic)
+        self.living.contains_key(&(path.home, path.topic))
     }
 }

@@ -182,7 +182,7 @@ impl Store {
             Err(Stop::Damaged) => {
                 let path = self.log(slot).path;
                 self.fatal(format!(
-                    "no batch boundary at offset {to} of {path:?}: the bytes do not check"
+                    "no batch boundary at offset {to} of {path:?}: what lies there cannot be read, or does not check"
                 ));
                 None
             }
@@ -285,7 +285,10 @@ impl Store {
     /// The head of the batch at a walk's position. Where recovery did not look at it, it is indexed now: a walk that is asked
     /// again, or goes on later, begins where this one came to.
     pub(super) fn batch_at(&mut self, slot: LogSlot, walk: &Walk) -> Result<BatchHead, Stop> {
-        let head = self.checked_batch(slot, walk)?;
+        let head = self.checked_batch(slot, walk).map_err(|stop| match stop {
+            Stop::Missing(key) if !self.log(slot).files.contains_key(&key.segment) => Stop::Damaged,
+            stop => stop,
+        })?;
         let layout = &mut self.log_mut(slot).layout;
         layout.walked(walk.segment, walk.position, &head);
         Ok(head)

@@ -18,7 +18,9 @@ use crate::cache::{Budgets, Cache, SlabPool};
 use crate::commit::{Commit, CommitConfig, LogSlot, Run};
 use crate::disk::{BLOCK_BYTES, DiskDone, WriteSync};
 use crate::format::{LogPath, Place, log_dir};
-use crate::ids::{LeaderEpoch, LogNumber, NodeId, Now, NumberMap, Offset, Tick};
+use crate::ids::{
+    LeaderEpoch, LogNumber, NodeId, Now, NumberMap, Offset, ShardIndex, Tick, TopicId,
+};
 use crate::log::Layout;
 use crate::pieces::Pieces;
 use crate::prefetch;
@@ -39,6 +41,8 @@ pub struct Store {
     pub(super) cache: Cache,
     pub(super) journal: Journal,
     pub(super) leftovers: Leftovers,
+    /// How many logs live in the directory of a topic.
+    pub(super) living: BTreeMap<(ShardIndex, TopicId), u32>,
     pub(super) logs: Pieces<Option<LogState>>,
     pub(super) by_number: NumberMap<LogNumber, LogSlot>,
     pub(super) next_log: LogNumber,
@@ -79,6 +83,7 @@ impl Store {
             }),
             journal: Journal::new(&recovered),
             leftovers: Leftovers::new(&recovered.dropped),
+            living: BTreeMap::new(),
             logs: Pieces::default(),
             by_number: NumberMap::default(),
             next_log: recovered.next_log,
@@ -158,6 +163,7 @@ impl Store {
 
     pub(super) fn place_log(&mut self, slot: LogSlot, log: LogState) {
         self.by_number.insert(log.number, slot);
+        self.moves_in(&log.path);
         let index = slot.0 as usize;
         while self.logs.len() <= index {
             self.logs.push(None);
@@ -171,7 +177,10 @@ impl Store {
         let Some(slot) = self.slot(log) else {
             return;
         };
-        self.log_mut(slot).dropped = true;
+        let state = self.log_mut(slot);
+        state.dropped = true;
+        let path = state.path;
+        self.moves_out(&path);
         self.commit.drop_log(slot);
         self.cache.drop_log(log);
         self.forget_reads(slot);

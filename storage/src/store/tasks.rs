@@ -532,17 +532,14 @@ impl Store {
                 self.task_ended(slot);
             }
             Task::Remove | Task::Unlink(_) | Task::NoSuccessor => self.task_ended(slot),
-            Task::Open(segment) if is_shortage(error) => {
+            // Readers are refused: a segment that is gone, or that the disk does not give, is no reason to end.
+            Task::Open(segment) => {
                 let log = self.log_mut(slot);
                 log.busy = false;
                 log.tasks.pop_front();
                 self.not_opened(slot, segment);
                 self.unopened(slot, segment);
             }
-            Task::Open(_) => self.fatal(format!(
-                "a segment of {:?} cannot be opened: {error:?}",
-                self.log(slot).path
-            )),
             Task::Prepare { .. } | Task::Cut(_) | Task::Successor(_) => {
                 self.fatal(format!(
                     "a file of {:?} cannot be made ready: {error:?}",

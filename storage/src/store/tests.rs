@@ -5,16 +5,12 @@ mod searches;
 use super::*;
 use crate::batch::{BatchBuilder, BatchHead, BatchHeader};
 use crate::disk::{BlockingDisk, DiskDone, DiskOp};
-use crate::format::{
-    CheckpointSlot, JournalFileState, WindowAt, WindowBuilder, WindowHeader, journal_path,
-    shard_dir,
-};
+use crate::format::{JournalFileState, WindowBuilder, WindowHeader, journal_path, shard_dir};
 use crate::ids::{
     LeaderEpoch, LogNumber, MetadataIndex, NodeId, Now, Offset, PartitionIndex, ShardIndex, Tick,
     TopicId, WallMs,
 };
 use crate::log::SegmentIndex;
-use crate::recovery::{RecoveredCheckpoint, RecoveredJournal};
 use crate::sim::{Fault, OpKind, SimDisk, SimRng};
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -41,37 +37,11 @@ fn fresh(disk: &SimDisk) -> Recovered {
         disk.write(&path, 0, &window).expect("a window");
     }
     disk.sync_fs().expect("a sync");
-    let at = WindowAt {
-        file: 0,
-        position: 0,
-        sequence: 1,
-    };
-    Recovered {
-        shard,
-        node: NodeId(1),
-        layout: 1,
-        run: 1,
-        next_log: LogNumber(1),
-        checkpoint: RecoveredCheckpoint {
-            sequence: 1,
-            slot: CheckpointSlot::A,
-        },
-        journal: RecoveredJournal {
-            files: (0..2)
-                .map(|file| JournalFileState {
-                    file,
-                    bytes: FILE_BYTES,
-                })
-                .collect(),
-            in_use: vec![at],
-            free: vec![1],
-            last: at,
-            position: 4096,
-            last_crc: sealed.crc,
-        },
-        logs: Vec::new(),
-        dropped: Vec::new(),
-    }
+    let files = (0..2).map(|file| JournalFileState {
+        file,
+        bytes: FILE_BYTES,
+    });
+    Recovered::blank(NodeId(1), shard, files.collect(), sealed.crc)
 }
 
 struct Rig {

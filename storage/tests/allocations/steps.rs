@@ -6,10 +6,10 @@ use millstream_storage::batch::{
     BatchBuilder, BatchHead, BatchHeader, BatchRules, Compression, Keys, Stamp, Timestamps, Zstd,
 };
 use millstream_storage::disk::{DiskDone, DiskResult};
-use millstream_storage::format::{CheckpointSlot, JournalFileState, WindowAt};
+use millstream_storage::format::JournalFileState;
 use millstream_storage::ids::*;
 use millstream_storage::log::Layout;
-use millstream_storage::recovery::{Recovered, RecoveredCheckpoint, RecoveredJournal};
+use millstream_storage::recovery::Recovered;
 use millstream_storage::store::{LogConfig, OpenLog, Store, StoreConfig, StoreEffect};
 
 pub const WALL_MS: i64 = 1_700_000_000_000;
@@ -71,36 +71,11 @@ pub struct Journaling {
 impl Journaling {
     /// Appends this batch, of so many records, again and again.
     pub fn new(batch: Vec<u8>, records: i64) -> Journaling {
-        let last = WindowAt {
-            file: 0,
-            position: 0,
-            sequence: 1,
-        };
         let files = (0..2).map(|file| JournalFileState {
             file,
             bytes: JOURNAL_BYTES,
         });
-        let recovered = Recovered {
-            shard: ShardIndex(0),
-            node: NodeId(1),
-            layout: 1,
-            run: 1,
-            next_log: LogNumber(1),
-            checkpoint: RecoveredCheckpoint {
-                sequence: 0,
-                slot: CheckpointSlot::A,
-            },
-            journal: RecoveredJournal {
-                files: files.collect(),
-                in_use: vec![last],
-                free: vec![1],
-                last,
-                position: 4096,
-                last_crc: 0,
-            },
-            logs: Vec::new(),
-            dropped: Vec::new(),
-        };
+        let recovered = Recovered::blank(NodeId(1), ShardIndex(0), files.collect(), 0);
         let config = StoreConfig::new(NodeId(1), ShardIndex(0));
         let mut store = Store::new(config, recovered, Now::default());
         let open = OpenLog {

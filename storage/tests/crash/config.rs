@@ -11,11 +11,28 @@ pub const SHARDS_MAX: u64 = 3;
 /// Some logs keep what is younger.
 pub const HOUR_MS: u64 = 3_600_000;
 
-/// Logs that a node begins with, and how many it may have.
+/// Logs that a node begins with, and how many it may have: few of them, which stay, come to many segments.
 pub fn log_counts(seed: u64) -> (usize, usize) {
     match seed % 5 {
+        _ if breaks(seed) == Breaks::WhatIsSeldom => (3, 3),
         0 => (20, 40),
         _ => (3, 8),
+    }
+}
+
+/// What fails often in a world. Where nothing does there is the quiet that it takes to come far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Breaks {
+    Nothing,
+    Anything,
+    WhatIsSeldom,
+}
+
+pub fn breaks(seed: u64) -> Breaks {
+    match seed % 6 {
+        2 => Breaks::Anything,
+        4 => Breaks::WhatIsSeldom,
+        _ => Breaks::Nothing,
     }
 }
 
@@ -59,9 +76,13 @@ pub fn store_config(seed: u64, shard: ShardIndex) -> StoreConfig {
     }
 }
 
-pub fn log_config(log: LogNumber) -> LogConfig {
+pub fn log_config(seed: u64, log: LogNumber) -> LogConfig {
+    let segment_bytes = match breaks(seed) {
+        Breaks::WhatIsSeldom => 40 << 10,
+        _ => [40 << 10, 400 << 10, 90 << 10][log.0 as usize % 3],
+    };
     LogConfig {
-        segment_bytes: [40 << 10, 400 << 10, 90 << 10][log.0 as usize % 3],
+        segment_bytes,
         index_interval_bytes: 2048,
         acknowledge: match is_cached(log) {
             true => Acknowledge::Memory,

@@ -1,8 +1,13 @@
 //! What a run of the crash model did, so that nobody takes a run that did nothing for one that found nothing.
 
+use millstream_storage::sim::OpKind;
+use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
-#[derive(Clone, Copy, Default, Debug)]
+/// Crash points on which each kind of operation fails once at least.
+const POINTS_PER_FAULT: u64 = 20_000;
+
+#[derive(Clone, Default, Debug)]
 pub struct Counts {
     /// Moments at which a crash was looked at.
     pub points: u64,
@@ -19,7 +24,11 @@ pub struct Counts {
     /// Power cuts behind a kill, with work between.
     pub cut_after_kill: u64,
     /// Processes that an operation that failed put an end to.
-    pub faults: u64,
+    pub ends_by_fault: u64,
+    /// Operations that failed, by kind.
+    pub faults: BTreeMap<OpKind, u64>,
+    /// Calls of recovery that failed, by kind.
+    pub recovery_faults: BTreeMap<OpKind, u64>,
 }
 
 impl AddAssign for Counts {
@@ -33,12 +42,18 @@ impl AddAssign for Counts {
         sum(&mut self.late_requests, other.late_requests);
         sum(&mut self.layouts_changed, other.layouts_changed);
         sum(&mut self.cut_after_kill, other.cut_after_kill);
-        sum(&mut self.faults, other.faults);
+        sum(&mut self.ends_by_fault, other.ends_by_fault);
+        let sum_all = |ours: &mut BTreeMap<OpKind, u64>, theirs: BTreeMap<OpKind, u64>| {
+            let each = theirs.into_iter();
+            each.for_each(|(kind, count)| *ours.entry(kind).or_default() += count);
+        };
+        sum_all(&mut self.faults, other.faults);
+        sum_all(&mut self.recovery_faults, other.recovery_faults);
     }
 }
 
 impl Counts {
-    /// Everything that a run is to do was done.
+    /// Everything that a run is to do was done, and each kind of operation failed as often as the run is long.
     pub fn is_complete(&self) -> bool {
         let all = [
             self.kills,
@@ -48,8 +63,15 @@ impl Counts {
             self.late_requests,
             self.layouts_changed,
             self.cut_after_kill,
-            self.faults,
+            self.ends_by_fault,
         ];
+        let often = |counts: &BTreeMap<OpKind, u64>, kind: &OpKind| {
+            counts.get(kind).copied().unwrap_or(0) >= self.points / POINTS_PER_FAULT
+        };
+        let mut work = OpKind::WORK.iter();
+        let mut recovery = OpKind::RECOVERY.iter();
         all.iter().all(|count| *count > 0)
+            && work.all(|kind| often(&self.faults, kind))
+            && recovery.all(|kind| often(&self.recovery_faults, kind))
     }
 }

@@ -3,11 +3,12 @@
 use crate::config::{NODE, SHARDS_MAX, log_config, recovery_config, store_config};
 use crate::counts::Counts;
 use crate::model::Life;
+use crate::trouble::any_fault;
 use crate::world::{FINDING, World, tracing};
 use millstream_storage::format::{NODE_META, NodeMeta};
 use millstream_storage::ids::{LogNumber, Tick};
 use millstream_storage::recovery::{RecoveredNode, RecoveryError, recover};
-use millstream_storage::sim::{SimDisk, SimRng};
+use millstream_storage::sim::{OpKind, SimDisk, SimRng};
 use millstream_storage::store::Store;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -104,10 +105,17 @@ impl Fall<'_> {
 
     /// One call of recovery fails, whichever: the node refuses to start, or went on without.
     fn fail_once(&mut self, shards: u16) {
-        let errno = [libc::EIO, libc::ENOSPC][self.rng.index(2)];
-        let fault = (self.rng.below(150), errno);
+        let shards = match self.rng.percent(20) {
+            true => 1 + self.rng.below(SHARDS_MAX) as u16,
+            false => shards,
+        };
+        let fault = any_fault(self.rng, &OpKind::RECOVERY);
+        let before = self.disk.blocking_faults_struck();
         self.disk.fail_blocking_call(Some(fault));
         let refused = attempt(self.disk, shards);
+        if self.disk.blocking_faults_struck() != before {
+            *self.counts.recovery_faults.entry(fault.kind).or_default() += 1;
+        }
         self.disk.fail_blocking_call(None);
         self.told("recovery failed", &refused);
         self.counts.recoveries_failed += u64::from(refused.is_err());
@@ -220,7 +228,7 @@ impl World {
         if tracing() {
             eprintln!("{} {crash:?}", self.steps);
         }
-        self.counts.faults += u64::from(disk.has_failed());
+        self.counts.ends_by_fault += u64::from(self.doomed);
         disk.limit_capacity(None);
         let before = self.shards.len() as u16;
         let shards = match rng.percent(40) {
@@ -272,7 +280,7 @@ impl World {
         let shards = shards.map(|shard| Store::new(store_config(seed, shard.shard), shard, now));
         self.shards = shards.collect();
         for log in self.logs.values() {
-            self.shards[log.shard].configure(log.number, log_config(log.number));
+            self.shards[log.shard].configure(log.number, log_config(seed, log.number));
         }
         self.doomed = false;
     }

@@ -10,6 +10,7 @@ mod counts;
 mod crashes;
 mod judge;
 mod model;
+mod trouble;
 mod work;
 mod world;
 
@@ -49,6 +50,7 @@ fn run_world(mut world: World) -> Counts {
         world.crash();
     }
     world.settle();
+    world.counts.faults = world.disk.faults_struck();
     world.counts
 }
 

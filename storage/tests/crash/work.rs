@@ -138,7 +138,7 @@ impl World {
             metadata_index: MetadataIndex(number.0),
             start,
             replaces,
-            config: log_config(number),
+            config: log_config(self.seed, number),
         };
         let opened = self.shards[shard].open_log(self.now, open);
         opened.expect("a new number");

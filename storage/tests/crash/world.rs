@@ -1,6 +1,6 @@
 //! The shards of one process over a simulated disk, driven at random, and their reference.
 
-use crate::config::{HOUR_MS, SHARDS_MAX, log_counts, producers_of};
+use crate::config::{Breaks, SHARDS_MAX, breaks, log_counts, producers_of};
 use crate::counts::Counts;
 use crate::crashes::{self, Lock};
 use crate::model::{Act, Life, ModelLog};
@@ -9,7 +9,7 @@ use millstream_storage::disk::{DiskDone, DiskOp, OpId};
 use millstream_storage::format::parse_log_dir;
 use millstream_storage::ids::{LogNumber, Now, Offset, Tick, WallMs};
 use millstream_storage::recovery::RecoveredNode;
-use millstream_storage::sim::{Fault, OpKind, SimDisk, SimRng};
+use millstream_storage::sim::{SimDisk, SimRng};
 use millstream_storage::store::{Read, Store, StoreEffect};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -31,7 +31,10 @@ pub struct World {
     pub reads: BTreeMap<(usize, u64), LogNumber>,
     pub next_record: u64,
     /// So many steps nothing is asked of the shards.
-    calm: u64,
+    pub calm: u64,
+    breaks: Breaks,
+    /// The step in which an operation was made to fail last.
+    struck_at: u64,
     /// An operation failed, and a shard said that the process must end.
     pub doomed: bool,
     /// Whether processes wait for the lock.
@@ -79,6 +82,8 @@ impl World {
             reads: BTreeMap::new(),
             next_record: 0,
             calm: 0,
+            breaks: breaks(seed),
+            struck_at: u64::MAX,
             doomed: false,
             lock,
         };
@@ -128,6 +133,7 @@ impl World {
         self.calm = self.calm.saturating_sub(1);
         match chosen {
             0..30 => self.append(),
+            30..36 if self.breaks == Breaks::WhatIsSeldom => self.append(),
             30..33 => self.truncate(),
             33..34 => self.open(),
             34..35 => self.drop_one(),
@@ -135,6 +141,8 @@ impl World {
             36..38 => self.move_start(),
             38..40 => self.read(),
             40..41 => self.trouble(),
+            41..43 if self.breaks == Breaks::Anything => self.break_something(),
+            41..43 if self.breaks == Breaks::WhatIsSeldom => self.break_what_is_seldom(),
             41..46 => self.now.tick.0 += self.rng.below(40_000_000),
             46..64 => {
                 let shard = self.rng.index(self.shards.len());
@@ -167,43 +175,9 @@ impl World {
         self.shards[log.shard].drop_log(self.now, number);
     }
 
-    // ---- trouble
-
-    /// Time for retention, a disk that is full for a while, an operation that fails.
-    fn trouble(&mut self) {
-        match self.rng.below(10) {
-            0..4 => self.pass_time(),
-            4..6 => {
-                let more = self.rng.below(200 << 10);
-                let capacity = self.disk.used_bytes() + more;
-                self.disk.limit_capacity(Some(capacity));
-            }
-            6..9 => self.disk.limit_capacity(None),
-            _ => {
-                use OpKind::{Open, Read, Remove, Reserve, Sync, Write};
-                let fault = Fault {
-                    kind: [Open, Read, Remove, Reserve, Sync, Write][self.rng.index(6)],
-                    after: self.rng.below(20),
-                    errno: [libc::EIO, libc::ENOSPC][self.rng.index(2)],
-                };
-                self.disk.inject(fault);
-            }
-        }
-    }
-
-    /// An hour goes by, in which everything came to be replicated; the next few steps are calm.
-    fn pass_time(&mut self) {
-        // A sync of the file system that is under way takes too long: from then on files are synced one by one.
-        self.now.tick.0 += 1_100_000_000;
-        self.now.wall.0 += HOUR_MS as i64;
-        self.calm = self.rng.below(100);
-        for log in self.logs.values_mut().filter(|log| log.expires) {
-            let store = &mut self.shards[log.shard];
-            if let Some(durable) = store.durable(log.number) {
-                log.log_start_asked = log.log_start_asked.max(durable);
-                store.set_high_watermark(log.number, durable);
-            }
-        }
+    /// Whether the operation that ended in this step was made to fail: what a shard survives is no reason to end later.
+    fn has_just_failed(&self) -> bool {
+        self.struck_at == self.steps
     }
 
     // ---- what the shards do by themselves
@@ -223,7 +197,11 @@ impl World {
         if self.disk.is_locked() && self.rng.percent(20) {
             self.disk.end_late(&mut self.rng);
         }
+        let struck = self.disk.faults_struck();
         if let Some(done) = self.disk.complete_any(&mut self.rng) {
+            if self.disk.faults_struck() != struck {
+                self.struck_at = self.steps;
+            }
             if tracing() {
                 eprintln!("{} done {:?}", self.steps, done.op);
             }
@@ -310,7 +288,7 @@ impl World {
                         known.log_start_told = log_start;
                     }
                 }
-                StoreEffect::Fatal { reason } if self.disk.has_failed() => {
+                StoreEffect::Fatal { reason } if self.has_just_failed() => {
                     if tracing() {
                         eprintln!("{} fatal: {reason}", self.steps);
                     }

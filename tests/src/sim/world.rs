@@ -248,7 +248,8 @@ impl World {
 
     /// A later operation of the disk will fail, and end the process.
     fn break_disk(&mut self) {
-        let kind = [OpKind::Write, OpKind::Sync][self.rng.index(2)];
+        let kinds = [OpKind::SyncedWrite, OpKind::SyncData, OpKind::Write];
+        let kind = kinds[self.rng.index(kinds.len())];
         let after = self.rng.below(20);
         let fault = Fault {
             kind,

@@ -377,7 +377,7 @@ fn p9_what_follows_a_failed_batch_of_its_producer_is_not_appended() {
 fn a_failed_write_of_the_log_ends_the_process_and_answers_nothing() {
     let mut broker = broker();
     broker.node.disk_mut().inject(Fault {
-        kind: OpKind::Write,
+        kind: OpKind::SyncedWrite,
         after: 0,
         errno: 5,
     });

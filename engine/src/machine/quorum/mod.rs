@@ -8,12 +8,13 @@
 //! Leaves to others: what records mean (the image), deciding (the controller), executing operations on the disk.
 
 mod format;
+mod look_only;
 mod recover;
 mod single;
 #[cfg(test)]
 mod tests;
 
-pub use recover::{Limits, RecoverError, Recovery, recover};
+pub use recover::{Limits, RecoverError, Recovery, is_blank, recover, verify};
 pub use single::SingleNode;
 
 use super::image::{Entry, Image, Record, Snapshot};

@@ -10,6 +10,7 @@ use super::format::{
     Bad, FileKind, Frame, HEAD_BYTES, LogHead, VOTE_BYTES, Vote, decode_snapshot, encode_frame,
     log_path, pad, snapshot_path,
 };
+use super::look_only::LookOnly;
 use super::single::{LogEnd, SingleNode};
 use crate::machine::image::{Entry, Image, Member, Payload, Snapshot};
 use millstream_storage::disk::{BLOCK_BYTES, BlockingDisk};
@@ -113,6 +114,26 @@ pub fn recover(
         recovery: Recovery::default(),
     };
     recoverer.run(me)
+}
+
+/// What a start would find in the quorum's files. Nothing is changed.
+pub fn verify(
+    disk: &dyn BlockingDisk,
+    directory: &Path,
+    me: Member,
+) -> Result<Recovery, RecoverError> {
+    let disk = LookOnly(disk);
+    recover(&disk, directory, me, Limits::default()).map(|(_, found)| found)
+}
+
+/// Whether there is nothing of a metadata log: no vote, no log, no snapshot.
+pub fn is_blank(disk: &dyn BlockingDisk, directory: &Path) -> io::Result<bool> {
+    let entries = disk.list(directory)?;
+    let counts = |name: &Path| {
+        use FileKind::{Log, Snapshot, Vote};
+        matches!(FileKind::of(name), Some(Vote | Log(_) | Snapshot(_)))
+    };
+    Ok(!entries.iter().any(|entry| counts(&entry.name)))
 }
 
 struct Recoverer<'a> {
@@ -439,7 +460,8 @@ impl Recoverer<'_> {
         let candidate = me.id;
         let vote = Vote { term, candidate };
         let path = self.directory.join("vote");
-        self.io(&path, self.disk.replace(&path, &vote.encode()))
+        let replaced = self.disk.replace(&path, &vote.encode());
+        replaced.map_err(|failed| RecoverError::Io(failed.path, failed.error))
     }
 
     /// Writes and syncs one entry, and gives the file its room.

@@ -295,7 +295,7 @@ fn a_failed_sync_is_the_end() {
     let mut bench = Bench::start(SimDisk::new()).expect("it begins");
     bench.settle(&mut rng);
     bench.disk.inject(millstream_storage::sim::Fault {
-        kind: millstream_storage::sim::OpKind::Sync,
+        kind: millstream_storage::sim::OpKind::SyncData,
         after: 0,
         errno: 5,
     });

@@ -1,8 +1,8 @@
 //! The file system and the disk under the data directory: kind, room, direct IO, sync latency, written zeroes, sectors.
 
-use super::{Finding, kernel::bytes};
+use super::{DirectIo, Finding, kernel::bytes};
 use millstream_storage::disk::BLOCK_BYTES;
-use millstream_storage::io::check_direct_io;
+use millstream_storage::io::{check_direct_io, reserves_written_zeroes};
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -14,8 +14,6 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Written, zeroed extents (Linux 6.17).
-const FALLOC_FL_WRITE_ZEROES: i32 = 0x80;
 /// How long the sync latency is measured.
 const MEASURE: Duration = Duration::from_millis(500);
 /// A shard goes over to syncing file by file when one sync of the file system takes longer.
@@ -66,9 +64,9 @@ impl Probe {
 #[repr(align(4096))]
 struct Block([u8; BLOCK_BYTES]);
 
-pub(super) fn examine(data: &Path) -> Vec<Finding> {
+pub(super) fn examine(data: &Path, wanted: DirectIo) -> Vec<Finding> {
     let dir = existing(data);
-    let mut findings = vec![file_system(&dir), room(&dir), direct_io(&dir)];
+    let mut findings = vec![file_system(&dir), room(&dir), direct_io(&dir, wanted)];
     if findings
         .iter()
         .all(|finding| finding.check != "data directory")
@@ -83,12 +81,22 @@ pub(super) fn examine(data: &Path) -> Vec<Finding> {
     findings
 }
 
-fn direct_io(dir: &Path) -> Finding {
+fn direct_io(dir: &Path, wanted: DirectIo) -> Finding {
     match check_direct_io(dir) {
         Ok(()) => Finding::good("direct IO", "O_DIRECT in 4 KiB blocks works"),
+        Err(refused) if refused.is_unsupported() && wanted == DirectIo::Off => Finding::warning(
+            "direct IO",
+            format!("{refused}; storage.direct-io=false does without"),
+            "use xfs or ext4: through the page cache the log is slower, and only as durable as that file system",
+        ),
         Err(refused) if refused.is_unsupported() => {
             Finding::failure("direct IO", refused.to_string(), DIRECT_IO_REMEDY)
         }
+        Err(refused) if refused.error.raw_os_error() == Some(libc::ENOSPC) => Finding::failure(
+            "data directory",
+            refused.to_string(),
+            "the disk is full: make room",
+        ),
         Err(refused) => Finding::failure(
             "data directory",
             refused.to_string(),
@@ -99,20 +107,7 @@ fn direct_io(dir: &Path) -> Finding {
 
 /// Whether space can be reserved as written zeroes.
 fn written_zeroes(dir: &Path) -> Finding {
-    let probe = Probe::new(dir);
-    let reserved = probe.open(0).is_ok_and(|file| {
-        // SAFETY: a plain system call on a descriptor that lives through it.
-        let reserved = unsafe {
-            libc::fallocate(
-                file.as_raw_fd(),
-                FALLOC_FL_WRITE_ZEROES,
-                0,
-                PROBE_BYTES as i64,
-            )
-        };
-        reserved == 0
-    });
-    let found = match reserved {
+    let found = match reserves_written_zeroes(dir) {
         true => "FALLOC_FL_WRITE_ZEROES works: fresh segments are as fast as written ones",
         false => {
             "FALLOC_FL_WRITE_ZEROES is not offered (Linux 6.17 and a device that zeroes by itself): segments begin as unwritten extents, which cost up to a third of the write rate"

@@ -9,6 +9,8 @@ const KERNEL_MIN: (u32, u32) = (6, 1);
 const FILES_WANTED: u64 = 65_536;
 /// Descriptors without which a node does not start.
 const FILES_MIN: u64 = 1_024;
+/// What to do about a limit of descriptors.
+pub const FILES_REMEDY: &str = "raise it: `ulimit -n 1048576`, LimitNOFILE=1048576 in a systemd unit, or `docker run --ulimit nofile=1048576`; every segment and connection needs a descriptor";
 /// Locked memory that the rings of a few shards need, unless the process has CAP_IPC_LOCK.
 const MEMLOCK_MIN_BYTES: u64 = 2 << 20;
 /// The limit that glommio asks for, whatever the process may lock.
@@ -146,7 +148,7 @@ fn files() -> Finding {
 }
 
 pub(super) fn files_of(hard: u64) -> Finding {
-    let remedy = "raise it: `ulimit -n 1048576`, LimitNOFILE=1048576 in a systemd unit, or `docker run --ulimit nofile=1048576`; every segment and connection needs a descriptor";
+    let remedy = FILES_REMEDY;
     match hard {
         hard if hard < FILES_MIN => Finding::failure(
             "files",

@@ -6,9 +6,11 @@
 mod clock;
 pub mod disk;
 mod kernel;
+mod logs;
 #[cfg(test)]
 mod tests;
 
+pub use kernel::FILES_REMEDY;
 use serde::Serialize;
 use std::path::Path;
 
@@ -75,11 +77,21 @@ impl Finding {
     }
 }
 
+/// Whether the log is to bypass the page cache (`storage.direct-io`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DirectIo {
+    /// A node does not start where it is not offered.
+    Needed,
+    /// It does without.
+    Off,
+}
+
 /// Looks at everything; `data` is the data directory, which need not exist yet. Takes about a second, most of it for the
 /// disk.
-pub fn examine(data: &Path) -> Vec<Finding> {
+pub fn examine(data: &Path, direct_io: DirectIo) -> Vec<Finding> {
     let mut findings = kernel::examine();
-    findings.extend(disk::examine(data));
+    findings.extend(disk::examine(data, direct_io));
+    findings.extend(logs::examine(data));
     findings.extend(clock::examine());
     findings
 }

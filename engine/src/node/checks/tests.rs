@@ -84,7 +84,7 @@ fn a_sysctl_that_forbids_rings_is_named() {
 fn examining_a_directory_leaves_nothing_in_it_and_every_complaint_has_a_remedy() {
     let dir = std::env::temp_dir().join(format!("millstream-checks-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
-    let findings = examine(&dir.join("not/there/yet"));
+    let findings = examine(&dir.join("not/there/yet"), DirectIo::Needed);
     assert!(
         findings
             .iter()

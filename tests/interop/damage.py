@@ -1,0 +1,183 @@
+"""Damage to any file of a data directory, through the real start: the node names what is wrong and refuses, or it starts, and then every
+acknowledged record is there unless it says that something is damaged. It never crashes, and `log verify` and `doctor` never do.
+
+    damage.py [--rounds N] [--seed N]
+"""
+
+import argparse
+import random
+import shutil
+import subprocess
+
+from broker import Broker, binary, free_port
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+
+PARTITIONS = 3
+TOPIC = "damaged"
+# What a refusal or a crash may not end with: a panic (101, or SIGABRT in release builds) or another signal.
+REFUSALS = (1, 65, 74)
+
+
+def fill(broker, first, count):
+    """Numbers, idempotently, spread over the partitions."""
+    producer = Producer({"bootstrap.servers": broker.address, "enable.idempotence": True, "linger.ms": 2, "log_level": 2})
+    failures = []
+    for number in range(first, first + count):
+        value = f"{number} ".encode().ljust(300, b".")
+        producer.produce(TOPIC, value=value, partition=number % PARTITIONS, on_delivery=lambda error, _: error and failures.append(error))
+        producer.poll(0)
+    assert producer.flush(60) == 0 and not failures, failures
+
+
+def read(address):
+    """The numbers that can be read, and whether something was refused as damaged."""
+    consumer = Consumer({
+        "bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False, "enable.partition.eof": True,
+        "check.crcs": True, "log_level": 0,
+    })
+    consumer.assign([TopicPartition(TOPIC, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
+    found, ended, refused = set(), set(), False
+    for _ in range(200):
+        if len(ended) == PARTITIONS:
+            break
+        for message in consumer.consume(5000, 0.1):
+            error = message.error()
+            if error is None:
+                found.add(int(message.value().split()[0]))
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended.add(message.partition())
+            else:
+                refused = True
+                if message.partition() is not None and message.partition() >= 0:
+                    ended.add(message.partition())
+    else:
+        refused = True
+    consumer.close()
+    return found, refused
+
+
+def damages(rng, path):
+    """Ways to damage a file, each a name and a function."""
+    size = path.stat().st_size
+    raw = path.read_bytes()
+    used = len(raw.rstrip(b"\0")) or 1
+
+    def rewrite(change):
+        def act():
+            with open(path, "r+b") as file:
+                change(file)
+        return act
+
+    def flip(file):
+        at = rng.randrange(min(used, size))
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1 << rng.randrange(8)]))
+
+    def fill_with(byte):
+        def change(file):
+            at = rng.randrange(min(used, size))
+            file.seek(at)
+            file.write(bytes([byte]) * min(rng.randrange(1, 9000), size - at))
+        return change
+
+    found = [
+        ("emptied", rewrite(lambda file: file.truncate(0))),
+        ("removed", path.unlink),
+        ("a directory", lambda: (path.unlink(), path.mkdir())),
+    ]
+    if size > 0:
+        found += [
+            ("zeroed", rewrite(lambda file: file.write(b"\0" * size))),
+            ("cut", rewrite(lambda file: file.truncate(rng.randrange(min(used, size))))),
+            ("flipped", rewrite(flip)),
+            ("zeroed in part", rewrite(fill_with(0))),
+            ("overwritten in part", rewrite(fill_with(0xA5))),
+        ]
+    return found
+
+
+def start(data):
+    """Starts a node; (process, address, its words), or (None, exit code, its words) where it refuses."""
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    log = data.parent / "start.log"
+    with open(log, "wb") as out:
+        process = subprocess.Popen(
+            [binary(), "serve", "--data", str(data), "--listen", address, "--shards", "1"], stdout=out, stderr=out, stdin=subprocess.DEVNULL
+        )
+    while True:
+        words = log.read_text(errors="replace")
+        if "is ready" in words:
+            return process, address, words
+        if process.poll() is not None:
+            return None, process.returncode, log.read_text(errors="replace")
+
+
+def judge(data, acknowledged, what):
+    """Whether the node started."""
+    for command in (["log", "verify", str(data)], ["log", "dump", str(data)], ["doctor", "--data", str(data), "--json"]):
+        if command[0] == "doctor" and what[1] != "flipped":
+            continue
+        done = subprocess.run([binary(), *command], capture_output=True, text=True, errors="replace", timeout=60, check=False)
+        assert done.returncode in (0, 1), f"{what}: {command}: {done.returncode}: {done.stderr[-500:]}"
+        if command[1] == "verify":
+            sound = done.returncode == 0
+    process, told, words = start(data)
+    assert "panicked" not in words, f"{what}: {words[-800:]}"
+    if process is None:
+        assert told in REFUSALS, f"{what}: exit code {told}: {words[-800:]}"
+        name = what[0].split("/")[-1]
+        assert name in words or "quorum" in words or "shard" in words, f"{what}: the refusal does not say where: {words}"
+        return False
+    try:
+        try:
+            found, refused = read(told)
+        except KafkaException as error:
+            found, refused = set(), str(error)
+        assert process.poll() is None, f"{what}: it ended while it was read: {process.returncode}"
+        lost = acknowledged - found
+        warned = "DAMAGE" in words or "damage" in words or not sound
+        assert not lost or warned or refused, f"{what}: {len(lost)} records are lost and nobody says so: {words}"
+        assert found <= acknowledged, f"{what}: records that nobody sent"
+    finally:
+        process.kill()
+        process.wait()
+    return True
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--rounds", type=int, default=1)
+    options.add_argument("--seed", type=int, default=1)
+    options = options.parse_args()
+    rng = random.Random(options.seed)
+    with Broker("damage", settings=[f"num.partitions={PARTITIONS}", "log.segment.bytes=1048576"]) as broker:
+        subprocess.run([binary(), "topic", "create", TOPIC, "--broker", broker.address], check=True, capture_output=True)
+        fill(broker, 0, 15000)
+        broker.stop()
+        broker.start()
+        fill(broker, 15000, 3000)
+        broker.kill()
+        acknowledged = set(range(18000))
+        copy = broker.dir / "copy"
+        starts = refusals = 0
+        names = sorted(str(path.relative_to(broker.data)) for path in broker.data.rglob("*") if path.is_file())
+        for _ in range(options.rounds):
+            for name in names:
+                for kind in range(8):
+                    subprocess.run(["cp", "-a", "--sparse=always", str(broker.data), str(copy)], check=True)
+                    ways = damages(rng, copy / name)
+                    if kind < len(ways):
+                        ways[kind][1]()
+                        if judge(copy, acknowledged, (name, ways[kind][0])):
+                            starts += 1
+                        else:
+                            refusals += 1
+                    shutil.rmtree(copy)
+        print(f"    {len(names)} files, {starts + refusals} damages: {starts} starts, {refusals} refusals, nothing lost in silence (seed {options.seed})")
+
+
+if __name__ == "__main__":
+    main()
