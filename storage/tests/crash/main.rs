@@ -22,8 +22,9 @@ use world::World;
 
 /// Crash points that a run has at least.
 const POINTS: u64 = 100_000;
-/// Seeds that found something, and run at every time: stale bytes behind an end that was left without being written over.
-const KEPT: [u64; 2] = [33, 83];
+/// Seeds that found something, and run at every time: stale bytes behind an end that was left without being written over (33, 83), a
+/// segment below the log start that was being shortened (65).
+const KEPT: [u64; 3] = [33, 65, 83];
 /// Steps of work between two real crashes.
 const STEPS: u64 = 400;
 /// Real crashes of one seed.
