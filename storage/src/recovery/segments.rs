@@ -182,6 +182,19 @@ impl<'a> Segments<'a> {
         *length = (*length).max(position + bytes.len() as u64);
         Ok(())
     }
+
+    /// Makes an empty file for a segment that has none, durably.
+    pub(super) fn make(&mut self, segment: Offset) -> Result<(), RecoveryError> {
+        let path = self.path(segment);
+        let made = self.disk.make_dirs(&self.dir);
+        // ORDER: what is flushed into it is synced alone, without the names above it.
+        let made = made
+            .and_then(|()| self.disk.set_length(&path, 0))
+            .and_then(|()| self.disk.sync_fs());
+        made.map_err(|error| io_at(&path, error))?;
+        self.lengths.insert(segment, 0);
+        Ok(())
+    }
 }
 
 fn lawful(head: &BatchHead) -> bool {

@@ -330,7 +330,16 @@ impl<'a, 'r> Settling<'a, 'r> {
                 }
             }
         }
-        Ok(())
+        self.make_last()
+    }
+
+    /// The segment that the log goes on in is gone: it goes on in an empty file of that name.
+    fn make_last(&mut self) -> Result<(), RecoveryError> {
+        let last = self.log.state.synced_end;
+        match last.position > 0 && self.segments.length(last.segment).is_none() {
+            true => self.segments.make(last.segment),
+            false => Ok(()),
+        }
     }
 
     fn beginning(&self, segment: Offset) -> Place {

@@ -220,3 +220,17 @@ fn a_file_that_is_gone_does_not_go_unnoticed() {
         judge(&copy, &batches, &format!("{} removed", path.display()));
     }
 }
+
+/// It could not be flushed into otherwise.
+#[test]
+fn a_segment_that_is_gone_is_made_again_where_the_log_goes_on_in_it() {
+    let (disk, _) = node();
+    disk.unlink(&segment_path()).expect("unlinked");
+    for _ in 0..2 {
+        let found = recovered(&disk, 1);
+        let mut logs = found.shards.iter().flat_map(|shard| &shard.logs);
+        let log = logs.find(|log| log.log == LOG).expect("a known log");
+        assert!(!log.damage.is_empty() && log.suspect);
+        assert!(disk.length(&segment_path()).expect("told").is_some());
+    }
+}
