@@ -6,7 +6,7 @@
 use super::reader::{Absent, FileReader, Pattern, io_at, read_small};
 use super::types::RecoveryError;
 use crate::batch::{BatchHead, HEADER_BYTES, check};
-use crate::disk::{BlockingDisk, EntryKind};
+use crate::disk::{BLOCK_BYTES, BlockingDisk, EntryKind};
 use crate::format::{Place, SegmentFile, parse_segment, segment_file};
 use crate::ids::Offset;
 use std::collections::BTreeMap;
@@ -194,6 +194,19 @@ impl<'a> Segments<'a> {
         made.map_err(|error| io_at(&path, error))?;
         self.lengths.insert(segment, 0);
         Ok(())
+    }
+
+    /// Writes zeros behind a batch where the file goes on: what is left there of former batches is told from what follows. A batch
+    /// that does follow is written over them.
+    pub(super) fn end_at(&mut self, segment: Offset, position: u64) -> Result<(), RecoveryError> {
+        let length = self.length(segment).unwrap_or(0);
+        // Whole blocks: a part of one that cannot be read cannot be written either.
+        let told = (position + HEADER_BYTES as u64).next_multiple_of(BLOCK_BYTES as u64);
+        let bytes = told.min(length).saturating_sub(position);
+        match bytes {
+            0 => Ok(()),
+            _ => self.write(segment, position, &vec![0; bytes as usize]),
+        }
     }
 }
 

@@ -299,6 +299,7 @@ impl<'a, 'r> Settling<'a, 'r> {
             let start = piece.start;
             self.segments
                 .write(start.segment, start.position, &piece.bytes)?;
+            self.segments.end_at(start.segment, piece.end.position)?;
         }
         self.log.state.synced_end = self.log.state.durable_end;
         Ok(())

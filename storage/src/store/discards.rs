@@ -85,6 +85,11 @@ impl Discards {
         self.hurried = !self.files.is_empty();
     }
 
+    /// Whether space is short.
+    pub(super) fn is_hurried(&self) -> bool {
+        self.hurried
+    }
+
     /// When the next piece goes.
     pub(super) fn deadline(&self) -> Option<Tick> {
         let waits = !self.files.is_empty() && !self.in_flight && !self.stopped;

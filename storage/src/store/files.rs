@@ -115,6 +115,11 @@ impl FileSlots {
         state.doomed && state.ops == 0
     }
 
+    /// Whether nothing is in flight on the file.
+    pub(super) fn is_idle(&self, slot: FileSlot) -> bool {
+        self.slots[slot.0 as usize].ops == 0
+    }
+
     /// The segment is given up; true if it can be closed at once.
     pub(super) fn doom(&mut self, slot: FileSlot) -> bool {
         let state = &mut self.slots[slot.0 as usize];

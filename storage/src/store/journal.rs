@@ -285,7 +285,7 @@ impl Store {
         }
     }
 
-    fn zeros(&self, bytes: usize) -> Bytes {
+    pub(super) fn zeros(&self, bytes: usize) -> Bytes {
         let mut zeros = self.cache.pool().take(bytes);
         zeros.fill(0);
         zeros.freeze()
@@ -402,6 +402,7 @@ fn log_state(log: RecoveredLog, now: Now) -> LogState {
             open: None,
             usable: false,
             reserved: state.bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64,
+            stale: 0,
         };
         (state.base, file)
     });
@@ -463,6 +464,7 @@ fn log_state(log: RecoveredLog, now: Now) -> LogState {
         replaces: None,
         files,
         successor: None,
+        reused: None,
         succeeded: None,
         shorten: Some(log.synced_end.segment),
         shortening: None,

@@ -20,6 +20,8 @@ pub(super) struct SegmentFile {
     pub(super) usable: bool,
     /// Reserved so far; a multiple of the block.
     pub(super) reserved: u64,
+    /// Bytes of a former life of the file may lie below this position; 0 in a new one.
+    pub(super) stale: u64,
 }
 
 /// Something to do with a log's files; one at a time, in order.
@@ -36,6 +38,10 @@ pub(super) enum Task {
     Cut(Vec<Offset>),
     /// Remove segments below the log start.
     Unlink(Vec<Offset>),
+    /// Make a segment below the log start the successor.
+    Reuse(Offset),
+    /// Let a successor go that was such a segment.
+    Release,
     /// Give back the space behind the last batch of a full segment.
     Seal(Offset),
     /// Open a segment for reading.
@@ -85,6 +91,8 @@ pub(super) struct LogState {
     pub(super) files: BTreeMap<Offset, SegmentFile>,
     /// The file of the next segment; it has no offset in its name yet.
     pub(super) successor: Option<SegmentFile>,
+    /// The segment that the successor was.
+    pub(super) reused: Option<Offset>,
     /// The segment whose successor was asked for last.
     pub(super) succeeded: Option<Offset>,
     /// The segment that must be cut before the log writes again: stale bytes may lie behind its end.

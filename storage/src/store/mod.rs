@@ -20,6 +20,7 @@ mod pump;
 mod reads;
 mod rest;
 mod retention;
+mod reuse;
 mod search;
 mod shard_store;
 mod tasks;

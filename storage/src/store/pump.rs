@@ -75,6 +75,7 @@ impl Store {
             Effect::Started { slot, log_start } => self.start_durable(slot, log_start),
             Effect::Dropped { slot } => {
                 self.drop_waiting_tasks(slot);
+                self.task(slot, Task::Release);
                 self.task(slot, Task::Remove);
             }
             Effect::CreateFile { file } => self.create_journal_file(file),
@@ -109,7 +110,10 @@ impl Store {
         if first == FirstBlock::Held {
             // It is taken now: a truncation may take its bytes from memory before it is let go.
             let end = range.end.min(block + BLOCK_BYTES as u64);
-            let data = self.staged(slot, segment, range.start..end);
+            let mut data = self.staged(slot, segment, range.start..end);
+            if end == range.end {
+                data.extend(self.guard(slot, segment, end));
+            }
             self.log_mut(slot).first_block = Some(HeldBlock {
                 segment,
                 position: block,
@@ -120,7 +124,8 @@ impl Store {
                 return;
             }
         }
-        let slices = self.staged(slot, segment, range.clone());
+        let mut slices = self.staged(slot, segment, range.clone());
+        slices.extend(self.guard(slot, segment, range.end));
         let file = self.log(slot).files[&segment].open;
         let file = file.expect("a segment that is ready is open");
         self.files.touch(slot, segment, file);
@@ -247,11 +252,16 @@ impl Store {
         if log.dropped || log.layout.log_start() != log_start {
             return;
         }
-        let gone = log.layout.drop_below(log.marked);
-        if !gone.is_empty() {
-            self.forget_segments(slot, &gone);
-            self.task(slot, Task::Unlink(gone));
+        let mut gone = log.layout.drop_below(log.marked);
+        if gone.is_empty() {
+            return;
         }
+        self.forget_segments(slot, &gone);
+        if let Some(next) = self.reusable(slot, &gone) {
+            gone.retain(|segment| *segment != next);
+            self.task(slot, Task::Reuse(next));
+        }
+        self.task(slot, Task::Unlink(gone));
     }
 
     fn marked(&mut self, slot: LogSlot, place: Place) {
@@ -272,6 +282,7 @@ impl Store {
         };
         if outcome.as_ref().is_err_and(|error| is_shortage(*error)) {
             self.discards.hurry();
+            self.release_all();
         }
         match (purpose, outcome) {
             (Purpose::Step(job), Ok(_)) => self.job_steps_on(job),

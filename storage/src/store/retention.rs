@@ -36,6 +36,8 @@ impl Store {
         if log.dropped || log.cutting.is_some() {
             return;
         }
+        self.release_unwanted(slot);
+        let log = self.log_mut(slot);
         let Some(expired) = log.layout.expired(now, &limits, log.high_watermark) else {
             return;
         };

@@ -49,6 +49,9 @@ pub struct Store {
     pub(super) ops: Ops,
     pub(super) files: FileSlots,
     pub(super) discards: Discards,
+    /// How many logs keep a former segment for their next one.
+    pub(super) reused: usize,
+    pub(super) zero_block: Bytes,
     pub(super) blocks: Blocks,
     pub(super) searches: Searches,
     /// Where the round of retention goes on, and when the next one begins.
@@ -90,6 +93,8 @@ impl Store {
             ops: Ops::default(),
             files: FileSlots::new(config.open_files_max),
             discards: Discards::new(config.discard_bytes, now.tick),
+            reused: 0,
+            zero_block: Bytes::new(),
             blocks: Blocks::new(config.cold_bytes_max),
             searches: Searches::default(),
             retention_next: 0,
@@ -100,6 +105,7 @@ impl Store {
             effects: Vec::new(),
             config,
         };
+        store.zero_block = store.zeros(BLOCK_BYTES);
         store.open_journal(&recovered);
         store.adopt(recovered);
         store.remove_leftover();
@@ -140,6 +146,7 @@ impl Store {
             replaces: open.replaces,
             files: BTreeMap::new(),
             successor: None,
+            reused: None,
             succeeded: None,
             shorten: None,
             shortening: None,

@@ -18,6 +18,8 @@ use std::sync::Arc;
 
 /// The first reservation of a segment.
 const RESERVE_BYTES_MIN: u64 = 64 << 10;
+/// A full segment keeps so small a part of its bytes behind its end: the next life of the file needs it.
+const KEPT_SHARE: u64 = 128;
 /// Reservations double up to this step.
 const RESERVE_STEP_BYTES_MAX: u64 = 16 << 20;
 
@@ -107,6 +109,8 @@ impl Store {
                 steps
             }
             Task::Unlink(segments) => self.discard_segments(slot, segments),
+            Task::Reuse(segment) => self.reuse_steps(slot, *segment),
+            Task::Release => self.release_steps(slot),
             Task::Seal(segment) => self.seal_steps(slot, *segment),
             Task::Open(segment) => {
                 let mut steps = VecDeque::new();
@@ -116,7 +120,7 @@ impl Store {
                 steps
             }
             Task::Successor(bytes) => self.successor_steps(slot, *bytes),
-            Task::NoSuccessor => VecDeque::from([self.successor_unlinked(slot)]),
+            Task::NoSuccessor => self.no_successor_steps(slot),
             Task::Remove => self.remove_steps(slot),
         }
     }
@@ -166,6 +170,9 @@ impl Store {
     }
 
     fn successor_steps(&mut self, slot: LogSlot, bytes: u64) -> VecDeque<DiskOp> {
+        if self.log(slot).successor.is_some() {
+            return VecDeque::new();
+        }
         let file_slot = self.files.take();
         let log = self.log_mut(slot);
         let reserved = reservation(0, bytes, 0, log.config.segment_bytes);
@@ -173,6 +180,7 @@ impl Store {
             open: Some(file_slot),
             usable: false,
             reserved,
+            stale: 0,
         });
         let open = DiskOp::Open {
             slot: file_slot,
@@ -189,8 +197,18 @@ impl Store {
         DiskOp::Unlink { path }
     }
 
+    /// What there is of a successor that could not be made, under either of its names.
+    fn no_successor_steps(&mut self, slot: LogSlot) -> VecDeque<DiskOp> {
+        let mut steps = VecDeque::from([self.successor_unlinked(slot)]);
+        if let Some(segment) = self.reuse_ended(slot) {
+            let path = shared(&self.log(slot).segment_path(segment));
+            steps.push_back(DiskOp::Unlink { path });
+        }
+        steps
+    }
+
     /// Closes the successor, which is none any more.
-    fn give_up_successor(&mut self, slot: LogSlot) {
+    pub(super) fn give_up_successor(&mut self, slot: LogSlot) {
         let successor = self.log_mut(slot).successor.take();
         if let Some(open) = successor.and_then(|successor| successor.open) {
             self.close(open);
@@ -207,6 +225,7 @@ impl Store {
     ) -> VecDeque<DiskOp> {
         let file_slot = successor.open.expect("a successor is open");
         self.files.adopt(slot, segment, file_slot);
+        self.reuse_ended(slot);
         let log = self.log_mut(slot);
         let held = successor.reserved;
         let reserved = reservation(held, bytes, 0, log.config.segment_bytes);
@@ -254,11 +273,9 @@ impl Store {
             },
             DiskOp::SyncData { slot: file_slot },
         ]);
-        self.reserved(
-            slot,
-            segment,
-            bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64,
-        );
+        self.reserved(slot, segment, bytes);
+        let file = self.log_mut(slot).files.get_mut(&segment);
+        file.expect("it was just opened").stale = 0;
     }
 
     fn reserved(&mut self, slot: LogSlot, segment: Offset, bytes: u64) {
@@ -300,11 +317,12 @@ impl Store {
             open: Some(file_slot),
             usable: false,
             reserved,
+            stale: 0,
         };
         self.log_mut(slot).files.insert(segment, file);
     }
 
-    fn reserve(&self, slot: FileSlot, position: u64, bytes: u64) -> DiskOp {
+    pub(super) fn reserve(&self, slot: FileSlot, position: u64, bytes: u64) -> DiskOp {
         DiskOp::Reserve {
             slot,
             position,
@@ -353,7 +371,11 @@ impl Store {
     }
 
     /// Segments that no restart needs: large ones go piece by piece, the steps are those for the others.
-    fn discard_segments(&mut self, slot: LogSlot, segments: &[Offset]) -> VecDeque<DiskOp> {
+    pub(super) fn discard_segments(
+        &mut self,
+        slot: LogSlot,
+        segments: &[Offset],
+    ) -> VecDeque<DiskOp> {
         let mut small = Vec::new();
         for segment in segments {
             let file = self.log(slot).files.get(segment).copied();
@@ -398,11 +420,16 @@ impl Store {
         if !log.files.contains_key(&segment) || log.shorten == Some(segment) {
             return steps;
         }
+        let reserved = log.files[&segment].reserved;
+        if reserved.saturating_sub(bytes) <= bytes / KEPT_SHARE {
+            return steps;
+        }
         let file_slot = self.open_steps(slot, segment, &mut steps);
         steps.push_back(DiskOp::SetLength {
             slot: file_slot,
             bytes,
         });
+        self.reserved(slot, segment, bytes);
         steps
     }
 
@@ -452,6 +479,12 @@ impl Store {
                 let successor = self.log_mut(slot).successor.as_mut();
                 successor.expect("it was being made").usable = true;
             }
+            Task::Reuse(_) => {
+                if let Some(successor) = &mut self.log_mut(slot).successor {
+                    successor.usable = true;
+                }
+            }
+            Task::Release => self.released(slot),
             Task::Cut(_) | Task::Unlink(_) | Task::NoSuccessor => {}
         }
     }
@@ -510,6 +543,7 @@ impl Store {
                         open: None,
                         usable: false,
                         reserved: place.position / BLOCK_BYTES as u64 * BLOCK_BYTES as u64,
+                        stale: file.stale,
                     };
                     log.files.insert(place.segment, unreserved);
                 }
@@ -520,13 +554,8 @@ impl Store {
                 self.commit.not_ready(slot, round);
             }
             // The log goes on without: its next segment is made when it is needed.
-            Task::Successor(_) if is_shortage(error) => {
-                self.give_up_successor(slot);
-                let log = self.log_mut(slot);
-                log.busy = false;
-                log.tasks.pop_front();
-                log.tasks.push_front(Task::NoSuccessor);
-            }
+            Task::Reuse(_) | Task::Release => self.no_successor(slot),
+            Task::Successor(_) if is_shortage(error) => self.no_successor(slot),
             Task::Seal(segment) => {
                 self.not_opened(slot, segment);
                 self.task_ended(slot);
@@ -547,6 +576,15 @@ impl Store {
                 ));
             }
         }
+    }
+
+    /// What the task at the head made of a successor goes.
+    fn no_successor(&mut self, slot: LogSlot) {
+        self.give_up_successor(slot);
+        let log = self.log_mut(slot);
+        log.busy = false;
+        log.tasks.pop_front();
+        log.tasks.push_front(Task::NoSuccessor);
     }
 
     /// A step of a task that may have had to open the segment failed: unless it was open before, it is not.
@@ -600,7 +638,7 @@ impl Store {
             let closed = SegmentFile {
                 open: file.open.take(),
                 usable: std::mem::take(&mut file.usable),
-                reserved: file.reserved,
+                ..*file
             };
             self.release_file(closed);
             self.commit.unready(slot, segment);

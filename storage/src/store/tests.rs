@@ -1,5 +1,6 @@
 //! The store over a simulated disk, without crashes: what is appended becomes durable and is read back.
 
+mod reuse;
 mod searches;
 
 use super::*;
@@ -14,6 +15,7 @@ use crate::log::SegmentIndex;
 use crate::sim::{Fault, OpKind, SimDisk, SimRng};
 use bytes::Bytes;
 use std::collections::HashMap;
+use std::path::Path;
 
 const FILE_BYTES: u64 = 256 << 10;
 
@@ -55,6 +57,8 @@ struct Rig {
     looks: Vec<(ReadTicket, Look)>,
     /// Reads of segments.
     blocks_read: usize,
+    /// Segments that became successors.
+    reused: usize,
     starts: HashMap<LogNumber, Offset>,
 }
 
@@ -89,6 +93,7 @@ impl Rig {
             found: Vec::new(),
             looks: Vec::new(),
             blocks_read: 0,
+            reused: 0,
             starts: HashMap::new(),
         }
     }
@@ -134,6 +139,9 @@ impl Rig {
             match effect {
                 StoreEffect::Op(id, op) => {
                     self.blocks_read += usize::from(matches!(op, DiskOp::Read { .. }));
+                    let segment = |path: &Path| path.extension().is_some_and(|kind| kind == "log");
+                    self.reused +=
+                        usize::from(matches!(&op, DiskOp::Rename { from, .. } if segment(from)));
                     self.disk.submit(id, op);
                 }
                 StoreEffect::Durable { log, end } => {
@@ -487,6 +495,12 @@ fn a_large_segment_goes_piece_by_piece_while_its_log_goes_on() {
     let path = rig.store.log(slot).segment_path(first);
     rig.append(log, 9_000);
     rig.work(1_000);
+    // Segments are to be larger from now on: this one is not used again.
+    let larger = LogConfig {
+        segment_bytes: 1 << 20,
+        ..small_segments()
+    };
+    rig.store.configure(log, larger);
     rig.store.set_high_watermark(log, next);
     rig.store.set_log_start(rig.now, log, next);
     let mut lengths = Vec::new();

@@ -55,7 +55,10 @@ pub fn store_config(seed: u64, shard: ShardIndex) -> StoreConfig {
         unflushed_bytes_max: 1 << 20,
         clean_bytes_max: 64 << 10,
         cold_bytes_max: 1 << 20,
-        discard_bytes: [4 << 10, 16 << 20][seed as usize / 27 % 2],
+        discard_bytes: match reuses(seed) {
+            true => 4 << 10,
+            false => [4 << 10, 16 << 20][seed as usize / 27 % 2],
+        },
         open_files_max: 4,
         shared_sync_files_min: 2 + seed as usize % 2 * 15,
         commit: CommitConfig {
@@ -78,6 +81,7 @@ pub fn store_config(seed: u64, shard: ShardIndex) -> StoreConfig {
 
 pub fn log_config(seed: u64, log: LogNumber) -> LogConfig {
     let segment_bytes = match breaks(seed) {
+        _ if reuses(seed) => 16 << 10,
         Breaks::WhatIsSeldom => 40 << 10,
         _ => [40 << 10, 400 << 10, 90 << 10][log.0 as usize % 3],
     };
@@ -88,7 +92,10 @@ pub fn log_config(seed: u64, log: LogNumber) -> LogConfig {
             true => Acknowledge::Memory,
             false => Acknowledge::Durable,
         },
-        retention_bytes: expires(log).then_some(50 << 10),
+        retention_bytes: expires(log).then_some(match reuses(seed) {
+            true => 20 << 10,
+            false => 50 << 10,
+        }),
         retention_ms: (log.0 % 8 == 7).then_some(HOUR_MS),
         ..LogConfig::default()
     }
@@ -97,6 +104,11 @@ pub fn log_config(seed: u64, log: LogNumber) -> LogConfig {
 /// Whether a log's appends are acknowledged from memory.
 pub fn is_cached(log: LogNumber) -> bool {
     log.0 % 5 == 4
+}
+
+/// Segments go early, and mostly become the next ones of their logs. (Seeds that are kept are below.)
+pub fn reuses(seed: u64) -> bool {
+    seed > 100 && seed % 3 == 1
 }
 
 /// Whether a log's segments go by themselves.

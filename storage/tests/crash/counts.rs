@@ -25,6 +25,8 @@ pub struct Counts {
     pub cut_after_kill: u64,
     /// Processes that an operation that failed put an end to.
     pub ends_by_fault: u64,
+    /// Segments that became the next ones of their logs.
+    pub reused: u64,
     /// Operations that failed, by kind.
     pub faults: BTreeMap<OpKind, u64>,
     /// Calls of recovery that failed, by kind.
@@ -43,6 +45,7 @@ impl AddAssign for Counts {
         sum(&mut self.layouts_changed, other.layouts_changed);
         sum(&mut self.cut_after_kill, other.cut_after_kill);
         sum(&mut self.ends_by_fault, other.ends_by_fault);
+        sum(&mut self.reused, other.reused);
         let sum_all = |ours: &mut BTreeMap<OpKind, u64>, theirs: BTreeMap<OpKind, u64>| {
             let each = theirs.into_iter();
             each.for_each(|(kind, count)| *ours.entry(kind).or_default() += count);
@@ -64,6 +67,7 @@ impl Counts {
             self.layouts_changed,
             self.cut_after_kill,
             self.ends_by_fault,
+            self.reused,
         ];
         let often = |counts: &BTreeMap<OpKind, u64>, kind: &OpKind| {
             counts.get(kind).copied().unwrap_or(0) >= self.points / POINTS_PER_FAULT

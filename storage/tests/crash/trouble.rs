@@ -1,6 +1,6 @@
 //! What befalls the shards: time that passes, a disk that is full for a while, operations that fail.
 
-use crate::config::HOUR_MS;
+use crate::config::{HOUR_MS, reuses};
 use crate::world::World;
 use millstream_storage::sim::{Fault, OpKind, SimRng};
 
@@ -45,11 +45,11 @@ impl World {
         self.disk.inject(Fault { after: 0, ..fault });
     }
 
-    /// An hour goes by, in which everything came to be replicated; the next few steps are calm.
+    /// An hour goes by (or so much less that logs count as growing), in which everything came to be replicated; the next few steps are calm.
     fn pass_time(&mut self) {
         // A sync of the file system that is under way takes too long: from then on files are synced one by one.
         self.now.tick.0 += 1_100_000_000;
-        self.now.wall.0 += HOUR_MS as i64;
+        self.now.wall.0 += HOUR_MS as i64 / if reuses(self.seed) { 20 } else { 1 };
         self.calm = self.rng.below(100);
         for log in self.logs.values_mut().filter(|log| log.expires) {
             let store = &mut self.shards[log.shard];

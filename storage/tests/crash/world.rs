@@ -216,6 +216,10 @@ impl World {
 
     /// Shards name their operations and files each for itself; the disk has one name for each.
     fn submit(&mut self, shard: usize, op: OpId, mut what: DiskOp) {
+        if let DiskOp::Rename { from, .. } = &what {
+            let segment = from.extension().is_some_and(|kind| kind == "log");
+            self.counts.reused += u64::from(segment);
+        }
         if let Some(slot) = what.slot_mut() {
             slot.0 = slot.0 * SHARDS_MAX as u32 + shard as u32;
         }
