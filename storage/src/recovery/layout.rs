@@ -161,7 +161,8 @@ impl Layout<'_> {
         }
         for piece in std::mem::take(&mut log.unflushed) {
             let path = path_of(piece.start.segment);
-            if piece.start.position == 0 {
+            let begins = piece.start.position == 0;
+            if begins {
                 before = Bytes::new();
             }
             let position = piece.start.position - before.len() as u64;
@@ -170,6 +171,10 @@ impl Layout<'_> {
             bytes.resize(block_end(end as u64) as usize, 0);
             let write = || {
                 self.disk.make_dirs(&dir)?;
+                if begins {
+                    // Only journaled bytes are in it, and perhaps those of a former life.
+                    self.disk.set_length(&path, 0)?;
+                }
                 self.disk.write(&path, position, &bytes)
             };
             write().map_err(|error| io_at(&path, error))?;

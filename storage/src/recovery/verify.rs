@@ -165,11 +165,10 @@ fn verify_log(
             found.damage(&path, 0, number, "the segment is missing".into());
         }
     }
-    let Some(first) = segments
-        .bases()
-        .next()
-        .filter(|first| *first <= synced.segment)
-    else {
+    // What lies wholly below the log start may be cut, or zeroed, anywhere.
+    let first = segments.bases().rfind(|base| *base <= state.log_start);
+    let first = first.or_else(|| segments.bases().next());
+    let Some(first) = first.filter(|first| *first <= synced.segment) else {
         if synced.position > 0 && state.segments.is_empty() {
             let path = segments.path(synced.segment);
             found.damage(&path, 0, number, "the segment is missing".into());

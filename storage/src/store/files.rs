@@ -64,11 +64,10 @@ impl FileSlots {
     /// The segment is used now.
     pub(super) fn touch(&mut self, log: LogSlot, segment: Offset, slot: FileSlot) {
         // BOUND: the order holds at most one entry for each open file and each of the last `open_max` uses.
-        if self
-            .order
-            .back()
-            .is_some_and(|(_, _, last, _)| *last == slot)
-        {
+        let stamp = self.slots[slot.0 as usize].stamp;
+        // An entry of another file that had this slot is stale.
+        let last = self.order.back().map(|(_, _, slot, stamp)| (*slot, *stamp));
+        if last == Some((slot, stamp)) {
             return;
         }
         self.next_stamp += 1;
@@ -133,5 +132,22 @@ impl FileSlots {
     /// `Close` has completed.
     pub(super) fn closed(&mut self, slot: FileSlot) {
         self.free.push(slot);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_the_slot_of_one_that_was_closed_is_closed_when_there_are_too_many() {
+        let mut files = FileSlots::new(1);
+        let first = files.take_segment(LogSlot(0), Offset(0));
+        assert!(files.doom(first));
+        files.closed(first);
+        let again = files.take_segment(LogSlot(0), Offset(1));
+        assert_eq!(first, again);
+        files.take_segment(LogSlot(0), Offset(2));
+        assert_eq!(files.surplus(), Some((LogSlot(0), Offset(1))));
     }
 }

@@ -35,7 +35,10 @@ impl Store {
         let large = |segment: &&Offset| {
             let file = log.files.get(segment);
             file.is_some_and(|file| {
-                self.discards.takes(file.reserved) && file.reserved * 2 >= log.config.segment_bytes
+                let surplus = file.reserved.saturating_sub(log.config.segment_bytes);
+                self.discards.takes(file.reserved)
+                    && !self.discards.takes(surplus)
+                    && file.reserved * 2 >= log.config.segment_bytes
             })
         };
         gone.iter().rfind(large).copied().filter(|_| wanted)
@@ -63,6 +66,8 @@ impl Store {
             stale: bytes,
         });
         log.reused = Some(segment);
+        // The name is removed with the log.
+        log.succeeded.get_or_insert(segment);
         let (from, to) = (log.segment_path(segment), log.successor_path());
         self.reused += 1;
         VecDeque::from([

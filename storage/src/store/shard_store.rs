@@ -5,7 +5,7 @@ use super::discards::Discards;
 use super::files::FileSlots;
 use super::journal::Journal;
 use super::leftovers::Leftovers;
-use super::log_state::LogState;
+use super::log_state::{LogState, Task};
 use super::names::Names;
 use super::ops::Ops;
 use super::rest::{Rest, SharedSync};
@@ -303,6 +303,8 @@ impl Store {
         if !empty && (lost || beyond || (!partial && (full || state.roll_next))) {
             state.roll_next = false;
             let segment = state.layout.roll(now);
+            let left = (state.end.segment, state.end.position);
+            let flushed = (state.flushed.segment, state.flushed.position) == left;
             state.end = Place {
                 segment,
                 position: 0,
@@ -310,6 +312,10 @@ impl Store {
             };
             if partial && self.commit.may_step(slot) {
                 self.commit.step_over(slot, state.end);
+            }
+            // Otherwise it is when it is flushed.
+            if flushed {
+                self.task(slot, Task::Seal(left.0));
             }
         }
     }
