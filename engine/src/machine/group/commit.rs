@@ -11,6 +11,31 @@ use millstream_net::wire::{ErrorCode, Str, Uuid};
 use millstream_storage::ids::TopicId;
 use std::sync::Arc;
 
+/// BOUND: what the records of one request take, about. All that a partition of `__consumer_offsets` gets in a turn is one batch, which
+/// others wait for and which has to fit into the journal; Kafka's bound is that of a batch, with the same answer.
+const RECORDS_BYTES_MAX: usize = 8 << 20;
+/// The longest name of a topic, for one that is named by its id.
+const NAME_BYTES_MAX: usize = 249;
+/// What a record has besides names and metadata.
+const FRAME_BYTES: usize = 96;
+
+/// What the records of a request take at most.
+fn records_bytes(request: &OffsetCommitRequest) -> usize {
+    let of = |topic: &OffsetCommitTopic| {
+        let name = match topic.name.len() {
+            0 => NAME_BYTES_MAX,
+            bytes => bytes,
+        };
+        let names = request.group_id.len() + name + FRAME_BYTES;
+        let metadata = |one: &OffsetCommitPartition| {
+            one.committed_metadata.as_ref().map_or(0, |text| text.len())
+        };
+        let partitions = topic.partitions.iter();
+        partitions.map(|one| names + metadata(one)).sum::<usize>()
+    };
+    request.topics.iter().map(of).sum()
+}
+
 impl Coordinator {
     pub(super) fn commit(
         &mut self,
@@ -18,7 +43,11 @@ impl Coordinator {
         request: OffsetCommitRequest,
     ) -> OffsetCommitResponse {
         let mut answer = commit_outline(&request);
-        if let Err(code) = self.judge_commit(caller, &request) {
+        let judged = match records_bytes(&request) {
+            ..=RECORDS_BYTES_MAX => self.judge_commit(caller, &request),
+            _ => Err(ErrorCode::InvalidCommitOffsetSize),
+        };
+        if let Err(code) = judged {
             let topics = answer.topics.iter_mut();
             for partition in topics.flat_map(|topic| &mut topic.partitions) {
                 partition.error_code = code;

@@ -249,3 +249,21 @@ fn metadata_of_a_commit_is_as_long_as_a_record_can_have_it_at_most() {
     let mut broker = broker.restart();
     assert_eq!(fetched(&mut broker).1.len(), longest);
 }
+
+#[test]
+fn a_commit_of_more_than_a_batch_can_have_is_refused_as_a_whole() {
+    let mut broker = Broker::new(config(0));
+    broker.create("t", 2, &[]);
+    find(&mut broker);
+    let neighbour = neighbour(&mut broker);
+    let mut request = commit(None, 1);
+    let one = request.topics[0].partitions[0].clone();
+    for (entries, code) in [
+        (10_000, ErrorCode::None),
+        (1_000_000, ErrorCode::InvalidCommitOffsetSize),
+    ] {
+        request.topics[0].partitions = vec![one.clone(); entries];
+        assert_eq!(committed(&mut broker, 8, &request), code);
+        is_well(&mut broker, &neighbour);
+    }
+}

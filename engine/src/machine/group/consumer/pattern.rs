@@ -38,11 +38,14 @@ impl Pattern {
                 format!("SubscribedTopicRegex is longer than {PATTERN_BYTES_MAX} bytes."),
             ));
         }
-        let regex = RegexBuilder::new(&format!("^(?:{pattern})$"))
-            .size_limit(PROGRAM_BYTES_MAX)
-            .dfa_size_limit(PROGRAM_BYTES_MAX)
-            .build()
-            .map_err(|error| refused(error.to_string().replace('\n', " ")))?;
+        let compiled = |text: &str| {
+            let mut builder = RegexBuilder::new(text);
+            let builder = builder.size_limit(PROGRAM_BYTES_MAX);
+            builder.dfa_size_limit(PROGRAM_BYTES_MAX).build()
+        };
+        // By itself first: `a)|(?:b` would only be one between the brackets.
+        let regex = compiled(pattern).and_then(|_| compiled(&format!("^(?:{pattern})$")));
+        let regex = regex.map_err(|error| refused(error.to_string().replace('\n', " ")))?;
         Ok(Pattern {
             regex: Some(regex),
             topics: BTreeSet::new(),
@@ -120,5 +123,23 @@ impl ConsumerGroup {
             regular_expression: pattern.clone(),
         };
         GroupRecord::RegularExpression(key, value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_is_one_by_itself_and_matches_names_as_a_whole() {
+        for bad in ["(", "a)|(?:b", "[", "a{2,1}"] {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+        let matches = |pattern: &str, name: &str| {
+            let parsed = Pattern::parse(pattern).expect("a pattern");
+            parsed.regex.is_some_and(|regex| regex.is_match(name))
+        };
+        assert!(matches("a|b", "a") && matches("a|b", "b"));
+        assert!(!matches("a|b", "ab") && !matches("a|b", "xa") && !matches("a", "a\n"));
     }
 }
