@@ -58,6 +58,8 @@ struct Session<'a> {
     keys: Vec<Keyed>,
     coordinators: Vec<SocketAddr>,
     received: Vec<Received>,
+    /// Why reading back did not come to its end.
+    unread: Option<String>,
 }
 
 impl Session<'_> {
@@ -134,6 +136,7 @@ impl Session<'_> {
             keys,
             coordinators,
             received: Vec::new(),
+            unread: None,
         })
     }
 
@@ -360,9 +363,11 @@ impl Session<'_> {
             return;
         }
         watch.stage("reading back");
-        if let Err(problem) = self.read_back_all(watch) {
-            watch.stage(&format!("reading back failed: {problem}"));
-        }
+        let seconds = self.workload.verify_seconds;
+        self.unread = Some(match self.read_back_all(watch) {
+            Err(problem) => problem,
+            Ok(()) => format!("{seconds} s were not enough (verify-seconds)"),
+        });
     }
 
     fn read_back_all(&mut self, watch: &mut dyn Watch) -> Result<(), String> {
@@ -406,6 +411,12 @@ impl Session<'_> {
             result.integrity.unacknowledged = std::mem::take(&mut result.integrity.acknowledged);
         }
         result.marks = marks(self.workload, result, due, late);
+        let records = result.integrity.unchecked;
+        if let Some(problem) = self.unread.take().filter(|_| records > 0) {
+            let counted = |mark: &Mark| matches!(mark, Mark::Unchecked { .. });
+            result.marks.retain(|mark| !counted(mark));
+            result.marks.push(Mark::NotReadBack { records, problem });
+        }
         if shares {
             result.marks.push(Mark::SharedMachine);
         }

@@ -38,6 +38,8 @@ pub enum Mark {
     Damaged { records: u64 },
     /// Not every acknowledged record was looked for.
     Unchecked { records: u64 },
+    /// Acknowledged records were looked for and not read: nobody knows whether they are there.
+    NotReadBack { records: u64, problem: String },
     /// The run ended early.
     EndedEarly { reason: String },
     /// The broker and this generator share processors.
@@ -60,7 +62,10 @@ impl Mark {
     pub fn is_failure(&self) -> bool {
         matches!(
             self,
-            Mark::EndedEarly { .. } | Mark::Damaged { .. } | Mark::NothingSucceeded { .. }
+            Mark::EndedEarly { .. }
+                | Mark::Damaged { .. }
+                | Mark::NotReadBack { .. }
+                | Mark::NothingSucceeded { .. }
         )
     }
 
@@ -68,6 +73,7 @@ impl Mark {
         match self {
             Mark::GeneratorLate { .. }
             | Mark::Damaged { .. }
+            | Mark::NotReadBack { .. }
             | Mark::NothingSucceeded { .. }
             | Mark::EndedEarly { .. } => Severity::Invalid,
             Mark::RateIsLowerBound { .. }
@@ -146,11 +152,36 @@ impl fmt::Display for Mark {
             Mark::Unchecked { records } => {
                 write!(out, "{records} acknowledged records were not read back")
             }
+            Mark::NotReadBack { records, problem } => write!(
+                out,
+                "{records} acknowledged records could not be read back: {problem}"
+            ),
             Mark::EndedEarly { reason } => write!(out, "ended early: {reason}"),
             Mark::SharedMachine => write!(
                 out,
                 "broker and generator run on the same machine and share its processors"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_read_back_fails_a_run_and_what_was_not_to_be_is_a_note() {
+        let problem = "the broker does not answer".to_owned();
+        let mark = Mark::NotReadBack {
+            records: 3,
+            problem,
+        };
+        assert!(mark.is_failure() && mark.severity() == Severity::Invalid);
+        let told = mark.to_string();
+        assert!(
+            told.contains('3') && told.contains("does not answer"),
+            "{told}"
+        );
+        assert!(!Mark::Unchecked { records: 3 }.is_failure());
     }
 }
