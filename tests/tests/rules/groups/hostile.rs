@@ -267,3 +267,27 @@ fn a_commit_of_more_than_a_batch_can_have_is_refused_as_a_whole() {
         is_well(&mut broker, &neighbour);
     }
 }
+
+#[test]
+fn a_classic_join_of_a_group_of_consumers_has_the_bounds_of_any_join() {
+    let mut broker = broker();
+    let modern = ConsumerGroupHeartbeatRequest {
+        group_id: GROUP.into(),
+        member_id: "m".into(),
+        rebalance_timeout_ms: 30_000,
+        subscribed_topic_names: Some(vec!["t".into()]),
+        topic_partitions: Some(Vec::new()),
+        ..ConsumerGroupHeartbeatRequest::default()
+    };
+    assert_eq!(broker.call(1, &modern).error_code, ErrorCode::None);
+    let mut many = join(&Str::default());
+    // A subscription to nothing, which every protocol says.
+    let protocols = (0..101).map(|number| JoinGroupProtocol {
+        name: format!("p{number}").into(),
+        metadata: Bytes::from_static(b"\0\0\0\0\0\0\xff\xff\xff\xff"),
+    });
+    many.protocols = protocols.collect();
+    assert_eq!(broker.call(3, &many).error_code, ErrorCode::InvalidRequest);
+    many.protocols.pop();
+    assert_eq!(broker.call(3, &many).error_code, ErrorCode::None);
+}

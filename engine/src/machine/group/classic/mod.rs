@@ -30,9 +30,9 @@ pub(super) use record::subscribed_topics;
 /// BOUND: member ids given out and not used.
 const PENDING_MAX: usize = 10_000;
 /// BOUND: protocols that a member speaks.
-const PROTOCOLS_MAX: usize = 100;
+pub(super) const PROTOCOLS_MAX: usize = 100;
 /// BOUND: bytes that the members of a group are remembered by; its record must fit a batch.
-const BYTES_MAX: usize = 32 << 20;
+pub(super) const BYTES_MAX: usize = 32 << 20;
 /// A new member that waits for its first generation is taken for dead after so long.
 const NEW_MEMBER_MS: u64 = 300_000;
 

@@ -2,8 +2,10 @@
 //! read, and their assignment is written as their clients write it.
 
 use super::ConsumerGroup;
+use super::heartbeat::TOPICS_MAX;
 use super::member::{Member, Progress};
 use super::partitions::Partitions;
+use crate::machine::TOPIC_NAME_BYTES_MAX;
 use crate::machine::group::call::Caller;
 use crate::machine::group::classic::{self, member::rebalance_timeout_ms};
 use crate::machine::group::desk::Desk;
@@ -156,7 +158,21 @@ impl ConsumerGroup {
         if request.protocol_type != "consumer" {
             return Err(inconsistent);
         }
+        if request.protocols.len() > classic::PROTOCOLS_MAX {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        let protocols = request.protocols.iter();
+        let bytes: usize = protocols
+            .map(|one| one.name.len() + one.metadata.len())
+            .sum();
+        if bytes + self.classic_bytes() > classic::BYTES_MAX {
+            return Err(ErrorCode::GroupMaxSizeReached);
+        }
         let said = ConsumerSubscription::decode(&first.metadata).map_err(|_| inconsistent)?;
+        let long = |name: &Str| name.len() > TOPIC_NAME_BYTES_MAX;
+        if said.topics.len() > TOPICS_MAX || said.topics.iter().any(long) {
+            return Err(ErrorCode::InvalidRequest);
+        }
         let former = self.classic_member(desk, request)?;
         let mut now = former.clone();
         now.client_id = caller.client_id.own();
@@ -188,6 +204,15 @@ impl ConsumerGroup {
         desk.timers.clear(&self.id, Alarm::Rejoin(id.clone()));
         self.touch(desk, &id);
         Ok(id)
+    }
+
+    /// The bytes that its classic members are remembered by.
+    fn classic_bytes(&self) -> usize {
+        let classic = self.members.values().filter_map(|one| one.classic.as_ref());
+        let protocols = classic.flat_map(|one| &one.supported_protocols);
+        protocols
+            .map(|one| one.name.len() + one.metadata.len())
+            .sum()
     }
 
     fn classic_member(

@@ -14,7 +14,7 @@ use millstream_net::wire::offsets_topic::{GroupRecord, TargetAssignmentMemberVal
 use millstream_net::wire::{ErrorCode, Str};
 
 /// BOUND: topics that a member names.
-const TOPICS_MAX: usize = 10_000;
+pub(super) const TOPICS_MAX: usize = 10_000;
 
 /// What is wrong with a request before its group is looked at.
 pub(in super::super) fn judge(

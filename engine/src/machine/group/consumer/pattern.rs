@@ -39,13 +39,16 @@ impl Pattern {
             ));
         }
         let compiled = |text: &str| {
-            let mut builder = RegexBuilder::new(text);
-            let builder = builder.size_limit(PROGRAM_BYTES_MAX);
-            builder.dfa_size_limit(PROGRAM_BYTES_MAX).build()
+            RegexBuilder::new(text)
+                .size_limit(PROGRAM_BYTES_MAX)
+                .dfa_size_limit(PROGRAM_BYTES_MAX)
+                .build()
+                .map_err(|error| refused(error.to_string().replace('\n', " ")))
         };
-        // By itself first: `a)|(?:b` would only be one between the brackets.
-        let regex = compiled(pattern).and_then(|_| compiled(&format!("^(?:{pattern})$")));
-        let regex = regex.map_err(|error| refused(error.to_string().replace('\n', " ")))?;
+        let text = without_quotes(pattern);
+        // By itself first: what closes the parenthesis around it would else take it out of the anchors.
+        compiled(&text)?;
+        let regex = compiled(&format!("^(?:{text})$"))?;
         Ok(Pattern {
             regex: Some(regex),
             topics: BTreeSet::new(),
@@ -72,6 +75,27 @@ impl Pattern {
         let topics = topics.filter(|topic| regex.is_match(&topic.name));
         topics.map(|topic| Str::from(&*topic.name)).collect()
     }
+}
+
+/// The pattern with what stands between `\Q` and `\E` (or the end) escaped, as clients of other engines quote names.
+fn without_quotes(pattern: &str) -> String {
+    let mut text = String::with_capacity(pattern.len());
+    let mut rest = pattern;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        let escape = &rest[at..];
+        if let Some(quoted) = escape.strip_prefix("\\Q") {
+            let (quoted, after) = quoted.split_once("\\E").unwrap_or((quoted, ""));
+            text.push_str(&regex::escape(quoted));
+            rest = after;
+        } else {
+            // What is escaped is passed over with its backslash, so that the second of two begins nothing.
+            let length = escape.chars().take(2).map(char::len_utf8).sum();
+            text.push_str(&escape[..length]);
+            rest = &escape[length..];
+        }
+    }
+    text + rest
 }
 
 impl ConsumerGroup {
@@ -130,16 +154,28 @@ impl ConsumerGroup {
 mod tests {
     use super::*;
 
+    fn matches(pattern: &str, name: &str) -> bool {
+        let parsed = Pattern::parse(pattern).expect("a pattern");
+        parsed.regex.expect("it is compiled").is_match(name)
+    }
+
     #[test]
-    fn a_pattern_is_one_by_itself_and_matches_names_as_a_whole() {
-        for bad in ["(", "a)|(?:b", "[", "a{2,1}"] {
+    fn a_pattern_does_not_leave_its_anchors() {
+        for bad in ["a)|(?:b", "(", "[", "a{2,1}"] {
             assert!(Pattern::parse(bad).is_err(), "{bad}");
         }
-        let matches = |pattern: &str, name: &str| {
-            let parsed = Pattern::parse(pattern).expect("a pattern");
-            parsed.regex.is_some_and(|regex| regex.is_match(name))
-        };
         assert!(matches("a|b", "a") && matches("a|b", "b"));
-        assert!(!matches("a|b", "ab") && !matches("a|b", "xa") && !matches("a", "a\n"));
+        assert!(!matches("a|b", "ax") && !matches("a|b", "xb"));
+    }
+
+    #[test]
+    fn what_is_quoted_stands_for_itself() {
+        assert!(matches(r"\Qa.b\E.*", "a.bc"));
+        assert!(!matches(r"\Qa.b\E.*", "axbc"));
+        assert!(matches(r"\Qa.b", "a.b") && !matches(r"\Qa.b", "axb"));
+        assert!(
+            matches(r"x\\Q.", r"x\Qy"),
+            "an escaped backslash quotes nothing"
+        );
     }
 }
