@@ -60,15 +60,17 @@ fn request(template: &Template, numbers: &Numbers<'_>) -> Request {
     request
 }
 
+const CODECS: [Codec; 5] = [
+    Codec::None,
+    Codec::Gzip,
+    Codec::Snappy,
+    Codec::Lz4,
+    Codec::Zstd,
+];
+
 #[test]
 fn a_numbered_request_is_whole_in_every_codec() {
-    for codec in [
-        Codec::None,
-        Codec::Gzip,
-        Codec::Snappy,
-        Codec::Lz4,
-        Codec::Zstd,
-    ] {
+    for codec in CODECS {
         for batch_bytes in [200, 4_096, 300_000] {
             let workload = workload(|settings| {
                 settings.compression = Some(codec);
@@ -366,13 +368,7 @@ fn records(template: &Template, numbers: &Numbers<'_>) -> Vec<(Vec<u8>, Vec<u8>)
 
 #[test]
 fn every_request_gets_a_key_of_its_own_in_every_codec() {
-    for codec in [
-        Codec::None,
-        Codec::Gzip,
-        Codec::Snappy,
-        Codec::Lz4,
-        Codec::Zstd,
-    ] {
+    for codec in CODECS {
         let workload = workload(|settings| {
             settings.keys = Some(Keys::Uniform);
             settings.key_count = Some(1_000_000);

@@ -522,19 +522,24 @@ fn a_large_segment_goes_piece_by_piece_while_its_log_goes_on() {
     assert_eq!(rig.durable.get(&log), rig.store.log_end(log).as_ref());
 }
 
+/// Drops a log that has grown to some segments.
+fn drop_grown(rig: &mut Rig, number: u64) {
+    let log = rig.open(number, small_segments());
+    for _ in 0..20 {
+        rig.append(log, 20_000);
+        rig.work(5);
+    }
+    rig.work(500);
+    rig.store.drop_log(rig.now, log);
+    rig.pump();
+}
+
 #[test]
 fn a_dropped_logs_directory_goes_behind_its_large_segments_and_at_once_when_space_is_short() {
     for hurried in [false, true] {
         let mut rig = Rig::new(5);
         rig.store.discards = discards::Discards::new(1 << 10, rig.now.tick);
-        let log = rig.open(1, small_segments());
-        for _ in 0..20 {
-            rig.append(log, 20_000);
-            rig.work(5);
-        }
-        rig.work(500);
-        rig.store.drop_log(rig.now, log);
-        rig.pump();
+        drop_grown(&mut rig, 1);
         rig.work(100);
         if hurried {
             rig.store.discards.hurry();
@@ -551,14 +556,7 @@ fn a_dropped_logs_directory_goes_behind_its_large_segments_and_at_once_when_spac
             "it is forgotten"
         );
         // What goes later is in no hurry.
-        let log = rig.open(2, small_segments());
-        for _ in 0..20 {
-            rig.append(log, 20_000);
-            rig.work(5);
-        }
-        rig.work(500);
-        rig.store.drop_log(rig.now, log);
-        rig.pump();
+        drop_grown(&mut rig, 2);
         rig.work(500);
         assert!(segments_of(&rig) > 0);
     }
