@@ -136,6 +136,15 @@ def check_other_user(broker):
     print("    log verify as another user, who may not write")
 
 
+def check_reader_that_left(*arguments):
+    """As `| head` does: nobody reads what is printed."""
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([binary(), *arguments], stdout=write, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, ""), f"{arguments}: {done.returncode}: {done.stderr}"
+
+
 def check_own_client(broker):
     at = ["--broker", broker.address]
     assert run("topic", "create", "words", "--partitions", "3", *at).returncode == 0
@@ -143,6 +152,8 @@ def check_own_client(broker):
     assert again.returncode == 1 and "exists" in again.stderr, again.stderr
     listed = json.loads(run("topic", "list", "--json", *at).stdout)
     assert any(topic["name"] == "words" and topic["partitions"] == 3 for topic in listed["topics"]), listed
+    check_reader_that_left("topic", "describe", "words", *at)
+    check_reader_that_left("doctor")
     lines = [f"k{number % 7}:line {number}" for number in range(1000)]
     sent = run("produce", "words", "--key-separator", ":", *at, text="\n".join(lines) + "\n")
     assert sent.returncode == 0, sent.stderr

@@ -27,7 +27,11 @@ use std::process::ExitCode;
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
-    let outcome = match Millstream::parse().command {
+    let command = Millstream::parse().command;
+    if let Command::Topic(_) | Command::Group(_) | Command::Doctor(_) = command {
+        end_with_reader();
+    }
+    let outcome = match command {
         Command::Serve(args) => serve::run(args),
         Command::Topic(args) => topic::run(args),
         Command::Group(args) => group::run(args),
@@ -43,4 +47,11 @@ pub fn main() -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// A command that only prints what it found ends, without a word, when nobody reads on (`millstream topic list | head`). Those that
+/// have something to bring to its end see the error themselves, and sockets of the standard library raise no signal.
+fn end_with_reader() {
+    // SAFETY: no thread runs yet, and the default action needs no handler.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
