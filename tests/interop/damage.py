@@ -8,14 +8,21 @@ import argparse
 import random
 import shutil
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 from broker import Broker, binary, free_port
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from wire import Connection
 
 PARTITIONS = 3
 TOPIC = "damaged"
 # What a refusal or a crash may not end with: a panic (101, or SIGABRT in release builds) or another signal.
 REFUSALS = (1, 65, 74)
+STORAGE_ERROR = 56
+# What a partition may take to be read to its end, or to refuse that, on a busy machine.
+READ_S = 60
+AT_A_TIME = 3
 
 
 def fill(broker, first, count):
@@ -29,29 +36,42 @@ def fill(broker, first, count):
     assert producer.flush(60) == 0 and not failures, failures
 
 
+def refusal(connection, partition, offset):
+    """The error with which the partition refuses to be read on from there; 0 for none."""
+    asked = {"Partition": partition, "FetchOffset": offset, "PartitionMaxBytes": 1024}
+    topics = [{"Topic": TOPIC, "Partitions": [asked]}]
+    told = connection.ask("Fetch", 11, {"ReplicaId": -1, "MaxWaitMs": 0, "MinBytes": 0, "MaxBytes": 1024, "Topics": topics})
+    return told["ErrorCode"] or told["Responses"][0]["Partitions"][0]["ErrorCode"]
+
+
 def read(address):
-    """The numbers that can be read, and whether something was refused as damaged."""
+    """The numbers that can be read, and the errors that partitions answer instead of going on."""
     consumer = Consumer({
         "bootstrap.servers": address, "group.id": "unused", "enable.auto.commit": False, "enable.partition.eof": True,
-        "check.crcs": True, "log_level": 0,
+        "check.crcs": True, "fetch.wait.max.ms": 10, "log_level": 0,
     })
-    consumer.assign([TopicPartition(TOPIC, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)])
-    found, ended, refused = set(), set(), False
-    for _ in range(200):
-        if len(ended) == PARTITIONS:
-            break
-        for message in consumer.consume(5000, 0.1):
-            error = message.error()
-            if error is None:
-                found.add(int(message.value().split()[0]))
-            elif error.code() == KafkaError._PARTITION_EOF:
-                ended.add(message.partition())
-            else:
-                refused = True
-                if message.partition() is not None and message.partition() >= 0:
+    partitions = [TopicPartition(TOPIC, partition, OFFSET_BEGINNING) for partition in range(PARTITIONS)]
+    consumer.assign(partitions)
+    found, ended, refused = set(), set(), set()
+    deadline = time.monotonic() + READ_S
+    with Connection(address) as connection:
+        while len(ended) < PARTITIONS:
+            assert time.monotonic() < deadline, f"after {READ_S} s only {ended} have an end or refuse to be read"
+            messages = consumer.consume(5000, 0.1)
+            for message in messages:
+                error = message.error()
+                if error is None:
+                    found.add(int(message.value().split()[0]))
+                elif error.code() == KafkaError._PARTITION_EOF:
                     ended.add(message.partition())
-    else:
-        refused = True
+            if messages:
+                continue
+            # A client tries again and again what is refused, and does not say so.
+            for position in consumer.position(partitions):
+                code = position.partition not in ended and refusal(connection, position.partition, max(position.offset, 0))
+                if code:
+                    ended.add(position.partition)
+                    refused.add(code)
     consumer.close()
     return found, refused
 
@@ -102,7 +122,7 @@ def start(data):
     """Starts a node; (process, address, its words), or (None, exit code, its words) where it refuses."""
     port = free_port()
     address = f"127.0.0.1:{port}"
-    log = data.parent / "start.log"
+    log = data.with_suffix(".log")
     with open(log, "wb") as out:
         process = subprocess.Popen(
             [binary(), "serve", "--data", str(data), "--listen", address, "--shards", "1"], stdout=out, stderr=out, stdin=subprocess.DEVNULL
@@ -113,6 +133,7 @@ def start(data):
             return process, address, words
         if process.poll() is not None:
             return None, process.returncode, log.read_text(errors="replace")
+        time.sleep(0.01)
 
 
 def judge(data, acknowledged, what):
@@ -132,14 +153,11 @@ def judge(data, acknowledged, what):
         assert name in words or "quorum" in words or "shard" in words, f"{what}: the refusal does not say where: {words}"
         return False
     try:
-        try:
-            found, refused = read(told)
-        except KafkaException as error:
-            found, refused = set(), str(error)
+        found, refused = read(told)
         assert process.poll() is None, f"{what}: it ended while it was read: {process.returncode}"
         lost = acknowledged - found
         warned = "DAMAGE" in words or "damage" in words or not sound
-        assert not lost or warned or refused, f"{what}: {len(lost)} records are lost and nobody says so: {words}"
+        assert not lost or warned or STORAGE_ERROR in refused, f"{what}: {len(lost)} records are lost and nobody says so ({refused}): {words}"
         assert found <= acknowledged, f"{what}: records that nobody sent"
     finally:
         process.kill()
@@ -152,7 +170,6 @@ def main():
     options.add_argument("--ways", type=int, default=3, help="how many of the eight ways each file is damaged in")
     options.add_argument("--seed", type=int, default=1)
     options = options.parse_args()
-    rng = random.Random(options.seed)
     with Broker("damage", settings=[f"num.partitions={PARTITIONS}", "log.segment.bytes=1048576"]) as broker:
         subprocess.run([binary(), "topic", "create", TOPIC, "--broker", broker.address], check=True, capture_output=True)
         fill(broker, 0, 15000)
@@ -161,21 +178,25 @@ def main():
         fill(broker, 15000, 3000)
         broker.kill()
         acknowledged = set(range(18000))
-        copy = broker.dir / "copy"
-        starts = refusals = 0
         names = sorted(str(path.relative_to(broker.data)) for path in broker.data.rglob("*") if path.is_file())
-        for at, name in enumerate(names):
+
+        def one(number):
+            """Damages one copy; whether the node started with it."""
+            name = names[number // options.ways]
+            copy = broker.dir / f"copy-{number}"
+            subprocess.run(["cp", "-a", "--sparse=always", str(broker.data), str(copy)], check=True)
             # The ways take turns, so that few of them for each file are all of them in all.
-            for turn in range(options.ways):
-                subprocess.run(["cp", "-a", "--sparse=always", str(broker.data), str(copy)], check=True)
-                ways = damages(rng, copy / name)
-                kind, act = ways[(at * options.ways + turn) % len(ways)]
-                act()
-                if judge(copy, acknowledged, (name, kind)):
-                    starts += 1
-                else:
-                    refusals += 1
-                shutil.rmtree(copy)
+            ways = damages(random.Random(f"{options.seed} {number}"), copy / name)
+            kind, act = ways[number % len(ways)]
+            act()
+            began = judge(copy, acknowledged, (name, kind))
+            shutil.rmtree(copy)
+            return began
+
+        # Most of the time something waits for the disk, or for a client.
+        with ThreadPoolExecutor(AT_A_TIME) as threads:
+            began = list(threads.map(one, range(len(names) * options.ways)))
+        starts, refusals = began.count(True), began.count(False)
         print(f"    {len(names)} files, {starts + refusals} damages: {starts} starts, {refusals} refusals, nothing lost in silence (seed {options.seed})")
 
 
