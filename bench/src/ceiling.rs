@@ -9,8 +9,18 @@ use crate::result::{Run, Second};
 use crate::sink::{Sink, Stock};
 use crate::workload::{Acks, List, Position, Rate, Workload};
 
-/// Seconds of one measurement, after one that does not count.
-const SECONDS: f64 = 2.0;
+/// How long one measurement is, after how long that does not count; in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    pub warmup: f64,
+    pub duration: f64,
+}
+
+/// That of a run's ceiling.
+pub const USUAL: Span = Span {
+    warmup: 1.0,
+    duration: 2.0,
+};
 /// The tag of the records of a measurement.
 const TAG: u32 = 0x5e1f_7e57;
 
@@ -18,32 +28,32 @@ const TAG: u32 = 0x5e1f_7e57;
 pub fn measure(workload: &Workload) -> Result<Ceiling, String> {
     let mut ceiling = Ceiling::default();
     if workload.produces() {
-        let run = of_producing(workload)?;
+        let run = of_producing(workload, USUAL)?;
         ceiling.requests_per_second = Some(run.summary().requests_per_second);
     }
     if workload.consumers > 0 || workload.catch_up > 0 {
-        let run = of_consuming(workload)?;
+        let run = of_consuming(workload, USUAL)?;
         ceiling.consumed_mib_per_second = Some(run.summary().consumed_mib_per_second);
     }
     Ok(ceiling)
 }
 
 /// A run of the workload's produce requests against the built-in sink, as fast as they are answered.
-pub fn of_producing(workload: &Workload) -> Result<Run, String> {
+pub fn of_producing(workload: &Workload, span: Span) -> Result<Run, String> {
     let sink = start(workload, None)?;
     let quick = Workload {
         consumers: 0,
         catch_up: 0,
         closed: true,
         acks: Acks(-1),
-        ..quick(workload, &sink)
+        ..quick(workload, &sink, span)
     };
     run_tagged(&quick, &mut Unwatched, TAG)
 }
 
 /// A run of as many readers as the workload has, of batches of the shape that it says, as fast as the built-in sink answers. The
 /// readers check every record where the workload's readers do: where the records are its own.
-pub fn of_consuming(workload: &Workload) -> Result<Run, String> {
+pub fn of_consuming(workload: &Workload, span: Span) -> Result<Run, String> {
     let (batch, records) = sample_batch(workload, TAG)?;
     let sink = start(workload, Some(Stock { batch, records }))?;
     let quick = Workload {
@@ -53,7 +63,7 @@ pub fn of_consuming(workload: &Workload) -> Result<Run, String> {
         position: Position::Latest,
         replay: false,
         once: false,
-        ..quick(workload, &sink)
+        ..quick(workload, &sink, span)
     };
     let tag = if workload.produces() { TAG } else { TAG + 1 };
     run_tagged(&quick, &mut Unwatched, tag)
@@ -66,12 +76,12 @@ fn start(workload: &Workload, stock: Option<Stock>) -> Result<Sink, String> {
 }
 
 /// The workload, short and at the sink.
-fn quick(workload: &Workload, sink: &Sink) -> Workload {
+fn quick(workload: &Workload, sink: &Sink, span: Span) -> Workload {
     Workload {
         brokers: List(vec![sink.address.to_string()]),
         rate: Rate::Unpaced,
-        warmup: 1.0,
-        duration: SECONDS,
+        warmup: span.warmup,
+        duration: span.duration,
         partitions: workload.partitions.min(crate::sink::PARTITIONS),
         preload_bytes: 0,
         verify: false,

@@ -68,11 +68,11 @@ fn process(folder: &str) -> Option<ProcessSums> {
     // SAFETY: a plain question.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64;
     let status = std::fs::read_to_string(format!("{folder}/status")).ok()?;
-    let io = std::fs::read_to_string(format!("{folder}/io")).unwrap_or_default();
+    let io = std::fs::read_to_string(format!("{folder}/io")).ok();
     Some(ProcessSums {
         cpu_seconds: ticks as f64 / per_second,
         rss_bytes: number_behind(&status, "VmRSS:").unwrap_or(0) << 10,
-        disk_written_bytes: number_behind(&io, "write_bytes:").unwrap_or(0),
+        disk_written_bytes: io.and_then(|io| number_behind(&io, "write_bytes:")),
         syncs: disk_flushes(),
     })
 }
@@ -81,14 +81,16 @@ fn group(folder: &Path) -> Option<ProcessSums> {
     let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
     let micros = number_behind(&read("cpu.stat")?, "usage_usec")?;
     let memory = read("memory.current").and_then(|text| text.trim().parse().ok());
-    let io = read("io.stat").unwrap_or_default();
-    let written = io
-        .split_whitespace()
-        .filter_map(|word| word.strip_prefix("wbytes=")?.parse::<u64>().ok());
+    let written = read("io.stat").map(|io| {
+        let words = io.split_whitespace();
+        words
+            .filter_map(|word| word.strip_prefix("wbytes=")?.parse::<u64>().ok())
+            .sum()
+    });
     Some(ProcessSums {
         cpu_seconds: micros as f64 / 1e6,
         rss_bytes: memory.unwrap_or(0),
-        disk_written_bytes: written.sum(),
+        disk_written_bytes: written,
         syncs: disk_flushes(),
     })
 }
@@ -142,7 +144,7 @@ pub fn environment() -> Environment {
 
 #[cfg(test)]
 mod tests {
-    use super::group;
+    use super::{group, process};
 
     #[test]
     fn a_control_group_is_read_as_the_kernel_writes_it() {
@@ -160,8 +162,30 @@ mod tests {
             "254:0 rbytes=1 wbytes=4096 rios=1 wios=1 dbytes=0 dios=0\n253:0 rbytes=0 wbytes=8192 rios=0 wios=2 dbytes=0 dios=0\n",
         );
         let sums = group(&folder).unwrap();
+        std::fs::remove_file(folder.join("io.stat")).unwrap();
+        let untold = group(&folder).unwrap();
+        assert_eq!(untold.disk_written_bytes, None);
         std::fs::remove_dir_all(&folder).unwrap();
         assert_eq!(sums.cpu_seconds, 2.5);
-        assert_eq!((sums.rss_bytes, sums.disk_written_bytes), (73_728, 12_288));
+        assert_eq!(
+            (sums.rss_bytes, sums.disk_written_bytes),
+            (73_728, Some(12_288))
+        );
+    }
+
+    #[test]
+    fn what_a_process_wrote_is_unknown_where_its_file_cannot_be_read() {
+        let folder = std::env::temp_dir().join(format!("bench-proc-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for name in ["stat", "status", "io"] {
+            std::fs::copy(format!("/proc/self/{name}"), folder.join(name)).unwrap();
+        }
+        let sums = |folder: &std::path::Path| process(folder.to_str().unwrap()).unwrap();
+        assert!(sums(&folder).disk_written_bytes.is_some());
+        std::fs::remove_file(folder.join("io")).unwrap();
+        let untold = sums(&folder);
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(untold.disk_written_bytes, None);
+        assert!(untold.rss_bytes > 0);
     }
 }

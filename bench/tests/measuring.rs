@@ -3,6 +3,7 @@
 mod simulated;
 mod typed;
 
+use millstream_bench::ceiling::USUAL;
 use millstream_bench::load::{Watch, run};
 use millstream_bench::result::{Ended, Mark, Run, Second, Stage};
 use millstream_bench::workload::{Codec, List, Rate, Settings};
@@ -408,7 +409,7 @@ fn the_ceiling_of_consuming_is_measured_against_the_sink() {
             settings.rate = None;
         }
         let workload = settings.resolve("test", Vec::new()).unwrap();
-        let run = millstream_bench::ceiling::of_consuming(&workload).unwrap();
+        let run = millstream_bench::ceiling::of_consuming(&workload, USUAL).unwrap();
         assert_eq!(run.ended, Ended::Complete);
         assert!(run.errors.is_empty(), "{:?}", run.errors);
         assert!(run.summary().consumed_mib_per_second > 1.0);
@@ -429,7 +430,7 @@ fn the_ceiling_is_measured_against_the_sink() {
             ..Settings::default()
         };
         let workload = settings.resolve("test", Vec::new()).unwrap();
-        let run = millstream_bench::ceiling::of_producing(&workload).unwrap();
+        let run = millstream_bench::ceiling::of_producing(&workload, USUAL).unwrap();
         assert!(run.errors.is_empty(), "{:?}", run.errors);
         assert_eq!(run.integrity.unresolved, 0);
         assert!(run.summary().requests_per_second > 10.0);

@@ -6,7 +6,7 @@ use crate::bootstrap::ratio;
 use crate::load::{self, Watch, shell};
 use crate::report::{Live, compared};
 use crate::result::{
-    Comparison, Ended, ROUNDS_MIN, ROUNDS_USUAL, Ratio, Report, Run, Severity, Stage,
+    Comparison, Ended, Mark, ROUNDS_MIN, ROUNDS_USUAL, Ratio, Report, Run, Severity, Stage,
 };
 use crate::workload::{Fault, List, Rate, Settings, Workload};
 use clap::Args;
@@ -18,26 +18,26 @@ use std::process::ExitCode;
 pub struct CompareArgs {
     /// The workload's file; without one the flags say everything.
     pub workload: Option<PathBuf>,
-    /// The first broker, HOST:PORT.
-    #[arg(long)]
+    /// The first broker.
+    #[arg(long, value_name = "HOST:PORT")]
     pub a: String,
     /// Its process.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "PID", default_value_t = 0)]
     pub a_pid: u32,
     /// Its name in reports.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub a_label: Option<String>,
-    /// The second broker, HOST:PORT.
-    #[arg(long)]
+    /// The second broker.
+    #[arg(long, value_name = "HOST:PORT")]
     pub b: String,
     /// Its process.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, value_name = "PID", default_value_t = 0)]
     pub b_pid: u32,
     /// Its name in reports.
-    #[arg(long)]
+    #[arg(long, value_name = "NAME")]
     pub b_label: Option<String>,
     /// How often each broker gets its turn.
-    #[arg(long, default_value_t = ROUNDS_USUAL)]
+    #[arg(long, value_name = "COUNT", default_value_t = ROUNDS_USUAL)]
     pub rounds: usize,
     /// Run this command before each run of a round, such as `sync`; it finds the broker in BENCH_BROKER, BENCH_PID and BENCH_TOPIC.
     #[arg(long, value_name = "COMMAND")]
@@ -103,11 +103,21 @@ pub fn compare(args: CompareArgs) -> ExitCode {
     if let (false, Some(comparison)) = (args.output.is_json(), &report.comparison) {
         say(&format!("\n{}\n", compared(comparison)));
     }
-    let enough = report.comparison.as_ref().map_or(0, |found| found.rounds) >= ROUNDS_MIN;
+    let found = report.comparison.unwrap_or_default();
+    let invalid = |run: &Run| run.severity() == Severity::Invalid;
     match done {
-        // A round in which the generator was late is not in the figures; the others are enough.
-        Ok(()) if enough && !report.runs.iter().any(has_failed) => ExitCode::SUCCESS,
-        Ok(()) => exit_code(&report.runs),
+        // What makes a round not count is not in the figures; the others are enough.
+        Ok(()) if found.rounds >= ROUNDS_MIN && !report.runs.iter().any(has_failed) => {
+            ExitCode::SUCCESS
+        }
+        Ok(()) if found.excluded.is_empty() || report.runs.iter().any(invalid) => {
+            exit_code(&report.runs)
+        }
+        Ok(()) => complain(&format!(
+            "requests failed in {} of {} rounds: too few count",
+            found.excluded.len(),
+            args.rounds
+        )),
         Err(_) => ExitCode::FAILURE,
     }
 }
@@ -200,7 +210,8 @@ fn figures(run: &Run) -> Vec<Figure> {
             positive(summary.consumed_mib_per_second),
         ),
     ];
-    for stage in [Stage::Produce, Stage::EndToEnd, Stage::Fetch] {
+    let broker_made = |stage: &Stage| *stage != Stage::Lateness;
+    for stage in Stage::ALL.into_iter().filter(broker_made) {
         let found = run.percentiles(stage);
         for (name, value) in [
             ("p50", found.map(|found| found.p50)),
@@ -236,25 +247,27 @@ fn figures(run: &Run) -> Vec<Figure> {
             "disk writes".into(),
             "MiB/s",
             false,
-            cost.map(|cost| cost.disk_mib_per_second),
+            cost.and_then(|cost| cost.disk_mib_per_second),
         ),
     ]);
     figures
 }
 
-/// The figures that both have in every round that counts: one in which a run is not valid counts for neither.
+/// The figures that both have in every round that counts: one in which a run is not valid, or in which requests failed, counts for
+/// neither.
 fn comparison(labels: [&str; 2], runs: &[Run]) -> Comparison {
     let of = |label: &'_ str| {
         let label = label.to_owned();
         runs.iter().filter(move |run| run.label == label)
     };
     let (mut a, mut b) = (Vec::new(), Vec::new());
-    let mut excluded = Vec::new();
+    let (mut counted, mut excluded) = (Vec::new(), Vec::new());
     // A round that was not finished has no counterpart.
     for (round, pair) in of(labels[0]).zip(of(labels[1])).enumerate() {
-        match invalid(pair.0).or_else(|| invalid(pair.1)) {
+        match objection(pair.0).or_else(|| objection(pair.1)) {
             Some(reason) => excluded.push(format!("round {}: {reason}", round + 1)),
             None => {
+                counted.push(round);
                 a.push(figures(pair.0));
                 b.push(figures(pair.1));
             }
@@ -274,22 +287,30 @@ fn comparison(labels: [&str; 2], runs: &[Run]) -> Comparison {
         a: labels[0].to_owned(),
         b: labels[1].to_owned(),
         rounds: a.len(),
+        counted,
         excluded,
         figures: ratios.collect(),
     }
 }
 
-/// Why a run is not valid, if it is not.
-fn invalid(run: &Run) -> Option<String> {
-    let mut marks = run.marks.iter();
-    let mark = marks.find(|mark| mark.severity() == Severity::Invalid)?;
+/// Why a run does not count, if it does not.
+///
+/// A request that failed has no latency: a broker that refuses what would be slow, or closes a connection, would look better for it.
+/// Where the workload has faults it is they who make requests fail, in every round; then these count, and the report has the
+/// failures of each run.
+fn objection(run: &Run) -> Option<String> {
+    let counts_out = |mark: &&Mark| match mark {
+        Mark::Failures { .. } => run.faults.is_empty(),
+        mark => mark.severity() == Severity::Invalid,
+    };
+    let mark = run.marks.iter().find(counts_out)?;
     Some(format!("{}: {mark}", run.label))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::{Flow, Mark, Second, Verdict};
+    use crate::result::{FaultRun, Flow, Second, Verdict};
 
     /// A run of one second.
     fn run(label: &str, requests: u64, is_late: bool) -> Run {
@@ -333,6 +354,52 @@ mod tests {
         assert_eq!(requests.a, [2_000.0, 2_002.0, 2_003.0]);
         assert_eq!(requests.b, [1_000.0, 1_002.0, 1_003.0]);
         assert_eq!(requests.verdict, Verdict::ABetter);
+    }
+
+    #[test]
+    fn a_round_in_which_requests_failed_counts_only_where_the_workload_has_faults() {
+        let round = |failing: bool, with_fault: bool| {
+            let mut b = run("b", 1_000, false);
+            b.marks
+                .extend(failing.then_some(Mark::Failures { count: 7 }));
+            b.faults.extend(with_fault.then(FaultRun::default));
+            [run("a", 2_000, false), b]
+        };
+        let found = |failing, with_fault| {
+            let rounds = [round(false, with_fault), round(failing, with_fault)];
+            comparison(["a", "b"], &rounds.concat())
+        };
+        let excluded = found(true, false);
+        assert_eq!(excluded.counted, [0]);
+        assert_eq!(excluded.excluded, ["round 2: b: 7 requests failed"]);
+        assert_eq!(found(true, true).counted, [0, 1]);
+        assert_eq!(found(false, false).counted, [0, 1]);
+    }
+
+    #[test]
+    fn stages_of_groups_and_transactions_have_ratios_too() {
+        let rounds = (1..=3).flat_map(|round| {
+            [("a", round), ("b", 2 * round)].map(|(label, us)| {
+                let mut made = run(label, 1_000, false);
+                for stage in Stage::ALL {
+                    made.stages.entry(stage).or_default().record_us(us * 1_000);
+                }
+                made
+            })
+        });
+        let found = comparison(["a", "b"], &rounds.collect::<Vec<_>>());
+        for name in [
+            "transaction p99",
+            "rebalance p50",
+            "unavailable max",
+            "end-to-end p99.9",
+        ] {
+            let figure = found.figures.iter().find(|figure| figure.name == name);
+            let figure = figure.unwrap_or_else(|| panic!("{name}"));
+            assert!((figure.ratio - 0.5).abs() < 0.01, "{figure:?}");
+        }
+        let names = found.figures.iter().map(|figure| &figure.name);
+        assert!(names.into_iter().all(|name| !name.contains("lateness")));
     }
 
     #[test]

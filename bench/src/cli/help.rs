@@ -5,7 +5,8 @@ use clap::Command;
 
 pub const EXIT_CODES: &str = "Exit codes:
   0  a whole run in which nothing was lost
-  1  it could not begin (no broker, a workload that cannot be), ended early, lost or doubled records, or not one request succeeded; a floor that was not reached
+  1  it could not begin (no broker, a workload that cannot be), ended early, lost or doubled records, could not read back what was acknowledged, or not one
+     request succeeded; too few rounds of a comparison count because requests failed; a floor that was not reached
   2  a command line that cannot be read
   3  the generator itself was late, so that the numbers are not valid";
 
@@ -21,7 +22,8 @@ const COMPARE: &str = "Examples:
   millstream-bench compare --a 127.0.0.1:9092 --b 127.0.0.1:9192 bench/workloads/end-to-end.toml
   millstream-bench compare --a HOST:9092 --a-label new --b HOST:9192 --b-label old --closed --rounds 7 --between sync
 
-A round in which the generator was late counts for neither. Fewer than three that count claim nothing.";
+A round in which the generator was late, or requests failed without a fault of the workload, counts for neither and is named. Fewer than
+three that count claim nothing.";
 
 const SELFTEST: &str = "Examples:
   millstream-bench selftest
@@ -80,5 +82,14 @@ mod tests {
             assert!(text.contains(expected), "{expected}: {text}");
         }
         assert!(!text.contains("[default: ]"), "{text}");
+        // A name says what to type, not how it is kept.
+        for kept in [
+            "<u32>", "<i16>", "<i32>", "<u64>", "<f64>", "<String>", "<List>",
+        ] {
+            assert!(!text.contains(kept), "{kept}: {text}");
+        }
+        for shown in ["--rate <RATE>", "--batch-bytes <BYTES>", "--acks <0|1|all>"] {
+            assert!(text.contains(shown), "{shown}: {text}");
+        }
     }
 }

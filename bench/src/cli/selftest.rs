@@ -2,7 +2,7 @@
 
 use super::run::Output;
 use super::{complain, new_report, say};
-use crate::ceiling;
+use crate::ceiling::{self, Span};
 use crate::report::{number, time};
 use crate::result::{Run, Stage};
 use crate::workload::{List, Settings};
@@ -51,6 +51,17 @@ fn own_processors(threads: u32) -> List {
 pub fn selftest(args: SelftestArgs) -> ExitCode {
     let mut report = new_report();
     let mut reached = true;
+    let mut output = args.output;
+    // Nobody wants files of it who does not name them.
+    output.report.get_or_insert("none".into());
+    let writes = output.json.is_some() || output.report.as_deref() != Some("none");
+    if let Err(problem) = output.check("selftest") {
+        return complain(&problem);
+    }
+    let span = Span {
+        warmup: args.settings.warmup.unwrap_or(ceiling::USUAL.warmup),
+        duration: args.settings.duration.unwrap_or(ceiling::USUAL.duration),
+    };
     for (name, batch_bytes, in_flight, floor) in SHAPES {
         let mut settings = args.settings.clone();
         settings.closed = Some(true);
@@ -60,7 +71,7 @@ pub fn selftest(args: SelftestArgs) -> ExitCode {
         settings.cpus.get_or_insert_with(|| own_processors(threads));
         let measured = settings
             .resolve(name, Vec::new())
-            .and_then(|workload| ceiling::of_producing(&workload));
+            .and_then(|workload| ceiling::of_producing(&workload, span));
         let mut run = match measured {
             Ok(run) => run,
             Err(problem) => return complain(&problem),
@@ -79,27 +90,26 @@ pub fn selftest(args: SelftestArgs) -> ExitCode {
             ),
         };
         reached &= share >= 1.0;
-        say(&format!(
-            "{name}: {gigabytes:.2} GB/s, {} requests/s with {threads} thread(s), p50 {}; {:.0} % of the floor of {wanted} for \
+        tell(
+            &output,
+            &format!(
+                "{name}: {gigabytes:.2} GB/s, {} requests/s with {threads} thread(s), p50 {}; {:.0} % of the floor of {wanted} for \
              each thread; generator and sink use {:.2} processors\n",
-            number(summary.requests_per_second, 0),
-            run.percentiles(Stage::Produce)
-                .map_or("-".into(), |found| time(found.p50)),
-            share * 100.0,
-            summary.generator_cores,
-        ));
+                number(summary.requests_per_second, 0),
+                run.percentiles(Stage::Produce)
+                    .map_or("-".into(), |found| time(found.p50)),
+                share * 100.0,
+                summary.generator_cores,
+            ),
+        );
         report.runs.push(run);
     }
     let fetching = args.settings.clone();
-    match fetch_ceiling(fetching) {
+    match fetch_ceiling(fetching, span, &output) {
         Ok(run) => report.runs.push(run),
         Err(problem) => return complain(&problem),
     }
-    let mut output = args.output;
-    output.report.get_or_insert("none".into());
-    if output.json.is_some()
-        && let Err(problem) = output.tell(&report, "selftest")
-    {
+    if writes && let Err(problem) = output.tell(&report, "selftest") {
         return complain(&problem);
     }
     if !reached {
@@ -114,21 +124,33 @@ pub fn selftest(args: SelftestArgs) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Says it where standard output is not for the JSON.
+fn tell(output: &Output, text: &str) {
+    if output.is_json() {
+        eprint!("{text}");
+    } else {
+        say(text);
+    }
+}
+
 /// Measures fetching, which has no floor, and tells it.
-fn fetch_ceiling(mut settings: Settings) -> Result<Run, String> {
+fn fetch_ceiling(mut settings: Settings, span: Span, output: &Output) -> Result<Run, String> {
     let threads = settings.threads.unwrap_or(1);
     settings.connections = Some(0);
     settings.consumers.get_or_insert(8);
     settings.cpus.get_or_insert_with(|| own_processors(threads));
     let name = "fetches of 64 KiB batches";
     let workload = settings.resolve(name, Vec::new())?;
-    let mut run = ceiling::of_consuming(&workload)?;
+    let mut run = ceiling::of_consuming(&workload, span)?;
     run.label = name.to_owned();
     let summary = run.summary();
     let gigabytes = summary.consumed_mib_per_second * (1 << 20) as f64 / 1e9;
-    say(&format!(
-        "{name}: {gigabytes:.2} GB/s, the CRC of each checked, with {threads} thread(s); generator and sink use {:.2} processors\n",
-        summary.generator_cores,
-    ));
+    tell(
+        output,
+        &format!(
+            "{name}: {gigabytes:.2} GB/s, the CRC of each checked, with {threads} thread(s); generator and sink use {:.2} processors\n",
+            summary.generator_cores,
+        ),
+    );
     Ok(run)
 }

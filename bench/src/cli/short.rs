@@ -204,8 +204,9 @@ fn facts(run: &Run) -> Vec<(&'static str, f64)> {
             ),
             ("broker_cores", cost.cores),
             ("broker_rss_mib", cost.rss_bytes_max as f64 / MIB),
-            ("broker_written_mib_per_s", cost.disk_mib_per_second),
         ]);
+        let written = cost.disk_mib_per_second;
+        facts.extend(written.map(|rate| ("broker_written_mib_per_s", rate)));
     }
     let stage = if produces {
         Stage::Produce

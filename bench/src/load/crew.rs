@@ -13,7 +13,7 @@ use super::plan::{Lane, Plan, ReaderPlan};
 use super::schedule::{Pace, Schedule};
 use super::shared::Shared;
 use crate::probe::{self, Subject};
-use crate::result::{FaultRun, Latency, Phase, ProcessSums, Second, Stage};
+use crate::result::{FaultRun, Intervals, Latency, Phase, ProcessSums, Second, Stage};
 use crate::workload::Fault;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -52,7 +52,7 @@ pub struct Job {
 /// What a load gave.
 #[derive(Default)]
 pub struct Done {
-    pub seconds: Vec<Second>,
+    pub seconds: Intervals,
     pub failures: BTreeMap<Failure, u64>,
     /// Requests that were due in the measured time, and those of them that were late by the generator's fault.
     pub due: u64,
@@ -126,19 +126,12 @@ pub fn work(
     crew.faults.look(now, watch);
     done.faults = crew.faults.told();
     crew.shared.scout.end();
-    let mut measured = done
-        .seconds
-        .iter()
-        .filter(|each| each.phase == Phase::Measured);
-    let last = measured
-        .next_back()
-        .map_or(own_before, |last| last.generator);
-    let first = done
-        .seconds
-        .iter()
-        .position(|each| each.phase == Phase::Measured);
-    let before = match first {
-        Some(index) if index > 0 => done.seconds[index - 1].generator,
+    let seconds = done.seconds.as_slice();
+    let is_measured = |each: &Second| each.phase == Phase::Measured;
+    let last = seconds.iter().rfind(|each| is_measured(each));
+    let last = last.map_or(own_before, |last| last.generator);
+    let before = match seconds.iter().position(is_measured) {
+        Some(index) if index > 0 => seconds[index - 1].generator,
         _ => own_before,
     };
     done.generator_cpu_seconds = last.cpu_seconds - before.cpu_seconds;
@@ -159,8 +152,10 @@ struct Crew {
     /// Parts by second.
     pending: BTreeMap<usize, Vec<Part>>,
     subject: Option<Subject>,
-    /// Sums at the end of each second, of the broker and of the generator.
-    samples: Vec<(Option<ProcessSums>, ProcessSums)>,
+    /// Sums at the ends of the seconds that are not told yet, of the broker and of the generator.
+    samples: BTreeMap<usize, (Option<ProcessSums>, ProcessSums)>,
+    /// The second whose end is the next one that is to be sampled.
+    sampled: usize,
     faults: Faults,
     warmup_s: u64,
     measured_s: u64,
@@ -210,7 +205,8 @@ impl Crew {
             parts,
             pending: BTreeMap::new(),
             subject: job.subject,
-            samples: Vec::new(),
+            samples: BTreeMap::new(),
+            sampled: 0,
             faults: Faults::new(job.faults, job.warmup_s as f64),
             warmup_s: job.warmup_s,
             measured_s: job.measured_s,
@@ -230,9 +226,10 @@ impl Crew {
     /// Reads the sums at the end of a second.
     fn sample(&mut self) {
         let now = self.shared.clock().now_ns();
-        while now >= ns((self.samples.len() + 1) as f64) {
+        while now >= ns((self.sampled + 1) as f64) {
             let sums = self.sums();
-            self.samples.push((sums, probe::own()));
+            self.samples.insert(self.sampled, (sums, probe::own()));
+            self.sampled += 1;
         }
     }
 
@@ -241,7 +238,7 @@ impl Crew {
         let all = self.threads.len();
         while let Some(entry) = self.pending.first_entry() {
             let second = *entry.key();
-            if entry.get().len() < all || second >= self.samples.len() {
+            if entry.get().len() < all || second >= self.sampled {
                 return;
             }
             let parts = entry.remove();
@@ -252,15 +249,14 @@ impl Crew {
     fn tell_rest(&mut self, done: &mut Done, watch: &mut dyn Watch) {
         let sums = (self.sums(), probe::own());
         while let Some((second, parts)) = self.pending.pop_first() {
-            if second >= self.samples.len() {
-                self.samples.resize(second + 1, sums);
-            }
+            self.samples.entry(second).or_insert(sums);
             self.tell_one(second, parts, done, watch);
         }
     }
 
     fn tell_one(&mut self, index: usize, parts: Vec<Part>, done: &mut Done, watch: &mut dyn Watch) {
-        let (broker, generator) = self.samples[index];
+        let sums = self.samples.remove(&index);
+        let (broker, generator) = sums.expect("a second is told once, when its end is sampled");
         let begins_at = index as u64;
         let phase = if begins_at < self.warmup_s {
             Phase::Warmup
@@ -303,7 +299,10 @@ impl Crew {
             }
             self.shared.spares.put(part);
         }
-        second.stages = stages;
+        let stages = stages.iter();
+        second.stages = stages
+            .map(|(stage, latency)| (*stage, latency.packed()))
+            .collect();
         if phase == Phase::Measured {
             done.backlog = second.backlog;
         }

@@ -5,27 +5,50 @@
 
 use super::stamp::Stamp;
 use crate::result::Integrity;
+use std::collections::VecDeque;
 
-/// A set of numbers from 0.
+/// A set of numbers from 0. What is there without a gap from the beginning takes no memory, so that a run of days, in which all
+/// arrives, has small sets; behind a number that is missing it is a bit for each.
 #[derive(Clone, Debug, Default)]
-pub struct Numbers(Vec<u64>);
+pub struct Numbers {
+    /// Words before these are full.
+    full: u64,
+    words: VecDeque<u64>,
+}
 
 impl Numbers {
     /// Adds one; whether it was there.
     #[inline]
     pub fn insert(&mut self, number: u64) -> bool {
-        let (word, bit) = ((number / 64) as usize, 1 << (number % 64));
-        if word >= self.0.len() {
-            self.0.resize(word + 1, 0);
+        let (word, bit) = (number / 64, 1 << (number % 64));
+        let Some(word) = word.checked_sub(self.full) else {
+            return true;
+        };
+        let word = word as usize;
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
         }
-        let had = self.0[word] & bit != 0;
-        self.0[word] |= bit;
+        let had = self.words[word] & bit != 0;
+        self.words[word] |= bit;
+        while self.words.front() == Some(&u64::MAX) {
+            self.words.pop_front();
+            self.full += 1;
+        }
         had
     }
 
     pub fn contains(&self, number: u64) -> bool {
-        let word = self.0.get((number / 64) as usize);
+        let Some(word) = (number / 64).checked_sub(self.full) else {
+            return true;
+        };
+        let word = self.words.get(word as usize);
         word.is_some_and(|word| word & (1 << (number % 64)) != 0)
+    }
+
+    /// Words that take memory.
+    #[cfg(test)]
+    pub fn words(&self) -> usize {
+        self.words.len()
     }
 }
 
@@ -57,6 +80,7 @@ pub struct Received {
     streams: Vec<Stream>,
     received: u64,
     duplicated: u64,
+    redelivered: u64,
     out_of_order: u64,
     corrupt: u64,
 }
@@ -66,6 +90,9 @@ struct Stream {
     seen: Numbers,
     /// The batch after the last one.
     next: u64,
+    /// The end of its batch that stands last in the log, of those that came. All batches of a stream are in one partition: what comes from
+    /// before this place was read before.
+    read_to: i64,
     /// Reading ended before the end of its partition: what is not seen may be there.
     unread: bool,
 }
@@ -77,24 +104,32 @@ impl Received {
             streams: vec![Stream::default(); streams],
             received: 0,
             duplicated: 0,
+            redelivered: 0,
             out_of_order: 0,
             corrupt: 0,
         }
     }
 
-    /// A batch came that begins with this stamp.
+    /// A batch came that begins with this stamp and ends at this offset. One that came before is doubled if it stands in the log once more,
+    /// and delivered again if it is the same one, which a group does whose partitions move.
     #[inline]
-    pub fn take(&mut self, stamp: &Stamp) {
+    pub fn take(&mut self, stamp: &Stamp, end_offset: i64) {
         let Some(stream) = self.streams.get_mut(stamp.stream as usize) else {
             self.corrupt += 1;
             return;
         };
         let records = u64::from(stamp.records);
         self.received += records;
+        let again = end_offset <= stream.read_to;
+        stream.read_to = stream.read_to.max(end_offset);
         if stamp.batch > MAX_BATCH {
             self.corrupt += 1;
         } else if stream.seen.insert(stamp.batch) {
-            self.duplicated += records;
+            if again {
+                self.redelivered += records;
+            } else {
+                self.duplicated += records;
+            }
         } else if stamp.batch < stream.next {
             self.out_of_order += records;
         } else {
@@ -128,6 +163,7 @@ impl Received {
         }
         self.received += other.received;
         self.duplicated += other.duplicated;
+        self.redelivered += other.redelivered;
         self.out_of_order += other.out_of_order;
         self.corrupt += other.corrupt;
     }
@@ -179,6 +215,7 @@ pub fn reconcile(
     for reader in readers {
         integrity.received += reader.received;
         integrity.duplicated += reader.duplicated;
+        integrity.redelivered += reader.redelivered;
         integrity.out_of_order += reader.out_of_order;
         integrity.corrupt += reader.corrupt;
     }

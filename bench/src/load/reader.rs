@@ -307,7 +307,7 @@ fn take(
         }
         match stamp_of(batch, tag) {
             Ok(Some(stamp)) => {
-                received.take(&stamp);
+                received.take(&stamp, head.end_offset().0);
                 if stamp.due_ns != UNTIMED {
                     timed(stamp.due_ns);
                 }

@@ -288,10 +288,15 @@ impl Session<'_> {
     /// Moves what a load did into the result; what its readers received.
     fn take_back_all(&mut self, done: Done, result: &mut Run) -> Vec<Received> {
         let received = self.take_back(done.outcomes);
-        for second in &done.seconds {
+        let seconds = done.seconds.into_vec();
+        for second in &seconds {
             if second.phase != Phase::Warmup {
                 for (stage, latency) in &second.stages {
-                    result.stages.entry(*stage).or_default().add(latency);
+                    result
+                        .stages
+                        .entry(*stage)
+                        .or_default()
+                        .add(&latency.latency());
                 }
             }
         }
@@ -301,7 +306,7 @@ impl Session<'_> {
         result.faults = done.faults;
         result.generator.threads = self.workload.threads as usize;
         result.generator.cpu_seconds = done.generator_cpu_seconds;
-        result.seconds = done.seconds;
+        result.seconds = seconds;
         result.broker_before = done.broker_before;
         let errors = done.failures.into_iter();
         result.errors = errors

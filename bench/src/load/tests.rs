@@ -1,5 +1,5 @@
 use super::keyring::Keyring;
-use super::ledger::{Received, Sent, Span, reconcile};
+use super::ledger::{Numbers as Set, Received, Sent, Span, reconcile};
 use super::pool::Pool;
 use super::producer::{Flight, Producer};
 use super::random::Random;
@@ -293,14 +293,8 @@ fn what_is_lost_doubled_or_late_is_counted_exactly() {
             sent.acknowledged.insert(batch);
         }
         let mut reader = Received::new(Span::All, 1);
-        for batch in &seen {
-            reader.take(&Stamp {
-                tag: TAG,
-                stream: 0,
-                batch: *batch,
-                due_ns: 0,
-                records: 3,
-            });
+        for (end_offset, batch) in (3..).step_by(3).zip(&seen) {
+            reader.take(&stamp(*batch), end_offset);
         }
         let found = reconcile(&[sent], &[reader], |_, _| 3);
         assert_eq!(
@@ -313,6 +307,58 @@ fn what_is_lost_doubled_or_late_is_counted_exactly() {
             "{seen:?}"
         );
     }
+}
+
+/// The stamp of a batch of three records.
+fn stamp(batch: u64) -> Stamp {
+    Stamp {
+        tag: TAG,
+        stream: 0,
+        batch,
+        due_ns: 0,
+        records: 3,
+    }
+}
+
+#[test]
+fn what_is_read_again_is_told_from_what_stands_twice_in_the_log() {
+    let mut sent = Sent {
+        batches: 5,
+        ..Sent::default()
+    };
+    (0..5).for_each(|batch| {
+        sent.acknowledged.insert(batch);
+    });
+    // Batch 2 is in the log twice; an owner read up to offset 12 and committed 3, the next one reads from there.
+    let log = [(0, 3), (1, 6), (2, 9), (2, 12), (3, 15), (4, 18)];
+    let mut reader = Received::new(Span::All, 1);
+    for (batch, end_offset) in log[..4].iter().chain(&log[1..]) {
+        reader.take(&stamp(*batch), *end_offset);
+    }
+    let found = reconcile(&[sent], &[reader], |_, _| 3);
+    assert_eq!((found.received, found.lost), (27, 0));
+    assert_eq!((found.duplicated, found.redelivered), (3, 9));
+    assert_eq!((found.out_of_order, found.corrupt), (0, 0));
+}
+
+#[test]
+fn a_set_of_numbers_is_small_where_none_is_missing() {
+    let mut all = Set::default();
+    for number in (0..1_000_000).map(|at| at ^ 1) {
+        assert!(!all.insert(number));
+        assert!(all.words() <= 2);
+    }
+    assert!(all.contains(0) && all.contains(999_999) && !all.contains(1_000_000));
+    assert!(all.insert(77) && all.insert(999_999));
+    let mut one_missing = Set::default();
+    (0..10_000)
+        .filter(|number| *number != 640)
+        .for_each(|number| {
+            one_missing.insert(number);
+        });
+    assert!(!one_missing.contains(640) && one_missing.contains(641));
+    assert_eq!(one_missing.words(), 10_000usize.div_ceil(64) - 10);
+    assert!(!one_missing.insert(640) && one_missing.words() <= 1);
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub fn marks(workload: &Workload, result: &Run, due: u64, late: u64) -> Vec<Mark
         out_of_order,
         corrupt,
         unchecked,
+        redelivered,
         ..
     } = result.integrity;
     if workload.produces() && workload.acks.0 == 0 {
@@ -36,6 +37,10 @@ pub fn marks(workload: &Workload, result: &Run, due: u64, late: u64) -> Vec<Mark
     let damaged = lost + duplicated + out_of_order + corrupt;
     if damaged > 0 {
         marks.push(Mark::Damaged { records: damaged });
+    }
+    if redelivered > 0 {
+        let records = redelivered;
+        marks.push(Mark::Redelivered { records });
     }
     if late as f64 > due as f64 * LATE_SHARE_MAX {
         marks.push(Mark::GeneratorLate { late, due });

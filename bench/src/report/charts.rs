@@ -7,6 +7,10 @@ use crate::result::{Latency, Phase, Report, Run, Second, Stage, SweepStep};
 
 /// Rows of a heat map for each factor of ten.
 const ROWS_PER_DECADE: f64 = 8.0;
+/// BOUND: columns of a heat map; a chart is 828 units wide.
+const COLUMNS_MAX: usize = 240;
+/// BOUND: points of a line over time, at most one for each unit and half as many again.
+const POINTS_MAX: usize = 1_200;
 /// The generator's own lateness is in the table, not in the charts.
 const STAGES: [Stage; 3] = [Stage::Produce, Stage::EndToEnd, Stage::Fetch];
 
@@ -54,6 +58,7 @@ pub fn figures(report: &Report) -> Vec<Figure> {
     }
     figures.extend(throughput(&report.runs));
     figures.extend(requests(&report.runs));
+    figures.extend(in_flight(&report.runs));
     figures.extend(processors(&report.runs));
     figures
 }
@@ -127,20 +132,35 @@ fn name_of(run: &Run, runs: &[Run], what: &str) -> String {
     }
 }
 
-/// How many latencies of each height every second had; the runs of this label stand one behind the other.
+/// How many latencies of each height every second had, or some seconds together where there are many of them; the runs of this label stand one behind the other.
 fn heat_map(runs: &[Run], label: &str, stage: Stage) -> Option<Figure> {
+    let mine = || runs.iter().filter(|run| run.label == label);
+    let lasts = |run: &Run| {
+        let last = run.seconds.last();
+        last.map_or(0.0, |last| (last.begins_at + last.seconds).ceil())
+    };
+    let rounds = mine().count();
+    let width = (mine().map(lasts).sum::<f64>() / COLUMNS_MAX as f64)
+        .ceil()
+        .max(1.0);
     let mut columns: Vec<(f64, f64, Latency)> = Vec::new();
-    let (mut rounds, mut offset) = (0, 0.0);
-    for run in runs.iter().filter(|run| run.label == label) {
+    let mut offset = 0.0;
+    for run in mine() {
         for second in &run.seconds {
-            if let Some(latency) = second.stages.get(&stage) {
-                let begins = offset + second.begins_at;
-                columns.push((begins, second.seconds, latency.clone()));
+            let Some(packed) = second.stages.get(&stage) else {
+                continue;
+            };
+            let begins = offset + second.begins_at;
+            let column = (begins / width).floor();
+            match columns.last_mut() {
+                Some((first, lasts, latency)) if (*first / width).floor() == column => {
+                    *lasts = begins + second.seconds - *first;
+                    latency.add(&packed.latency());
+                }
+                _ => columns.push((begins, second.seconds, packed.latency())),
             }
         }
-        rounds += 1;
-        let last = run.seconds.last();
-        offset += last.map_or(0.0, |last| (last.begins_at + last.seconds).ceil());
+        offset += lasts(run);
     }
     let max_us = columns
         .iter()
@@ -165,8 +185,12 @@ fn heat_map(runs: &[Run], label: &str, stage: Stage) -> Option<Figure> {
         for (low, high, count) in rows(latency) {
             // Few slow ones are what is looked for: strength grows with the logarithm.
             let share = (count as f64).ln_1p() / (latency.count() as f64).ln_1p();
+            let when = match width {
+                1.0 => format!("second {begins}"),
+                _ => format!("seconds {begins} to {}", begins + lasts),
+            };
             let name = format!(
-                "second {begins}: {count} between {} and {}",
+                "{when}: {count} between {} and {}",
                 time(low as u64),
                 time(high as u64)
             );
@@ -185,7 +209,7 @@ fn heat_map(runs: &[Run], label: &str, stage: Stage) -> Option<Figure> {
     };
     Some(Figure {
         heading,
-        note: "the stronger a field, the more requests of its second had such a latency (logarithmic: one is visible)",
+        note: "the stronger a field, the more requests of its second (its seconds, in a long run) had such a latency (logarithmic: one is visible)",
         legend: Vec::new(),
         svg: chart.finish(),
     })
@@ -235,7 +259,7 @@ fn over_time(heading: &str, unit: &str, series: Vec<(String, Points)>) -> Option
         if known.is_none() {
             legend.push((index, name.clone()));
         }
-        chart.line(index, name, points);
+        chart.line(index, name, &thinned(points));
     }
     Some(Figure {
         heading: heading.to_owned(),
@@ -243,6 +267,23 @@ fn over_time(heading: &str, unit: &str, series: Vec<(String, Points)>) -> Option
         legend,
         svg: chart.finish(),
     })
+}
+
+/// The points that a chart can show: of each of many stretches the lowest and the highest, so that one bad second of a day is still seen.
+fn thinned(points: &[(f64, f64)]) -> Points {
+    if points.len() <= POINTS_MAX {
+        return points.to_vec();
+    }
+    let stretch = points.len().div_ceil(POINTS_MAX / 2);
+    let stretches = points.chunks(stretch).flat_map(|chunk| {
+        let ends = |low: usize, high: usize| [low.min(high), low.max(high)];
+        let height = |at: &usize| chunk[*at].1;
+        let by_height = |one: &usize, other: &usize| height(one).total_cmp(&height(other));
+        let low = (0..chunk.len()).min_by(by_height).unwrap_or(0);
+        let high = (0..chunk.len()).max_by(by_height).unwrap_or(0);
+        ends(low, high).map(|at| chunk[at])
+    });
+    stretches.collect()
 }
 
 /// A value for each second that is long enough to have a rate.
@@ -280,8 +321,31 @@ fn requests(runs: &[Run]) -> Option<Figure> {
         let failed = each_second(run, |second| second.errors as f64);
         series.push((name_of(run, runs, "produce requests"), answered));
         series.push((name_of(run, runs, "errors"), failed));
+        let reconnects = each_second(run, |second| second.reconnects as f64);
+        series.push((name_of(run, runs, "reconnects"), reconnects));
     }
     over_time("Requests over time", "per second", series)
+}
+
+/// What waits for an answer, and what waits to be sent.
+fn in_flight(runs: &[Run]) -> Option<Figure> {
+    let mut series = Vec::new();
+    for run in runs {
+        let at_end = |count: fn(&Second) -> u64| -> Points {
+            let seconds = run.seconds.iter();
+            let seconds = seconds.filter(|second| second.phase != Phase::Drain);
+            let points = seconds.map(|second| {
+                let ends = second.begins_at + second.seconds;
+                (ends, count(second) as f64)
+            });
+            points.collect()
+        };
+        let unanswered = at_end(|second| second.in_flight);
+        series.push((name_of(run, runs, "in flight"), unanswered));
+        let unsent = at_end(|second| second.backlog);
+        series.push((name_of(run, runs, "due and not sent"), unsent));
+    }
+    over_time("Requests in flight over time", "requests", series)
 }
 
 fn processors(runs: &[Run]) -> Option<Figure> {

@@ -99,7 +99,7 @@ fn named(base: &Path, number: Option<usize>, rest: &str) -> PathBuf {
     name.into()
 }
 
-/// One interval per second and stage, tagged with the stage. The warm-up is left out, as in the table, so that the sum of a
+/// One interval per second (or some seconds, in a run of hours) and stage, tagged with the stage. The warm-up is left out, as in the table, so that the sum of a
 /// stage's intervals is its histogram; answers after the end to what was due before it are in both.
 fn interval_log(run: &Run) -> Result<Vec<u8>, String> {
     let began = UNIX_EPOCH + Duration::from_millis(run.started_unix_ms);
@@ -122,7 +122,8 @@ fn interval_log(run: &Run) -> Result<Vec<u8>, String> {
         .iter()
         .filter(|each| each.phase != Phase::Warmup)
     {
-        for (stage, latency) in &second.stages {
+        for (stage, packed) in &second.stages {
+            let latency = packed.latency();
             let begins = Duration::from_secs_f64(second.begins_at);
             let lasts = Duration::from_secs_f64(second.seconds);
             let tag = Tag::new(stage.name());

@@ -3,7 +3,7 @@
 use super::charts::figures;
 use super::compared::{rows as compared_rows, sentences as compared_sentences};
 use super::svg::escape;
-use super::table::{integrity, number, rows, sentences, time};
+use super::table::{ceiling, integrity, number, rows, sentences, time};
 use crate::result::{Report, Run, Severity, Stage};
 
 const STYLE: &str = "
@@ -211,7 +211,7 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
     let machine = &report.environment;
     let fact = |name: &str, value: String| vec![name.to_owned(), value];
     let mut facts = vec![
-        fact("command", report.command.join(" ")),
+        fact("command", command_line(&report.command)),
         fact(
             "generator",
             format!("millstream-bench {}", report.generator_version),
@@ -239,6 +239,12 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
             ),
         ));
     }
+    // Also of the many runs of a sweep or of a comparison, whose figures are not all shown.
+    for (run, at) in report.runs.iter().zip(1..) {
+        let told = ceiling(run).unwrap_or_else(|| "not measured".into());
+        let value = format!("run {at}, {}: {told}", run.label);
+        facts.push(fact("of the generator's ceiling", value));
+    }
     if let Some(run) = report.runs.first() {
         let settings = run.settings.iter().map(|(name, value)| match value {
             serde_json::Value::String(text) => format!("{name} = {text:?}"),
@@ -247,4 +253,17 @@ fn facts(report: &Report) -> Vec<Vec<String>> {
         facts.push(fact("settings", settings.collect::<Vec<_>>().join(", ")));
     }
     facts
+}
+
+/// A command line that a shell takes as these words.
+pub fn command_line(words: &[String]) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "_@%+=:,./-".contains(letter);
+    let quoted = words.iter().map(|word| {
+        if !word.is_empty() && word.chars().all(plain) {
+            word.clone()
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
+    });
+    quoted.collect::<Vec<_>>().join(" ")
 }

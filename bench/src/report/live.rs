@@ -69,7 +69,8 @@ impl Watch for Live {
             line += &format!("  in {:>7.1} MiB/s", rate(second.consumed.bytes));
         }
         for stage in [Stage::Produce, Stage::EndToEnd] {
-            if let Some(latency) = second.stages.get(&stage) {
+            if let Some(packed) = second.stages.get(&stage) {
+                let latency = packed.latency();
                 let (p50, p99) = (latency.at(0.5), latency.at(0.99));
                 line += &format!(
                     "  {} p50 {p50} p99 {p99} max {} us",

@@ -1,6 +1,6 @@
 //! The table at the end of a run: one column per run.
 
-use crate::result::{Ended, FaultOutcome, Integrity, Run, Severity, Stage};
+use crate::result::{BrokerCost, Ended, FaultOutcome, Integrity, Run, Severity, Stage};
 
 /// The figures of the runs, side by side, and what is said of each.
 pub fn table(runs: &[Run]) -> String {
@@ -31,6 +31,8 @@ pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
             rows.push(std::iter::once(name.to_owned()).chain(cells).collect());
         }
     };
+    // What the kernel does not tell is not nothing.
+    let unknown = || "-".to_owned();
     let positive = |value: f64, digits: usize| (value > 0.0).then(|| number(value, digits));
     figure("measured", &|at| {
         Some(format!("{:.1} s", summaries[at].seconds))
@@ -51,6 +53,16 @@ pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
         let count = runs[at].generator.uncounted;
         (count > 0).then(|| number(count as f64, 0))
     });
+    figure("  in flight, mean and most", &|at| {
+        let most = summaries[at].in_flight_max;
+        (most > 0).then(|| {
+            format!(
+                "{}, {}",
+                number(summaries[at].in_flight_mean, 1),
+                number(most as f64, 0)
+            )
+        })
+    });
     figure("consumed MiB/s", &|at| {
         positive(summaries[at].consumed_mib_per_second, 1)
     });
@@ -59,6 +71,9 @@ pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
     });
     figure("  records/s", &|at| {
         positive(summaries[at].consumed_records_per_second, 0)
+    });
+    figure("reconnects", &|at| {
+        Some(number(summaries[at].reconnects as f64, 0))
     });
     for stage in Stage::ALL {
         let percentiles: Vec<_> = runs.iter().map(|run| run.percentiles(stage)).collect();
@@ -106,13 +121,18 @@ pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
         broker(at).map(|cost| number(cost.cpu_us_per_request, 2))
     });
     figure("  resident MiB, at most", &|at| {
-        broker(at).map(|cost| number(cost.rss_bytes_max as f64 / (1 << 20) as f64, 0))
+        let told = |bytes: u64| positive(bytes as f64 / (1 << 20) as f64, 0);
+        broker(at).map(|cost| told(cost.rss_bytes_max).unwrap_or_else(unknown))
     });
     figure("  written to disk MiB/s", &|at| {
-        broker(at).map(|cost| number(cost.disk_mib_per_second, 1))
+        let rate = |cost: BrokerCost| Some(number(cost.disk_mib_per_second?, 1));
+        broker(at).map(|cost| rate(cost).unwrap_or_else(unknown))
     });
     figure("  write amplification", &|at| {
-        broker(at).and_then(|cost| positive(cost.write_amplification, 2))
+        broker(at).and_then(|cost| match cost.write_amplification {
+            Some(times) => positive(times, 2),
+            None => Some(unknown()),
+        })
     });
     figure("  disk flushes/s (machine)", &|at| {
         broker(at)
@@ -122,21 +142,24 @@ pub fn rows(runs: &[Run]) -> Vec<Vec<String>> {
     figure("generator cores", &|at| {
         Some(number(summaries[at].generator_cores, 2))
     });
-    figure("  of its ceiling", &|at| {
-        let generator = &runs[at].generator;
-        let share = generator.ceiling_share?;
-        let requests = generator.ceiling_requests_per_second;
-        let consumed = generator.ceiling_consumed_mib_per_second;
-        let requests = requests.map(|ceiling| format!("{}/s", number(ceiling, 0)));
-        let consumed = consumed.map(|ceiling| format!("{} MiB/s in", number(ceiling, 0)));
-        let ceilings: Vec<String> = requests.into_iter().chain(consumed).collect();
-        Some(format!(
-            "{:.0} % of {}",
-            share * 100.0,
-            ceilings.join(" and ")
-        ))
-    });
+    figure("  of its ceiling", &|at| ceiling(&runs[at]));
     rows
+}
+
+/// How far a run came towards what the generator itself can do; nothing where that was not measured.
+pub fn ceiling(run: &Run) -> Option<String> {
+    let generator = &run.generator;
+    let share = generator.ceiling_share?;
+    let requests = generator.ceiling_requests_per_second;
+    let consumed = generator.ceiling_consumed_mib_per_second;
+    let requests = requests.map(|ceiling| format!("{}/s", number(ceiling, 0)));
+    let consumed = consumed.map(|ceiling| format!("{} MiB/s in", number(ceiling, 0)));
+    let ceilings: Vec<String> = requests.into_iter().chain(consumed).collect();
+    Some(format!(
+        "{:.0} % of {}",
+        share * 100.0,
+        ceilings.join(" and ")
+    ))
 }
 
 fn row(name: &str, runs: &[Run], value: impl Fn(&Run) -> String) -> Vec<String> {
@@ -200,8 +223,8 @@ pub fn integrity(found: &Integrity) -> String {
     if found.readers == 0 {
         return text + "; nothing was read back";
     }
-    text + &format!(
-        "; received {} by {} reader{}: {} lost, {} duplicated, {} out of order, {} batches corrupt",
+    text += &format!(
+        "; received {} by {} reader{}: {} lost, {} doubled, {} out of order, {} batches corrupt",
         found.received,
         found.readers,
         if found.readers == 1 { "" } else { "s" },
@@ -209,7 +232,11 @@ pub fn integrity(found: &Integrity) -> String {
         found.duplicated,
         found.out_of_order,
         found.corrupt
-    )
+    );
+    if found.redelivered > 0 {
+        text += &format!("; {} delivered again after a move", found.redelivered);
+    }
+    text
 }
 
 /// Microseconds in the unit in which they read best.

@@ -6,7 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer, V2Serializer};
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer as Read, Serialize, Serializer as Write};
@@ -83,6 +83,16 @@ impl Latency {
         &self.0
     }
 
+    /// As it is kept for every interval of a run.
+    pub fn packed(&self) -> Packed {
+        let mut bytes = Vec::new();
+        V2Serializer::new()
+            .serialize(&self.0, &mut bytes)
+            .expect("memory takes every write, and counts are below 2^63");
+        bytes.shrink_to_fit();
+        Packed(bytes)
+    }
+
     fn encoded(&self) -> Result<String, String> {
         let mut bytes = Vec::new();
         V2DeflateSerializer::new()
@@ -113,5 +123,45 @@ impl<'de> Deserialize<'de> for Latency {
     fn deserialize<D: Read<'de>>(deserializer: D) -> Result<Latency, D::Error> {
         let text = String::deserialize(deserializer)?;
         Latency::decoded(&text).map_err(D::Error::custom)
+    }
+}
+
+/// A histogram that is kept and not counted in: its counts in the form V2 of HdrHistogram, a byte or two for each value that was seen, where a
+/// [`Latency`] takes 140 KB. A run has one for every interval and stage.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Packed(Vec<u8>);
+
+impl Packed {
+    /// To be looked at.
+    pub fn latency(&self) -> Latency {
+        if self.0.is_empty() {
+            return Latency::default();
+        }
+        let read = Deserializer::new().deserialize(&mut self.0.as_slice());
+        Latency(read.expect("it was packed here, with the same bounds"))
+    }
+
+    /// Adds the counts of another.
+    pub fn join(&mut self, other: &Packed) {
+        let mut both = self.latency();
+        both.add(&other.latency());
+        *self = both.packed();
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl Serialize for Packed {
+    fn serialize<S: Write>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.latency().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Packed {
+    fn deserialize<D: Read<'de>>(deserializer: D) -> Result<Packed, D::Error> {
+        Latency::deserialize(deserializer).map(|latency| latency.packed())
     }
 }

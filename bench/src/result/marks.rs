@@ -34,8 +34,10 @@ pub enum Mark {
     FaultFailed { command: String, problem: String },
     /// With `acks` 0 nothing is acknowledged.
     Unacknowledged { lost: u64 },
-    /// Records are lost, duplicated, out of order or corrupt.
+    /// Records are lost, doubled in the log, out of order or corrupt.
     Damaged { records: u64 },
+    /// Members of a group got records again that an earlier owner of the partition had read and not committed.
+    Redelivered { records: u64 },
     /// Not every acknowledged record was looked for.
     Unchecked { records: u64 },
     /// Acknowledged records were looked for and not read: nobody knows whether they are there.
@@ -86,6 +88,7 @@ impl Mark {
             | Mark::ClosedLoop
             | Mark::Unchecked { .. }
             | Mark::Unacknowledged { .. }
+            | Mark::Redelivered { .. }
             | Mark::SharedMachine => Severity::Note,
         }
     }
@@ -107,7 +110,7 @@ impl fmt::Display for Mark {
             ),
             Mark::LatenciesAreLowerQuality { ceiling_share } => write!(
                 out,
-                "at {} % of the generator's ceiling the latencies are the generator's too",
+                "at {} % of the generator's ceiling the latencies are the generator's too: the broker's own are lower",
                 percent(ceiling_share)
             ),
             Mark::CeilingUnknown => write!(
@@ -147,7 +150,12 @@ impl fmt::Display for Mark {
             }
             Mark::Damaged { records } => write!(
                 out,
-                "{records} records are lost, duplicated, out of order or corrupt"
+                "{records} records are lost, doubled, out of order or corrupt"
+            ),
+            Mark::Redelivered { records } => write!(
+                out,
+                "{records} records were delivered again, from the same offsets, after their partitions moved in the group: what \
+                 was not committed is read twice (at least once), and none stands twice in the log"
             ),
             Mark::Unchecked { records } => {
                 write!(out, "{records} acknowledged records were not read back")

@@ -12,9 +12,9 @@ mod summary;
 #[cfg(test)]
 mod tests;
 
-pub use latency::{LATENCY_MAX_US, Latency};
+pub use latency::{LATENCY_MAX_US, Latency, Packed};
 pub use marks::{Mark, Severity};
-pub use series::{Flow, Phase, ProcessSums, Second};
+pub use series::{Flow, INTERVALS_MAX, Intervals, Phase, ProcessSums, Second};
 pub use summary::{BrokerCost, Figures, Percentiles, Summary};
 
 use serde::{Deserialize, Serialize};
@@ -83,7 +83,7 @@ pub struct Run {
     /// The broker's sums when the run began, where its process is known.
     #[serde(default)]
     pub broker_before: Option<ProcessSums>,
-    /// One entry for each second, warm-up included, the last one possibly shorter.
+    /// One entry for each second, warm-up included, the last one possibly shorter; for each interval in a run of hours.
     pub seconds: Vec<Second>,
     /// The latencies of the measured time, by stage.
     pub stages: BTreeMap<Stage, Latency>,
@@ -244,8 +244,11 @@ pub struct Integrity {
     pub received: u64,
     /// Acknowledged (with `acks` 0: sent) and not received, by all readers together.
     pub lost: u64,
-    /// Received again.
+    /// Received twice because they stand twice in the log.
     pub duplicated: u64,
+    /// Received again from the same offset, by the next owner of a partition that moved within a consumer group.
+    #[serde(default)]
+    pub redelivered: u64,
     /// Received after a later one of the same producer and partition.
     pub out_of_order: u64,
     /// Batches that are not what was sent.
@@ -322,6 +325,9 @@ pub struct Comparison {
     pub b: String,
     /// Rounds that count.
     pub rounds: usize,
+    /// Which ones these are, from 0.
+    #[serde(default)]
+    pub counted: Vec<usize>,
     /// Rounds that do not, each with the reason.
     #[serde(default)]
     pub excluded: Vec<String>,

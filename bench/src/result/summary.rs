@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 const GIB: f64 = (1u64 << 30) as f64;
 const MIB: f64 = (1u64 << 20) as f64;
+/// Five seconds, the last of which may be a little short.
+const BEST_S: f64 = 4.9;
 
 /// What tables show of a run, ready to be read.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -31,6 +33,14 @@ pub struct Summary {
     pub best_5s_consumed_mib_per_second: f64,
     /// The broker's processor seconds per GiB, in and out, in the best five of producing, or of consuming where nothing was produced.
     pub best_5s_cpu_seconds_per_gib: Option<f64>,
+    /// Requests without an answer at the ends of the seconds: their mean, and the most.
+    #[serde(default)]
+    pub in_flight_mean: f64,
+    #[serde(default)]
+    pub in_flight_max: u64,
+    /// Connections that were opened again, after the warm-up.
+    #[serde(default)]
+    pub reconnects: u64,
     pub generator_cores: f64,
     pub broker: Option<BrokerCost>,
 }
@@ -43,10 +53,12 @@ pub struct BrokerCost {
     pub cpu_seconds_per_gib: f64,
     /// Processor microseconds per request, in and out.
     pub cpu_us_per_request: f64,
+    /// 0 where it is not told.
     pub rss_bytes_max: u64,
-    pub disk_mib_per_second: f64,
+    /// `None` where nobody tells what the broker wrote.
+    pub disk_mib_per_second: Option<f64>,
     /// Bytes to disk for each byte produced.
-    pub write_amplification: f64,
+    pub write_amplification: Option<f64>,
     pub syncs_per_second: Option<f64>,
 }
 
@@ -106,8 +118,9 @@ impl Run {
     /// The figures.
     pub fn summary(&self) -> Summary {
         let (mut produced, mut consumed) = (Flow::default(), Flow::default());
-        let mut seconds = 0.0;
+        let (mut seconds, mut in_flight) = (0.0, 0.0);
         for second in self.measured() {
+            in_flight += second.in_flight as f64 * second.seconds;
             produced.add(second.produced);
             consumed.add(second.consumed);
             seconds += second.seconds;
@@ -131,35 +144,51 @@ impl Run {
             } else {
                 cpu_consuming
             },
+            in_flight_mean: in_flight / seconds,
+            in_flight_max: self
+                .measured()
+                .map(|second| second.in_flight)
+                .max()
+                .unwrap_or(0),
+            reconnects: self.reconnects(),
             generator_cores: self.generator.cpu_seconds / seconds,
             broker: self.broker_cost(produced, consumed, seconds),
         }
     }
 
-    /// The best rate of a flow over five measured seconds in a row, or over all where there are fewer, and what it cost.
+    fn reconnects(&self) -> u64 {
+        let counted = |second: &&Second| second.phase != Phase::Warmup;
+        let counted = self.seconds.iter().filter(counted);
+        counted.map(|second| second.reconnects).sum()
+    }
+
+    /// The best rate of a flow over five measured seconds in a row, or over all where there are fewer, and what it cost. In a run of hours,
+    /// whose intervals are longer, over the best of these.
     fn best_5s(&self, flow: impl Fn(&Second) -> Flow) -> (f64, Option<f64>) {
         let measured = |second: &Second| second.phase == Phase::Measured;
         let first = self.seconds.iter().position(measured).unwrap_or(0);
         let count = self.measured().count();
-        let length = count.min(5);
+        let measured = &self.seconds[first..first + count];
         let mut best = (0.0, None);
-        if length == 0 {
-            return best;
-        }
-        for start in first..=first + count - length {
-            let stretch = &self.seconds[start..start + length];
+        for start in 0..count {
+            let (mut end, mut seconds) = (start, 0.0);
+            while end < count && seconds < BEST_S {
+                seconds += measured[end].seconds;
+                end += 1;
+            }
+            if seconds < BEST_S && start > 0 {
+                break;
+            }
+            let stretch = &measured[start..end];
             let bytes: u64 = stretch.iter().map(|second| flow(second).bytes).sum();
             let both = |second: &Second| second.produced.bytes + second.consumed.bytes;
             let through: u64 = stretch.iter().map(both).sum();
-            let seconds: f64 = stretch.iter().map(|second| second.seconds).sum();
             let rate = bytes as f64 / MIB / seconds;
             if rate > best.0 {
-                let before = self.broker_sums_before(start);
-                let cpu = before
-                    .zip(stretch[length - 1].broker)
-                    .map(|(before, after)| {
-                        (after.cpu_seconds - before.cpu_seconds) / (through as f64 / GIB)
-                    });
+                let before = self.broker_sums_before(first + start);
+                let cpu = before.zip(measured[end - 1].broker).map(|(before, after)| {
+                    (after.cpu_seconds - before.cpu_seconds) / (through as f64 / GIB)
+                });
                 best = (rate, cpu);
             }
         }
@@ -183,9 +212,8 @@ impl Run {
         let before = self.broker_sums_before(first)?;
         let after = self.measured().last()?.broker?;
         let cpu = after.cpu_seconds - before.cpu_seconds;
-        let disk = after
-            .disk_written_bytes
-            .saturating_sub(before.disk_written_bytes) as f64;
+        let disk = before.disk_written_bytes.zip(after.disk_written_bytes);
+        let disk = disk.map(|(before, after)| after.saturating_sub(before) as f64);
         let syncs = before.syncs.zip(after.syncs);
         let rss = self.measured().filter_map(|second| second.broker);
         let bytes = (produced.bytes + consumed.bytes) as f64;
@@ -196,8 +224,8 @@ impl Run {
             cpu_seconds_per_gib: per(cpu, bytes / GIB),
             cpu_us_per_request: per(cpu * 1e6, requests),
             rss_bytes_max: rss.map(|sums| sums.rss_bytes).max().unwrap_or(0),
-            disk_mib_per_second: disk / MIB / seconds,
-            write_amplification: per(disk, produced.bytes as f64),
+            disk_mib_per_second: disk.map(|disk| disk / MIB / seconds),
+            write_amplification: disk.map(|disk| per(disk, produced.bytes as f64)),
             syncs_per_second: syncs
                 .map(|(before, after)| after.saturating_sub(before) as f64 / seconds),
         })

@@ -12,7 +12,7 @@ fn second(at: usize, phase: Phase, requests: u64, cpu_seconds: f64) -> Second {
         },
         broker: Some(ProcessSums {
             cpu_seconds,
-            disk_written_bytes: at as u64 * (20 << 20),
+            disk_written_bytes: Some(at as u64 * (20 << 20)),
             ..ProcessSums::default()
         }),
         ..Second::default()
@@ -36,7 +36,7 @@ fn a_summary_counts_measured_seconds_only() {
     let broker = summary.broker.unwrap();
     assert_eq!(broker.cores, 0.5);
     assert_eq!(broker.cpu_us_per_request, 25_000.0);
-    assert_eq!(broker.write_amplification, 1.0);
+    assert_eq!(broker.write_amplification, Some(1.0));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 macro_rules! settings {
     (
-        values { $( $(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr; )+ }
+        values { $( $(#[doc = $doc:literal])+ $name:ident: $type:ty as $shown:literal = $default:expr; )+ }
         switches { $( $(#[doc = $switch_doc:literal])+ $switch:ident = $switch_default:literal; )+ }
     ) => {
         /// What was said: on the command line, or in a file.
@@ -16,7 +16,7 @@ macro_rules! settings {
         pub struct Settings {
             $(
                 $(#[doc = $doc])+
-                #[arg(long, value_name = stringify!($type), allow_hyphen_values = true, help_heading = "Workload")]
+                #[arg(long, value_name = $shown, allow_hyphen_values = true, help_heading = "Workload")]
                 pub $name: Option<$type>,
             )+
             $(
@@ -78,102 +78,102 @@ macro_rules! settings {
 settings! {
     values {
         /// The brokers to begin with, HOST:PORT, separated by commas.
-        brokers: List = List(vec!["127.0.0.1:9092".into()]);
+        brokers: List as "HOST:PORT,..." = List(vec!["127.0.0.1:9092".into()]);
         /// The topic; with `topics` above 1 the beginning of their names. It is made if it is not there.
-        topic: String = "bench".into();
+        topic: String as "NAME" = "bench".into();
         /// How many topics.
-        topics: u32 = 1;
+        topics: u32 as "COUNT" = 1;
         /// Partitions of each topic.
-        partitions: u32 = 8;
+        partitions: u32 as "COUNT" = 8;
         /// Replicas of each partition, for a topic that is made.
-        replication: i16 = 1;
+        replication: i16 as "COUNT" = 1;
         /// KEY=VALUE settings of a topic that is made, separated by commas.
-        topic_config: List = List(Vec::new());
+        topic_config: List as "KEY=VALUE,..." = List(Vec::new());
         /// Producing connections to each broker; 0 produces nothing.
-        connections: u32 = 8;
+        connections: u32 as "COUNT" = 8;
         /// Requests in flight on each connection.
-        in_flight: u32 = 16;
+        in_flight: u32 as "COUNT" = 16;
         /// 0, 1 or all (-1). With 0 nothing is acknowledged: requests count, and latencies end, when they are sent.
-        acks: Acks = Acks(-1);
+        acks: Acks as "0|1|all" = Acks(-1);
         /// Bytes of a batch before compression, which holds as many records as fit.
-        batch_bytes: u32 = 65_536;
+        batch_bytes: u32 as "BYTES" = 65_536;
         /// Bytes of a record's value; the median where sizes spread.
-        record_bytes: u32 = 1_024;
+        record_bytes: u32 as "BYTES" = 1_024;
         /// The sigma of lognormal record sizes; 0 makes all the same.
-        record_spread: f64 = 0.0;
+        record_spread: f64 as "SIGMA" = 0.0;
         /// Take values from the lines of this file, again and again.
-        payload_file: String = String::new();
+        payload_file: String as "FILE" = String::new();
         /// How well values compress: 4 means to a quarter, 1 not at all.
-        compressible: f64 = 1.0;
+        compressible: f64 as "FACTOR" = 1.0;
         /// none, gzip, snappy, lz4 or zstd.
-        compression: Codec = Codec::None;
+        compression: Codec as "CODEC" = Codec::None;
         /// none, uniform or zipf: how partitions are chosen, and keys for the records.
-        keys: Keys = Keys::None;
+        keys: Keys as "HOW" = Keys::None;
         /// Bytes of batches that are built before the run, and sent again and again, where records differ: keys, sizes that spread,
         /// lines of a file. Only the key of a batch's first record is drawn anew for every request.
-        pool_bytes: u64 = 64 << 20;
+        pool_bytes: u64 as "BYTES" = 64 << 20;
         /// How many keys there are.
-        key_count: u64 = 10_000;
+        key_count: u64 as "COUNT" = 10_000;
         /// The exponent of `keys = "zipf"`.
-        zipf_exponent: f64 = 0.99;
+        zipf_exponent: f64 as "EXPONENT" = 0.99;
         /// Batches of one transaction of a connection, which has one at a time; 0 for none.
-        transaction_batches: u32 = 0;
+        transaction_batches: u32 as "COUNT" = 0;
         /// Produce requests per second of all connections: N, poisson:N, ramp:N..M (over the duration), or sweep:N..M (step
         /// by step until p99 breaks `sweep-p99-ms`).
-        rate: Rate = Rate::Unpaced;
+        rate: Rate as "RATE" = Rate::Unpaced;
         /// The bound of a sweep for the p99 of produce, in milliseconds.
-        sweep_p99_ms: f64 = 10.0;
+        sweep_p99_ms: f64 as "MS" = 10.0;
         /// The factor from one rate of a sweep to the next.
-        sweep_factor: f64 = 1.5;
+        sweep_factor: f64 as "FACTOR" = 1.5;
         /// Whole seconds before anything counts.
-        warmup: f64 = 3.0;
+        warmup: f64 as "SECONDS" = 3.0;
         /// Whole seconds that count; of each step in a sweep.
-        duration: f64 = 10.0;
+        duration: f64 as "SECONDS" = 10.0;
         /// Bytes to produce before the run begins.
-        preload_bytes: u64 = 0;
+        preload_bytes: u64 as "BYTES" = 0;
         /// Consumers that share the partitions among them.
-        consumers: u32 = 0;
+        consumers: u32 as "COUNT" = 0;
         /// How many times every partition is read, each time by `consumers` consumers.
-        fan_out: u32 = 1;
+        fan_out: u32 as "COUNT" = 1;
         /// Where consumers begin: latest or earliest.
-        position: Position = Position::Latest;
+        position: Position as "latest|earliest" = Position::Latest;
         /// Readers of all partitions that begin at the earliest offset, beside the consumers.
-        catch_up: u32 = 0;
+        catch_up: u32 as "COUNT" = 0;
         /// Consume as members of this group instead of assigning partitions; with `fan-out` above 1 the beginning of names.
-        group: String = String::new();
+        group: String as "NAME" = String::new();
         /// Members per second that leave the group or join it, in turn.
-        churn: f64 = 0.0;
+        churn: f64 as "PER_SECOND" = 0.0;
         /// Milliseconds between two heartbeats of a member, which is how it learns that its group rebalances.
-        heartbeat_ms: u32 = 3_000;
+        heartbeat_ms: u32 as "MS" = 3_000;
         /// Milliseconds without a heartbeat after which a member is out.
-        session_ms: u32 = 45_000;
+        session_ms: u32 as "MS" = 45_000;
         /// Milliseconds between two commits of a member.
-        commit_ms: u32 = 5_000;
+        commit_ms: u32 as "MS" = 5_000;
         /// uncommitted or committed: what consumers see of transactions.
-        isolation: Isolation = Isolation::Uncommitted;
+        isolation: Isolation as "uncommitted|committed" = Isolation::Uncommitted;
         /// Bytes that one fetch asks for from each partition.
-        fetch_bytes: i32 = 1 << 20;
+        fetch_bytes: i32 as "BYTES" = 1 << 20;
         /// Bytes that one fetch asks for.
-        fetch_max_bytes: i32 = 50 << 20;
+        fetch_max_bytes: i32 as "BYTES" = 50 << 20;
         /// Bytes that must be there for an answer before `fetch-wait-ms`.
-        fetch_min_bytes: i32 = 1;
+        fetch_min_bytes: i32 as "BYTES" = 1;
         /// Milliseconds a fetch waits for data.
-        fetch_wait_ms: i32 = 500;
+        fetch_wait_ms: i32 as "MS" = 500;
         /// Threads of the generator, one ring each.
-        threads: u32 = 1;
+        threads: u32 as "COUNT" = 1;
         /// Processors to pin the threads to, separated by commas.
-        cpus: List = List(Vec::new());
+        cpus: List as "CPU,..." = List(Vec::new());
         /// Seconds after which an answer counts as missing, so that its connection is opened again, and a broker that cannot be
         /// reached as gone.
-        timeout: f64 = 10.0;
+        timeout: f64 as "SECONDS" = 10.0;
         /// Seconds that reading back what was acknowledged may take.
-        verify_seconds: f64 = 60.0;
+        verify_seconds: f64 as "SECONDS" = 60.0;
         /// The broker's process on this machine: its processor time, memory and disk writes are told.
-        pid: u32 = 0;
+        pid: u32 as "PID" = 0;
         /// The broker's control group instead, as a path below /sys/fs/cgroup.
-        cgroup: String = String::new();
+        cgroup: String as "PATH" = String::new();
         /// The broker's name in reports; its address if empty.
-        label: String = String::new();
+        label: String as "NAME" = String::new();
     }
     switches {
         /// Closed loop: send as soon as an answer came, and hide stalls.

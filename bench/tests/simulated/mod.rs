@@ -41,6 +41,8 @@ pub struct Behaviour {
     pub fate: Box<dyn Fn(u64) -> Fate + Send + Sync>,
     /// When the answer to a Produce request leaves: by its number and the time it came, since the broker's first one.
     pub answer_at: Box<dyn Fn(u64, Duration) -> Duration + Send + Sync>,
+    /// What becomes of every Fetch request: refused, or the connection is closed instead.
+    pub fetch: Fate,
     /// Keys of APIs that are not advertised.
     pub without: Vec<i16>,
 }
@@ -50,6 +52,7 @@ impl Default for Behaviour {
         Behaviour {
             fate: Box::new(|_| Fate::Append),
             answer_at: Box::new(|_, came| came),
+            fetch: Fate::Append,
             without: Vec::new(),
         }
     }
@@ -163,6 +166,11 @@ fn serve(mut stream: TcpStream, state: &State) {
                     return;
                 }
             },
+            Request::Fetch(_) if state.behaviour.fetch == Fate::Close => {
+                // It may be closed already.
+                let _ = stream.shutdown(std::net::Shutdown::Both);
+                return;
+            }
             other => (None, state.answer(other)),
         };
         if silent {
@@ -364,6 +372,14 @@ impl State {
                             .map(|(_, batch)| batch.clone())
                             .collect();
                         bytes += found.iter().map(Bytes::len).sum::<usize>();
+                        if let Fate::Refuse(code) = self.behaviour.fetch {
+                            bytes = 1;
+                            return FetchPartitionResponse {
+                                partition_index: partition.partition,
+                                error_code: ErrorCode::from_code(code),
+                                ..FetchPartitionResponse::default()
+                            };
+                        }
                         FetchPartitionResponse {
                             partition_index: partition.partition,
                             high_watermark: log.end,

@@ -54,6 +54,30 @@ fn a_run_in_which_nothing_succeeded_fails_and_says_so() {
 }
 
 #[test]
+fn what_is_acknowledged_and_cannot_be_read_back_fails_the_run() {
+    for fetch in [Fate::Refuse(56), Fate::Close] {
+        let behaviour = Behaviour {
+            fetch,
+            ..Behaviour::default()
+        };
+        let words = ["--rate=100", "--duration=1", "--verify-seconds=2"];
+        let (code, out, err) = texts(&typed("run", behaviour, &words).output().unwrap());
+        assert_eq!(code, 1, "{fetch:?}: {out}{err}");
+        assert!(
+            err.contains("acknowledged records could not be read back"),
+            "{err}"
+        );
+        assert!(out.contains(" 0 lost"), "not seen is not lost: {out}");
+        // A busy machine marks the run as late too.
+        let mut marked = out.lines().filter(|line| line.contains("INVALID: "));
+        assert!(
+            marked.any(|line| line.contains("could not be read back: ")),
+            "{out}"
+        );
+    }
+}
+
+#[test]
 fn what_a_fault_did_is_told() {
     let faults = [
         "--rate=100",
@@ -107,6 +131,99 @@ fn without_acknowledgements_nothing_is_called_acknowledged() {
     assert!(out.contains("none acknowledged (acks 0)"), "{out}");
     assert!(out.contains("due to sent (acks 0)"), "{out}");
     assert!(out.contains("of these were not there to read"), "{out}");
+}
+
+#[test]
+fn selftest_runs_and_reports_and_fails_below_the_floor() {
+    let base = folder("selftest").join("own");
+    let json = base.with_extension("json");
+    let selftest = |more: &[&str]| {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_millstream-bench"));
+        program
+            .args(["selftest", "--warmup=0", "--duration=1"])
+            .args(more);
+        texts(&program.output().unwrap())
+    };
+    let files = [
+        format!("--report={}", base.display()),
+        format!("--json={}", json.display()),
+    ];
+    let (code, out, err) = selftest(&["--print-only", &files[0], &files[1]]);
+    assert_eq!(code, 0, "{out}{err}");
+    for shape in [
+        "64 KiB batches: ",
+        "1 KiB requests: ",
+        "fetches of 64 KiB batches: ",
+    ] {
+        assert!(out.contains(shape), "{shape}: {out}");
+    }
+    assert!(out.contains("% of the floor of 300,000/s"), "{out}");
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let seconds = |run: &serde_json::Value| run["figures"]["summary"]["seconds"].as_f64();
+    let runs = report["runs"].as_array().unwrap();
+    assert!(runs.len() == 3 && runs.iter().all(|run| seconds(run) > Some(0.5)));
+    for index in 1..=3 {
+        let log = base.with_file_name(format!("own-{index}.hlog"));
+        assert!(
+            std::fs::read_to_string(&log).unwrap().contains("Tag="),
+            "{log:?}"
+        );
+    }
+    // Requests of a record, one at a time, carry no 3 GB/s anywhere. The report is written all the same, also without JSON.
+    let page = folder("below").join("page");
+    let slow = [
+        "--connections=1",
+        "--in-flight=1",
+        "--batch-bytes=1200",
+        "--report",
+    ];
+    let (code, out, err) = selftest(&[&slow[..], &[page.to_str().unwrap()]].concat());
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(err.contains("the floor is not reached"), "{err}");
+    let page = std::fs::read_to_string(page.with_extension("html")).unwrap();
+    assert!(page.contains("fetches of 64 KiB batches"));
+    let (code, _, err) = selftest(&["--report=/nowhere/at/all"]);
+    assert!(code == 1 && err.contains("cannot be written"), "{err}");
+}
+
+#[test]
+fn rounds_in_which_requests_failed_do_not_count_and_are_named() {
+    // Both sides are one broker; the sixth run is the second one of round 3.
+    for (failing, code_wanted) in [(510..520, 0), (0..520, 1)] {
+        let behaviour = refusing(move |number| {
+            if failing.contains(&number) && number % 5 == 0 {
+                Fate::Refuse(7)
+            } else {
+                Fate::Append
+            }
+        });
+        let rounds = [
+            "--rate=100",
+            "--duration=1",
+            "--rounds=4",
+            "--verify=false",
+            "--json=-",
+        ];
+        let mut program = typed("compare", behaviour, &rounds);
+        let (code, out, err) = texts(&program.output().unwrap());
+        // A busy machine makes rounds late.
+        if code == 3 {
+            continue;
+        }
+        assert_eq!(code, code_wanted, "{err}");
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        let comparison = &report["comparison"];
+        let excluded = comparison["excluded"].to_string();
+        assert!(excluded.contains("round 3: 127.0.0.1:"), "{excluded}");
+        assert!(excluded.contains("requests failed"), "{excluded}");
+        let counted = comparison["counted"].as_array().unwrap();
+        assert!(!counted.contains(&2.into()), "{counted:?}");
+        assert_eq!(
+            code == 1,
+            err.contains("requests failed in 3 of 4 rounds"),
+            "{err}"
+        );
+    }
 }
 
 #[test]
