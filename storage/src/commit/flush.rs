@@ -155,6 +155,7 @@ impl Commit {
             taken += run.bytes;
         }
         let carries_pending = taken > 0;
+        let tail_due = carries_pending && log.fast && Commit::ends_in_own_block(&from, &to);
         log.pending_bytes -= taken;
         log.unflushed_bytes -= to.position - from.position;
         let flight = Flight {
@@ -164,6 +165,7 @@ impl Commit {
             stage: Stage::Writing,
             first,
             hold,
+            tail_due,
         };
         log.flight = Some(flight);
         log.written_end = to;
@@ -174,7 +176,7 @@ impl Commit {
         log.step_over_roll();
         let epochs_due = !log.epochs_due.is_empty();
         self.pending_bytes -= taken;
-        if epochs_due || first == First::Due {
+        if epochs_due || tail_due || first == First::Due {
             self.windows.dirty_since.get_or_insert(self.now);
             self.mark_dirty(slot);
         }

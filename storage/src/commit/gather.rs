@@ -1,6 +1,6 @@
 //! What goes into the next window, and when it leaves.
 //!
-//! Always, within one log: `open`, the mark of what is synced, `image`, `truncate`, the mark of an empty segment, `start`, `epoch`, batches, `drop`.
+//! Always, within one log: `open`, the mark of what is synced, `image`, the image of a tail, `truncate`, the mark of an empty segment, `start`, `epoch`, batches, `drop`.
 
 use super::log::{Life, spot};
 use super::machine::Commit;
@@ -214,6 +214,7 @@ impl Commit {
             self.log_mut(slot).mark = None;
         }
         self.gather_image(slot, plan, bytes, room)?;
+        self.gather_tail(slot, plan, bytes, room)?;
         if let Some(place) = self.log(slot).truncate
             && self.log(slot).flight.is_none()
         {

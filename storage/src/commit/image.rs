@@ -1,6 +1,6 @@
 //! The block that an extent begins in the middle of: its synced bytes are in a synced window before it is written again.
 //!
-//! Always: while such a block is written, a window that a restart reads holds its synced bytes, as appends or as an `image`, and the
+//! Always: while such a block is written, a synced window that a restart reads holds its synced bytes, as appends or as an `image`, and the
 //! file of that window is needed.
 
 use super::log::{Cover, First, Flight};
@@ -106,6 +106,58 @@ impl Commit {
                 last: sequence,
             }),
         };
+        Some(())
+    }
+
+    /// Whether an extent holds the beginning of the block it ends in the middle of.
+    pub(super) fn ends_in_own_block(from: &Place, to: &Place) -> bool {
+        let block = block_start(to.position);
+        block < to.position && block >= from.position
+    }
+
+    /// Takes the image of the block that an extent in flight ends in, so that the next extent, which begins in it, waits for no
+    /// window; `None` where it does not fit.
+    ///
+    /// ORDER: a restart that knows a mark of before this extent comes by batches to that block, and this image brings it back.
+    pub(super) fn gather_tail(
+        &mut self,
+        slot: LogSlot,
+        plan: &mut WindowPlan,
+        bytes: &mut u64,
+        room: u64,
+    ) -> Option<()> {
+        let log = self.log(slot);
+        let (cut, flight) = (log.truncate.is_some() || log.dropped(), log.flight);
+        let Some(flight) = flight.filter(|flight| flight.tail_due) else {
+            return Some(());
+        };
+        let (segment, to) = (flight.to.segment, flight.to.position);
+        let block = block_start(to);
+        // What was cut may be in memory no more; and a full ring has better uses for its room.
+        if !cut && !self.ring.control_only() {
+            let tail = Planned::Tail {
+                segment,
+                position: block,
+                bytes: to - block,
+            };
+            let over = *bytes + tail.encoded_bytes() > self.config.window_bytes;
+            if over && !plan.entries.is_empty() {
+                return None;
+            }
+            self.push(slot, tail, plan, bytes, room).then_some(())?;
+            let sequence = self.ring.last().sequence + 1;
+            let file = self.ring.current_mut().expect("a window is being filled");
+            self.log_mut(slot).cover = Some(Cover {
+                segment,
+                from: block,
+                to,
+                file: file.id,
+                first: sequence,
+                last: sequence,
+            });
+        }
+        let flight = self.log_mut(slot).flight.as_mut();
+        flight.expect("it was just seen").tail_due = false;
         Some(())
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Flight {
     pub(super) first: First,
     /// The journal file that holds the synced bytes of the first block.
     pub(super) hold: Option<UseId>,
+    /// The image of the block that it ends in is to come, and in no window yet.
+    pub(super) tail_due: bool,
 }
 
 /// The block that an extent begins in the middle of.

@@ -67,6 +67,10 @@ struct Rig {
     /// Writes of the extent in flight that have not ended.
     flights: HashMap<LogSlot, u32>,
     images: u64,
+    /// Images of the ends of extents in flight.
+    tails: u64,
+    /// Extents that begin within a block and wait for nothing.
+    along: u64,
     now: Tick,
     dice: Dice,
     windows: u64,
@@ -94,6 +98,8 @@ impl Rig {
             windows: 0,
             extents: 0,
             images: 0,
+            tails: 0,
+            along: 0,
             checkpoints: 0,
         }
     }
@@ -160,6 +166,7 @@ impl Rig {
                         "one extent of a log at a time"
                     );
                     self.images += u64::from(held);
+                    self.along += u64::from(!held && from % 4096 != 0);
                     if rest {
                         self.waiting.push(effect);
                     }
@@ -178,6 +185,8 @@ impl Rig {
                 Effect::Window(ref plan) => {
                     assert!(plan.bytes > 0 && plan.position + plan.bytes <= small().file_bytes);
                     self.windows += 1;
+                    let tail = |entry: &&(_, Planned)| matches!(entry.1, Planned::Tail { .. });
+                    self.tails += plan.entries.iter().filter(tail).count() as u64;
                     self.waiting.push(effect);
                 }
                 Effect::Marked { .. }
@@ -268,5 +277,6 @@ fn random_work_keeps_every_invariant_and_comes_to_rest_durable() {
             assert_eq!(rig.commit.durable(owner.slot), owner.durable);
         }
         assert!(rig.windows > 0 && rig.extents > 0 && rig.images > 0 && rig.checkpoints > 0);
+        assert!(rig.tails > 0 && rig.along > 0, "seed {seed}");
     }
 }

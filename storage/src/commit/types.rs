@@ -131,6 +131,15 @@ pub enum Planned {
         /// How many of its bytes are synced.
         bytes: u64,
     },
+    /// The bytes of the last block of an extent in flight: the next extent may write that block again at once.
+    Tail {
+        /// The segment.
+        segment: Offset,
+        /// Where the block begins.
+        position: u64,
+        /// How many of its bytes are of the log.
+        bytes: u64,
+    },
     /// The log ends.
     Drop,
 }
@@ -157,7 +166,9 @@ impl Planned {
             },
             Planned::Epoch(epoch) => Entry::Epoch { log, epoch: *epoch },
             Planned::Append(run) => return crate::format::append_entry_bytes(run.bytes),
-            Planned::Image { bytes, .. } => return crate::format::image_entry_bytes(*bytes),
+            Planned::Image { bytes, .. } | Planned::Tail { bytes, .. } => {
+                return crate::format::image_entry_bytes(*bytes);
+            }
             Planned::Drop => Entry::Drop { log },
         };
         entry.encoded_bytes() as u64

@@ -6,6 +6,7 @@
 
 mod doubts;
 mod dump;
+mod images;
 mod journal;
 mod layout;
 mod node;

@@ -2,9 +2,10 @@
 //!
 //! Always: a mark never lowers the end; below the synced end nothing is cut but by a `truncate` of the log itself.
 
+use super::images::Images;
 use super::pieces::{Pieces, epoch_at};
 use crate::format::{
-    Append, DamagedRange, EpochStart, Image, Life, LogState, Open, Place, Producers, WindowAt,
+    Append, DamagedRange, EpochStart, Life, LogState, Open, Place, Producers, WindowAt,
 };
 use crate::ids::{LeaderEpoch, Offset, ShardIndex};
 use bytes::Bytes;
@@ -24,8 +25,8 @@ pub(super) enum Linked {
 pub(super) struct Replayed {
     pub(super) state: LogState,
     pub(super) pieces: Pieces,
-    /// A block as it was before it was written again: the newest one.
-    pub(super) image: Option<(Image, Bytes)>,
+    /// Blocks that may have been in flight again.
+    pub(super) images: Images,
     /// What windows that are missing should have told; whether it is lost is seen in the segments.
     pub(super) gaps: Vec<DamagedRange>,
     /// Offsets the log was cut to: they explain files behind them.
@@ -52,7 +53,7 @@ impl Replayed {
             known: state.synced_end,
             marked: state.synced_end,
             pieces: before.pieces,
-            image: before.image,
+            images: before.images,
             state,
             gaps: Vec::new(),
             cuts: Vec::new(),
@@ -103,7 +104,7 @@ impl Replayed {
             known: open.start,
             marked: open.start,
             pieces: Pieces::default(),
-            image: None,
+            images: Images::default(),
             gaps: Vec::new(),
             cuts: Vec::new(),
             unlinked: false,
@@ -175,9 +176,7 @@ impl Replayed {
             state.durable_end = place;
         }
         self.pieces.release(&place);
-        let block = place.position - place.position % crate::disk::BLOCK_BYTES as u64;
-        let last = |image: &Image| image.segment == place.segment && image.position >= block;
-        self.image.take_if(|(image, _)| !last(image));
+        self.images.release(&place);
     }
 
     pub(super) fn truncate(&mut self, place: Place) {
@@ -215,7 +214,7 @@ impl Replayed {
         cut_ranges(&mut state.damage, &place);
         cut_ranges(&mut self.gaps, &place);
         self.pieces.cut(place.offset);
-        self.image.take_if(|(image, _)| is_cut(image, &place));
+        self.images.cut(&place);
     }
 
     pub(super) fn epoch(&mut self, epoch: EpochStart) {
@@ -240,12 +239,6 @@ impl Replayed {
     }
 }
 
-/// Whether a truncation took some of an image.
-fn is_cut(image: &Image, place: &Place) -> bool {
-    let end = image.position + u64::from(image.bytes);
-    (image.segment, end) > (place.segment, place.position)
-}
-
 /// Ranges that lie behind a place go, the one around it ends there.
 fn cut_ranges(ranges: &mut Vec<DamagedRange>, place: &Place) {
     ranges.retain(|range| range.from.offset < place.offset);
@@ -260,12 +253,12 @@ fn cut_ranges(ranges: &mut Vec<DamagedRange>, place: &Place) {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Before {
     pub(super) pieces: Pieces,
-    pub(super) image: Option<(Image, Bytes)>,
+    pub(super) images: Images,
 }
 
 impl Before {
     pub(super) fn truncate(&mut self, place: &Place) {
         self.pieces.cut(place.offset);
-        self.image.take_if(|(image, _)| is_cut(image, place));
+        self.images.cut(place);
     }
 }

@@ -3,6 +3,7 @@
 //! Always: (1) what is accepted is unbroken from the synced end on; (2) a range that cannot be read is told, and the log goes
 //! on behind it; (3) files are only listed here for removal, which follows the verdict.
 
+use super::images::is_behind;
 use super::pieces::Piece;
 use super::replay::Replayed;
 use super::segments::{Found, Segments, behind};
@@ -72,7 +73,7 @@ impl<'a, 'r> Settling<'a, 'r> {
 
     pub(super) fn settle(mut self, next: Next) -> Result<Settled, RecoveryError> {
         self.restore_last_block()?;
-        let reached = self.walk()?;
+        let reached = self.walk_on()?;
         self.conclude(reached);
         self.weigh_gaps(reached)?;
         self.check_segments()?;
@@ -104,12 +105,7 @@ impl<'a, 'r> Settling<'a, 'r> {
         if block == synced.position {
             return Ok(());
         }
-        let image = self
-            .log
-            .image
-            .as_ref()
-            .filter(|(image, _)| (image.segment, image.position) == (synced.segment, block));
-        let image = image.map_or(&[][..], |(_, bytes)| &bytes[..]);
+        let image = self.log.images.of(synced.segment, block);
         let held = self.log.pieces.last_block(&synced, image);
         let wanted = (synced.position - block) as usize;
         let found = self.segments.bytes(synced.segment, block, wanted)?;
@@ -134,9 +130,47 @@ impl<'a, 'r> Settling<'a, 'r> {
         Ok(())
     }
 
-    /// From the synced end on, as far as batches go on without a break.
-    fn walk(&mut self) -> Result<Place, RecoveryError> {
-        let mut at = self.log.state.synced_end;
+    /// From the synced end on, over blocks that the journal brings back where the walk stops at them: an extent was synced, its
+    /// mark was in no window yet, and the next one was writing its last block again.
+    fn walk_on(&mut self) -> Result<Place, RecoveryError> {
+        let mut at = self.walk(self.log.state.synced_end)?;
+        for (image, bytes) in self.log.images.behind(&at) {
+            if !is_behind(&image, &at) || !self.restore_block(&image, &bytes)? {
+                continue;
+            }
+            let reached = self.walk(at)?;
+            if reached.offset > at.offset {
+                let message = "a last block did not read and is written back from the journal";
+                let (segment, position) = (image.segment, image.position);
+                self.tell(Severity::Repaired, segment, position, message.into());
+            }
+            at = reached;
+        }
+        Ok(at)
+    }
+
+    /// Writes a block back where it differs from its image. Where the extent that ends in it was not synced, this is one more
+    /// block of it that landed.
+    fn restore_block(&mut self, image: &Image, bytes: &[u8]) -> Result<bool, RecoveryError> {
+        let block_end = image.position + BLOCK_BYTES as u64;
+        let length = self.segments.length(image.segment);
+        if length.is_none_or(|length| length < block_end) {
+            return Ok(false);
+        }
+        let found = self
+            .segments
+            .bytes(image.segment, image.position, bytes.len())?;
+        if found == Some(bytes) {
+            return Ok(false);
+        }
+        let mut block = bytes.to_vec();
+        block.resize(BLOCK_BYTES, 0);
+        self.segments.write(image.segment, image.position, &block)?;
+        Ok(true)
+    }
+
+    /// As far as batches go on without a break.
+    fn walk(&mut self, mut at: Place) -> Result<Place, RecoveryError> {
         loop {
             let below_end = at.offset < self.log.state.durable_end.offset;
             if !below_end && self.log.state.barred {

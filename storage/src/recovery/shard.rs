@@ -291,7 +291,7 @@ impl<'a> ReplayedShard<'a> {
         let held = self.before.entry(entry.log()).or_default();
         match entry {
             Entry::Append(append) => held.pieces.push(&append, payload, at),
-            Entry::Image(image) => held.image = Some((image, payload)),
+            Entry::Image(image) => held.images.push(image, payload),
             Entry::Truncate { place, .. } => held.truncate(&place),
             _ => {}
         }
@@ -324,7 +324,7 @@ impl<'a> ReplayedShard<'a> {
             Entry::Epoch { epoch, .. } => log.epoch(epoch),
             Entry::Start { log_start, .. } => log.start(log_start),
             Entry::Mark { place, .. } => log.mark(place),
-            Entry::Image(image) => log.image = Some((image, payload)),
+            Entry::Image(image) => log.images.push(image, payload),
             Entry::Open(_) | Entry::Drop { .. } => unreachable!("handled above"),
         }
     }

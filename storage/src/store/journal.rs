@@ -8,13 +8,13 @@ use super::shard_store::Store;
 use super::tasks::shared;
 use super::types::LogConfig;
 use crate::cache::Cache;
-use crate::commit::{JournalSeed, LogSeed, LogSlot, Planned, Run, WindowPlan};
+use crate::commit::{JournalSeed, LogSeed, LogSlot, Planned, WindowPlan};
 use crate::disk::{BLOCK_BYTES, Caching, DiskOp, FileSlot, OpenMode, WriteSync};
 use crate::format::{
     Append, Entry, EpochStart, Image, JournalFileState, Open, Place, WindowBuilder, WindowHeader,
     journal_path, log_dir, shard_dir,
 };
-use crate::ids::{LogNumber, Now, ShardIndex, Tick};
+use crate::ids::{LogNumber, Now, Offset, ShardIndex, Tick};
 use crate::log::{Epochs, Layout, Segment, SegmentIndex};
 use crate::recovery::{Recovered, RecoveredCheckpoint, RecoveredLog};
 use bytes::Bytes;
@@ -182,7 +182,13 @@ impl Store {
                         bytes: u32::try_from(run.bytes)
                             .expect("a run is smaller than a journal file"),
                     });
-                    let pieces = pieces(&self.cache, log.number, run);
+                    let pieces = pieces(
+                        &self.cache,
+                        log.number,
+                        run.segment,
+                        run.position,
+                        run.bytes,
+                    );
                     builder.push_with(&entry, pieces);
                 }
                 Planned::Image {
@@ -200,6 +206,20 @@ impl Store {
                     let held = held.expect("a block whose image is taken is kept");
                     let part = &held.data[0][..*bytes as usize];
                     builder.push_with(&entry, [part]);
+                }
+                Planned::Tail {
+                    segment,
+                    position,
+                    bytes,
+                } => {
+                    let entry = Entry::Image(Image {
+                        log: log.number,
+                        segment: *segment,
+                        position: *position,
+                        bytes: *bytes as u32,
+                    });
+                    let pieces = pieces(&self.cache, log.number, *segment, *position, *bytes);
+                    builder.push_with(&entry, pieces);
                 }
                 control => builder.push(&control_entry(log, control)),
             }
@@ -309,17 +329,23 @@ impl Store {
 }
 
 /// The bytes of a run, as they lie in chunks.
-fn pieces<'a>(cache: &'a Cache, log: LogNumber, run: &'a Run) -> impl Iterator<Item = &'a [u8]> {
-    let mut left = run.bytes as usize;
+fn pieces(
+    cache: &Cache,
+    log: LogNumber,
+    segment: Offset,
+    mut position: u64,
+    bytes: u64,
+) -> impl Iterator<Item = &[u8]> {
+    let mut left = bytes as usize;
     std::iter::from_fn(move || {
         if left == 0 {
             return None;
         }
-        let position = run.position + run.bytes - left as u64;
-        let held = cache.peek(log, run.segment, position);
+        let held = cache.peek(log, segment, position);
         let piece = held.expect("what is not flushed is in memory");
         let piece = &piece[..piece.len().min(left)];
         left -= piece.len();
+        position += piece.len() as u64;
         Some(piece)
     })
 }
@@ -354,7 +380,9 @@ fn control_entry(log: &LogState, planned: &Planned) -> Entry {
             epoch: *epoch,
         },
         Planned::Drop => Entry::Drop { log: number },
-        Planned::Append(_) | Planned::Image { .. } => unreachable!("it carries payload"),
+        Planned::Append(_) | Planned::Image { .. } | Planned::Tail { .. } => {
+            unreachable!("it carries payload")
+        }
     }
 }
 
