@@ -101,6 +101,11 @@ pub fn examine_kernel() -> Vec<Finding> {
     kernel::examine()
 }
 
+/// Has the process use small pages of memory only, so that no first touch of one takes long.
+pub fn use_small_pages() {
+    kernel::use_small_pages();
+}
+
 /// Raises the limits of descriptors and of locked memory as far as the process may; the limit of descriptors afterwards.
 pub fn raise_limits() -> u64 {
     kernel::raise_limits()
