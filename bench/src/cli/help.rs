@@ -1,5 +1,6 @@
 //! What `--help` says beside the flags: defaults, examples, exit codes.
 
+use crate::ceiling::USUAL;
 use crate::workload::Workload;
 use clap::Command;
 
@@ -42,6 +43,10 @@ pub fn explained(command: Command) -> Command {
                     let (Some(value), Some(help)) = (defaults.get(&key), help) else {
                         return arg;
                     };
+                    let own = (name == "selftest").then(|| of_selftest(&key)).flatten();
+                    if let Some(shown) = own {
+                        return arg.help(format!("{help} [default: {shown}]"));
+                    }
                     let shown = match value {
                         serde_json::Value::String(text) if text.is_empty() => return arg,
                         serde_json::Value::String(text) => text.clone(),
@@ -54,10 +59,21 @@ pub fn explained(command: Command) -> Command {
     command
 }
 
+/// A default that `selftest` has of its own.
+fn of_selftest(key: &str) -> Option<String> {
+    let shown = match key {
+        "warmup" => USUAL.warmup.to_string(),
+        "duration" => USUAL.duration.to_string(),
+        "batch-bytes" | "in-flight" => "that of the shape".to_owned(),
+        _ => return None,
+    };
+    Some(shown)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::RunArgs;
+    use crate::cli::{RunArgs, SelftestArgs};
     use clap::{Args, Command};
 
     #[test]
@@ -66,7 +82,7 @@ mod tests {
         let bench = Command::new("millstream-bench").subcommands([
             run,
             Command::new("compare"),
-            Command::new("selftest"),
+            SelftestArgs::augment_args(Command::new("selftest")),
         ]);
         let mut bench = explained(bench);
         let run = bench.find_subcommand_mut("run").unwrap();
@@ -82,6 +98,14 @@ mod tests {
             assert!(text.contains(expected), "{expected}: {text}");
         }
         assert!(!text.contains("[default: ]"), "{text}");
+        let selftest = bench.find_subcommand_mut("selftest").unwrap();
+        let own = selftest.render_long_help().to_string();
+        for expected in [
+            "that count; of each step in a sweep [default: 2]",
+            "[default: that of the shape]",
+        ] {
+            assert!(own.contains(expected), "{expected}: {own}");
+        }
         // A name says what to type, not how it is kept.
         for kept in [
             "<u32>", "<i16>", "<i32>", "<u64>", "<f64>", "<String>", "<List>",
