@@ -451,7 +451,7 @@ def check_workloads(address, what):
             continue
         less = ("--connections", 2, "--in-flight", 4) if "closed = true" in file.read_text() else ()
         short = ("--warmup", 0, "--duration", 1, "--ceiling=false", "--quiet", *less, *SHORTENED.get(name, ()))
-        done = bench("run", file, "--brokers", address, "--json", "-", "--report", "none", *short)
+        done = bench("run", file, "--brokers", address, "--json", "-", "--report", "none", *short, timeout=300)
         assert done.returncode in (0, LATE), f"{name} at {what}: {done.returncode}: {done.stderr}"
         for found in json.loads(done.stdout)["runs"]:
             integrity = found["integrity"]
