@@ -124,15 +124,20 @@ def check_search(clients, run):
 
 def check_tail(clients, run):
     """A reader at the end gets a record as soon as it is there."""
-    topic, writer = f"tail-{run}", next(client for client in clients if client.can("create"))
-    writer.ask("create", topic=topic, partitions=1, configs={})
-    slowest = 0
+    writer = next(client for client in clients if client.can("create"))
     readers = [client for client in clients if client.can("consume") and client is not writer]
-    for number, reader in enumerate(readers):
-        reader.tell("consume", topic=topic, count=1, seconds=20, **{"from": [[0, number]]})
-        time.sleep(1.5)
-        record = {"partition": 0, "key": None, "value": f"tail {number}", "headers": [], "timestamp": None}
+    slowest = 0
+    for reader in readers:
+        topic = f"tail-{reader.name}-{run}"
+        record = {"partition": 0, "key": None, "value": "before", "headers": [], "timestamp": None}
+        writer.ask("create", topic=topic, partitions=1, configs={})
         writer.ask("produce", topic=topic, codec="none", acks="all", records=[record])
+        reader.tell("consume", topic=topic, count=1, seconds=20 + 3 * len(readers), **{"from": [[0, 1]]})
+    # All of them wait by now.
+    time.sleep(3)
+    for number, reader in enumerate(readers):
+        record = {"partition": 0, "key": None, "value": f"tail {number}", "headers": [], "timestamp": None}
+        writer.ask("produce", topic=f"tail-{reader.name}-{run}", codec="none", acks="all", records=[record])
         began = time.monotonic()
         seen = reader.answer()["records"]
         slowest = max(slowest, time.monotonic() - began)

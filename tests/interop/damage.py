@@ -7,6 +7,7 @@ acknowledged record is there unless it says that something is damaged. It never 
 import argparse
 import random
 import shutil
+import struct
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -20,9 +21,13 @@ TOPIC = "damaged"
 # What a refusal or a crash may not end with: a panic (101, or SIGABRT in release builds) or another signal.
 REFUSALS = (1, 65, 74)
 STORAGE_ERROR = 56
+# The timestamp of the first record: not so old that it is past its time.
+BEGAN_MS = int(time.time() * 1000) - 86_400_000
 # What a partition may take to be read to its end, or to refuse that, on a busy machine.
 READ_S = 60
 AT_A_TIME = 3
+# So many records of a partition are looked up.
+PLACES = 20
 
 
 def fill(broker, first, count):
@@ -31,17 +36,37 @@ def fill(broker, first, count):
     failures = []
     for number in range(first, first + count):
         value = f"{number} ".encode().ljust(300, b".")
-        producer.produce(TOPIC, value=value, partition=number % PARTITIONS, on_delivery=lambda error, _: error and failures.append(error))
+        at = {"partition": number % PARTITIONS, "timestamp": BEGAN_MS + number}
+        producer.produce(TOPIC, value=value, on_delivery=lambda error, _: error and failures.append(error), **at)
         producer.poll(0)
     assert producer.flush(60) == 0 and not failures, failures
 
 
-def refusal(connection, partition, offset):
-    """The error with which the partition refuses to be read on from there; 0 for none."""
+def fetch(connection, partition, offset):
+    """The error with which the partition refuses to be read from there, 0 for none; and the first batch or its beginning."""
     asked = {"Partition": partition, "FetchOffset": offset, "PartitionMaxBytes": 1024}
     topics = [{"Topic": TOPIC, "Partitions": [asked]}]
     told = connection.ask("Fetch", 11, {"ReplicaId": -1, "MaxWaitMs": 0, "MinBytes": 0, "MaxBytes": 1024, "Topics": topics})
-    return told["ErrorCode"] or told["Responses"][0]["Partitions"][0]["ErrorCode"]
+    if told["ErrorCode"]:
+        return told["ErrorCode"], b""
+    told = told["Responses"][0]["Partitions"][0]
+    return told["ErrorCode"], told["Records"]
+
+
+def look_up(connection, partition, numbers, what):
+    """Some of the records are found by their offsets and by their times."""
+    for number in numbers[:: max(len(numbers) // PLACES, 1)]:
+        offset = number // PARTITIONS
+        error, records = fetch(connection, partition, offset)
+        assert not error, f"{what}: {partition}/{offset}: error {error}"
+        (first,), (delta,) = struct.unpack_from(">q", records), struct.unpack_from(">i", records, 23)
+        assert first <= offset <= first + delta, f"{what}: {partition}: {offset} is read from {first} to {first + delta}"
+        asked = {"PartitionIndex": partition, "CurrentLeaderEpoch": -1, "Timestamp": BEGAN_MS + number}
+        topics = [{"Name": TOPIC, "Partitions": [asked]}]
+        told = connection.ask("ListOffsets", 5, {"ReplicaId": -1, "IsolationLevel": 0, "Topics": topics})
+        told = told["Topics"][0]["Partitions"][0]
+        found = told["ErrorCode"], told["Offset"]
+        assert found == (0, offset), f"{what}: {partition}: what has the time of {offset} is at {found}"
 
 
 def read(address):
@@ -68,7 +93,7 @@ def read(address):
                 continue
             # A client tries again and again what is refused, and does not say so.
             for position in consumer.position(partitions):
-                code = position.partition not in ended and refusal(connection, position.partition, max(position.offset, 0))
+                code = position.partition not in ended and fetch(connection, position.partition, max(position.offset, 0))[0]
                 if code:
                     ended.add(position.partition)
                     refused.add(code)
@@ -159,6 +184,11 @@ def judge(data, acknowledged, what):
         warned = "DAMAGE" in words or "damage" in words or not sound
         assert not lost or warned or STORAGE_ERROR in refused, f"{what}: {len(lost)} records are lost and nobody says so ({refused}): {words}"
         assert found <= acknowledged, f"{what}: records that nobody sent"
+        with Connection(told) as connection:
+            for partition in range(PARTITIONS):
+                numbers = [number for number in sorted(acknowledged) if number % PARTITIONS == partition]
+                if found.issuperset(numbers):
+                    look_up(connection, partition, numbers, what)
     finally:
         process.kill()
         process.wait()
