@@ -63,7 +63,7 @@ fn append_to_the_cache(bencher: Bencher, bytes: usize) {
     });
     let mut position = 0u64;
     bencher.counter(BytesCount::new(bytes)).bench_local(|| {
-        let room = cache.append(LogNumber(1), Offset(0), position, bytes);
+        let room = cache.append(LogNumber(1), Offset(0), position, bytes, true);
         room.copy_from_slice(&source);
         position += bytes as u64;
         if position.is_multiple_of(1 << 20) {

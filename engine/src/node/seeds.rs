@@ -276,7 +276,11 @@ pub fn maker(
     move || {
         let disk = DiskExecutor::new(&root, direct_io, SlabPool::new(FREE_SLABS_BYTES))
             .unwrap_or_else(|error| panic!("the data directory was there a moment ago: {error}"));
-        (Core::new(seed, read_clocks()), disk)
+        let core = Core::new(seed, read_clocks());
+        if let Err(error) = core.memory().make_huge_beside() {
+            eprintln!("warning: no thread for large pages: {error}; logs use small ones");
+        }
+        (core, disk)
     }
 }
 

@@ -63,7 +63,7 @@ pub fn serve(mut config: Config) -> Result<(), Refusal> {
         move |error: io::Error| Refusal::new(format!("{what}: {error}")).code(code::SYSTEM)
     };
     let signals = Signals::block().map_err(system("signals cannot be blocked"))?;
-    checks::use_small_pages();
+    checks::use_large_pages_by_request();
     let files_max = checks::raise_limits();
     check_kernel()?;
     let shards = config.shard_cpus.len();

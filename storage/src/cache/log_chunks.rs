@@ -4,13 +4,14 @@
 //! end of the chunk before it; (3) where the log's last chunk is gone, `tail` holds the block it ended in.
 
 use super::chunk::{Chunk, block_start};
-use super::slab::{SlabPool, capacity_for};
+use super::slab::{HUGE_BYTES, SlabPool, capacity_for};
 use crate::disk::BLOCK_BYTES;
 use crate::ids::Offset;
 use std::collections::VecDeque;
 
-/// Sizes of chunks: each one of a log is a step larger than the one before it.
-const CHUNK_BYTES: [usize; 5] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20];
+/// Sizes of chunks: each one of a log is a step larger than the one before it. The last one, a large page of the processor, is for fast
+/// logs, as long as the pool has some ready.
+const CHUNK_BYTES: [usize; 6] = [4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, HUGE_BYTES];
 
 /// Sums over all logs of a cache.
 #[derive(Debug, Default)]
@@ -46,6 +47,8 @@ pub(super) struct LogChunks {
     pub(super) unflushed: usize,
     /// The size of the next chunk, an index of `CHUNK_BYTES`.
     step: usize,
+    /// Whether the log was fast when it was last appended to.
+    pub(super) fast: bool,
 }
 
 impl LogChunks {
@@ -58,8 +61,19 @@ impl LogChunks {
     }
 
     /// The capacity of the chunk that takes `bytes` bytes at `position`, of at most `limit` bytes unless the bytes need more.
-    pub(super) fn next_capacity(&self, position: u64, bytes: usize, limit: usize) -> usize {
-        let step = if self.chunks.is_empty() { 0 } else { self.step };
+    pub(super) fn next_capacity(
+        &self,
+        pool: &SlabPool,
+        position: u64,
+        bytes: usize,
+        limit: usize,
+    ) -> usize {
+        const HUGE: usize = CHUNK_BYTES.len() - 1;
+        let step = match self.chunks.is_empty() {
+            true => 0,
+            false if self.step == HUGE && !(self.fast && pool.has_huge()) => HUGE - 1,
+            false => self.step,
+        };
         let wanted = CHUNK_BYTES[..=step]
             .iter()
             .rev()

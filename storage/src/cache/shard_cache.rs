@@ -83,21 +83,25 @@ impl Cache {
     ///
     /// The position is where this log's image ends, or 0 of a new segment. A log without an image (after recovery, or after
     /// a truncation into evicted bytes) begins on a block boundary; where `continues` says no, `restore` that block first.
+    /// A `fast` log grows in larger chunks.
     pub fn append(
         &mut self,
         log: LogNumber,
         segment: Offset,
         position: u64,
         bytes: usize,
+        fast: bool,
     ) -> &mut [u8] {
         let limit = self.chunk_bytes_max();
         let entry = self.logs.entry(log).or_default();
         if entry.open_room(segment, position) < bytes {
-            let capacity = entry.next_capacity(position, bytes, limit);
+            let capacity = entry.next_capacity(&self.pool, position, bytes, limit);
             self.next_serial += 1;
             entry.add_chunk(&self.pool, self.next_serial, segment, position, capacity);
             self.totals.clean_bytes += capacity;
         }
+        // For the next chunk: `admits` counts with the same.
+        entry.fast = fast;
         entry.open_unflushed(&mut self.totals).extend(bytes)
     }
 
@@ -131,15 +135,15 @@ impl Cache {
             Some(entry) => match entry.chunks.back() {
                 Some(chunk) if chunk.room() >= bytes && !chunk.clean => 0,
                 Some(chunk) if chunk.room() >= bytes => chunk.capacity(),
-                _ => entry.next_capacity(BLOCK_BYTES as u64 - 1, bytes, limit),
+                _ => entry.next_capacity(&self.pool, BLOCK_BYTES as u64 - 1, bytes, limit),
             },
-            None => LogChunks::default().next_capacity(0, bytes, limit),
+            None => LogChunks::default().next_capacity(&self.pool, 0, bytes, limit),
         };
         self.totals.unflushed_bytes + more <= self.budgets.unflushed_bytes
     }
 
     /// Puts flushed bytes in front of a log that has no image there: what was read of the block its end lies in.
-    /// `position` is block-aligned, and the next append continues behind the bytes.
+    /// `position` is block-aligned, and the next append continues behind the bytes. There are none where the end is that of a block.
     pub fn restore(&mut self, log: LogNumber, segment: Offset, position: u64, bytes: &[u8]) {
         assert_eq!(
             position,
@@ -151,7 +155,7 @@ impl Cache {
             "only the last block is restored"
         );
         let entry = self.logs.entry(log).or_default();
-        entry.tail = Some(Tail {
+        entry.tail = (!bytes.is_empty()).then(|| Tail {
             segment,
             end: position + bytes.len() as u64,
             bytes: bytes.into(),

@@ -10,19 +10,38 @@ use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+use std::{io, thread};
 
 /// Above this, capacities are multiples of [`LARGE_STEP_BYTES`]; below it, powers of two.
 const LARGE_BYTES: usize = 1 << 20;
 const LARGE_STEP_BYTES: usize = 256 << 10;
+/// A large page of the processor (x86-64, and arm64 with pages of 4 KiB). Memory of whole ones is asked for as such: it is copied to, pinned for the disk and
+/// handed to it in one piece instead of in 512 pages that lie anywhere.
+pub(super) const HUGE_BYTES: usize = 2 << 20;
 /// From here on memory comes from the system by itself, page by page as it is first touched: an allocator would write zeros over all of an
 /// aligned piece at once, which holds up whoever takes it by milliseconds.
 const MAPPED_BYTES: usize = 256 << 10;
 
+/// So many huge pieces are made when none is ready.
+const HUGE_READY: usize = 16;
+/// How much the thread that makes them stands behind the shards, where they want the same core.
+const NICENESS: i32 = 10;
+/// How often it looks whether its pool is still there.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
 /// A pool of aligned memory. Cloning gives another handle of the same pool.
 #[derive(Clone, Debug)]
 pub struct SlabPool {
-    shelf: Arc<Mutex<Shelf>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    shelf: Mutex<Shelf>,
+    /// Huge memory is wanted, or the pool is gone.
+    wanted: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -30,6 +49,8 @@ struct Shelf {
     free: BTreeMap<usize, Vec<Memory>>,
     free_bytes: usize,
     free_bytes_max: usize,
+    /// Huge pieces that a thread of the pool is to make.
+    huge_due: usize,
 }
 
 impl SlabPool {
@@ -40,8 +61,37 @@ impl SlabPool {
             ..Shelf::default()
         };
         SlabPool {
-            shelf: Arc::new(Mutex::new(shelf)),
+            shared: Arc::new(Shared {
+                shelf: Mutex::new(shelf),
+                wanted: Condvar::new(),
+            }),
         }
+    }
+
+    /// Has a thread make huge memory ready while it is asked for; without it there is none. It ends with the pool.
+    pub fn make_huge_beside(&self) -> io::Result<()> {
+        let pool = Arc::downgrade(&self.shared);
+        let thread = thread::Builder::new().name("pages".into());
+        thread.spawn(move || make_huge(&pool)).map(drop)
+    }
+
+    /// Whether a huge piece is ready. Where none is, and free memory leaves room, some are made by and by: whoever asks takes smaller ones
+    /// meanwhile, and waits for no page.
+    pub(super) fn has_huge(&self) -> bool {
+        let mut shelf = self.lock();
+        if shelf
+            .free
+            .get(&HUGE_BYTES)
+            .is_some_and(|free| !free.is_empty())
+        {
+            return true;
+        }
+        let room = shelf.free_bytes_max.saturating_sub(shelf.free_bytes);
+        if shelf.huge_due == 0 && room >= HUGE_READY * HUGE_BYTES {
+            shelf.huge_due = HUGE_READY;
+            self.shared.wanted.notify_one();
+        }
+        false
     }
 
     /// A buffer of `bytes` bytes, block-aligned in address and with a block-aligned capacity. Its content is arbitrary but
@@ -95,9 +145,36 @@ impl SlabPool {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Shelf> {
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
+        self.shared.lock()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Shelf> {
         // No code under this lock panics halfway through a change, so a poisoned one still holds a good shelf.
         self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes huge pieces while they are wanted, as long as the pool lives. Their pages are touched here: the system clears one as a whole, which
+/// takes up to milliseconds where it has to find it first.
+fn make_huge(pool: &Weak<Shared>) {
+    // SAFETY: a plain system call; 0 is this thread. Where it is refused, the thread is as important as the shards.
+    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+    while let Some(shared) = pool.upgrade() {
+        let mut shelf = shared.lock();
+        if shelf.huge_due == 0 {
+            let waited = shared.wanted.wait_timeout(shelf, LOOK_AGAIN);
+            drop(waited);
+            continue;
+        }
+        shelf.huge_due -= 1;
+        drop(shelf);
+        let memory = Memory::new(HUGE_BYTES);
+        // SAFETY: the memory is of this length, and nobody else has it yet.
+        unsafe { memory.start.as_ptr().write_bytes(0, HUGE_BYTES) };
+        SlabPool { shared }.put(memory);
     }
 }
 
@@ -181,12 +258,32 @@ impl Drop for Memory {
 
 /// Private zero pages of the system (mmap(2)); `None` where it has none.
 fn mapped(capacity: usize) -> Option<NonNull<u8>> {
+    if !capacity.is_multiple_of(HUGE_BYTES) {
+        return mapping(capacity);
+    }
+    // What lies beside the whole large pages goes back.
+    let start = mapping(capacity + HUGE_BYTES)?;
+    let before = start.align_offset(HUGE_BYTES);
+    // SAFETY: parts of the mapping just made, by whole pages; nobody uses them yet. The advice (madvise(2), transparent huge pages) changes
+    // no content, and where it is refused the pages are small.
+    unsafe {
+        let pages = start.add(before);
+        if before > 0 {
+            libc::munmap(start.as_ptr().cast(), before);
+        }
+        libc::munmap(pages.add(capacity).as_ptr().cast(), HUGE_BYTES - before);
+        libc::madvise(pages.as_ptr().cast(), capacity, libc::MADV_HUGEPAGE);
+        Some(pages)
+    }
+}
+
+fn mapping(bytes: usize) -> Option<NonNull<u8>> {
     let (access, kind) = (
         libc::PROT_READ | libc::PROT_WRITE,
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
     );
     // SAFETY: a new mapping where the system likes, which touches nobody's memory.
-    let start = unsafe { libc::mmap(std::ptr::null_mut(), capacity, access, kind, -1, 0) };
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
     NonNull::new(start.cast()).filter(|_| start != libc::MAP_FAILED)
 }
 

@@ -24,7 +24,7 @@ fn content(position: u64) -> u8 {
 
 fn fill(cache: &mut Cache, log: LogNumber, position: u64, bytes: usize) -> u64 {
     for (index, byte) in cache
-        .append(log, SEGMENT, position, bytes)
+        .append(log, SEGMENT, position, bytes, false)
         .iter_mut()
         .enumerate()
     {
@@ -49,7 +49,7 @@ fn clean_memory_grows_by_what_readers_miss_within_its_budget_and_shrinks_when_id
     let mut end = 0;
     let mut write = |cache: &mut Cache| {
         for _ in 0..500 {
-            cache.append(LOG, SEGMENT, end, MIB);
+            cache.append(LOG, SEGMENT, end, MIB, false);
             end += MIB as u64;
             cache.clean(LOG, SEGMENT, end);
         }
@@ -134,7 +134,7 @@ fn slices_keep_their_bytes_when_the_log_is_truncated_and_grows_again() {
     cache.slices(LOG, SEGMENT, 0..3000, &mut held).unwrap();
     cache.truncate(LOG, SEGMENT, 1000);
     cache.check();
-    cache.append(LOG, SEGMENT, 1000, 3000).fill(9);
+    cache.append(LOG, SEGMENT, 1000, 3000, false).fill(9);
     assert_eq!(joined(&held), expected(0, 3000));
     let mut out = Vec::new();
     cache.staged(LOG, SEGMENT, 0..4000, &mut out).unwrap();
@@ -200,6 +200,52 @@ fn an_append_after_eviction_needs_no_read() {
 }
 
 #[test]
+fn a_log_that_ends_with_a_block_has_nothing_restored_before_it() {
+    let mut cache = cache(64 << 20, 1 << 20);
+    cache.restore(LOG, SEGMENT, 8192, &[]);
+    assert!(!cache.continues(LOG, SEGMENT, 8191));
+    cache.truncate(LOG, SEGMENT, 8100);
+    assert!(!cache.continues(LOG, SEGMENT, 8100) && cache.continues(LOG, SEGMENT, 8192));
+}
+
+#[test]
+fn a_fast_log_grows_in_large_pages_once_some_are_ready() {
+    let mut cache = Cache::new(Budgets {
+        unflushed_bytes: 256 << 20,
+        clean_bytes: 1 << 20,
+        free_bytes: 64 << 20,
+    });
+    let mut end = 0;
+    let mut grow = |cache: &mut Cache, log: LogNumber, fast: bool| {
+        cache.append(log, SEGMENT, end, 64 << 10, fast).fill(7);
+        end += 64 << 10;
+        cache.pool().free_bytes()
+    };
+    for _ in 0..64 {
+        assert_eq!(grow(&mut cache, LOG, true), 0, "no thread makes any here");
+    }
+    cache.pool().make_huge_beside().expect("a thread");
+    while cache.pool().free_bytes() == 0 {
+        grow(&mut cache, LOG, true);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    while cache.pool().free_bytes() < 32 << 20 {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    let free = |cache: &Cache| cache.pool().free_bytes();
+    let ready = free(&cache);
+    for _ in 0..64 {
+        grow(&mut cache, LOG, false);
+    }
+    assert_eq!(free(&cache), ready, "a slow log takes none");
+    for _ in 0..64 {
+        grow(&mut cache, LOG, true);
+    }
+    assert_eq!(ready - free(&cache), 4 << 20);
+    cache.check();
+}
+
+#[test]
 fn a_log_goes_on_inside_a_restored_block() {
     let mut cache = cache(64 << 20, 1 << 20);
     assert!(!cache.continues(LOG, SEGMENT, 8200));
@@ -217,7 +263,7 @@ fn a_log_goes_on_inside_a_restored_block() {
 fn a_new_segment_begins_at_its_own_start_and_cleaning_covers_the_one_before() {
     let mut cache = cache(64 << 20, 1 << 20);
     fill(&mut cache, LOG, 0, 5000);
-    cache.append(LOG, Offset(50), 0, 100).fill(1);
+    cache.append(LOG, Offset(50), 0, 100, false).fill(1);
     cache.check();
     assert_eq!(cache.held_until(LOG, SEGMENT, 0), Some(5000));
     cache.clean(LOG, Offset(50), 100);
@@ -251,7 +297,7 @@ fn many_slow_logs_take_one_small_chunk_each() {
     for round in 0..3 {
         for log in 0..5000 {
             cache
-                .append(LogNumber(log), SEGMENT, round * 200, 200)
+                .append(LogNumber(log), SEGMENT, round * 200, 200, false)
                 .fill(0);
         }
     }
@@ -332,7 +378,7 @@ impl Model {
             {
                 self.seed = self.seed.wrapping_mul(31).wrapping_add(7);
                 self.cache
-                    .append(number, segment, end as u64, bytes)
+                    .append(number, segment, end as u64, bytes, bytes % 2 == 0)
                     .fill(self.seed);
                 plain.bytes.resize(end + bytes, self.seed);
             }

@@ -598,6 +598,11 @@ impl Commit {
 
     // ---- queries
 
+    /// Whether a log goes by extents for its rate.
+    pub fn is_fast(&self, slot: LogSlot) -> bool {
+        self.log(slot).fast
+    }
+
     /// What a checkpoint says of a log; `None` for one whose `open` is in no window yet.
     pub fn view(&self, slot: LogSlot) -> Option<LogView<'_>> {
         let log = self.logs[slot.0 as usize].as_ref()?;

@@ -155,6 +155,7 @@ impl Store {
                 piece.start.segment,
                 piece.start.position,
                 piece.bytes.len(),
+                false,
             );
             room.copy_from_slice(&piece.bytes);
         }

@@ -259,9 +259,10 @@ impl Store {
         let head = marks.head(head);
         self.roll_before(slot, &head);
         let state = self.logs[slot.0 as usize].as_mut().expect("just found");
+        let (end, fast) = (state.end, self.commit.is_fast(slot));
         let room = self
             .cache
-            .append(log, state.end.segment, state.end.position, batch.len());
+            .append(log, end.segment, end.position, batch.len(), fast);
         room.copy_from_slice(batch);
         stamp(room, &marks);
         state.layout.append(&head, now.wall);

@@ -170,14 +170,15 @@ pub(super) fn raise_limits() -> u64 {
     raise(libc::RLIMIT_NOFILE)
 }
 
-/// Has the process use small pages only, where the system would give it large ones unasked or because the allocator asks: the kernel
-/// zeroes a large page as a whole at the first touch, which holds up everybody on that shard by a millisecond or more. Whatever fails
-/// leaves the system's default, which costs time and nothing else.
-pub(super) fn use_small_pages() {
+/// Large pages only where the process asks for them (the chunks of fast logs): where the system gives them to everybody, the kernel
+/// zeroes one as a whole at its first touch, which holds up everybody on that shard by a millisecond or more. A kernel before 6.18 does
+/// not know the request (prctl(2), PR_THP_DISABLE_EXCEPT_ADVISED) and leaves the system's setting, which costs time and nothing else.
+pub(super) fn use_large_pages_by_request() {
     const ON: libc::c_ulong = 1;
+    const EXCEPT_ADVISED: libc::c_ulong = 1 << 1;
     const UNUSED: libc::c_ulong = 0;
     // SAFETY: it takes numbers only and changes how later page faults of this process are served.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, ON, UNUSED, UNUSED, UNUSED) };
+    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, ON, EXCEPT_ADVISED, UNUSED, UNUSED) };
 }
 
 fn raise(resource: libc::__rlimit_resource_t) -> u64 {

@@ -101,9 +101,9 @@ pub fn examine_kernel() -> Vec<Finding> {
     kernel::examine()
 }
 
-/// Has the process use small pages of memory only, so that no first touch of one takes long.
-pub fn use_small_pages() {
-    kernel::use_small_pages();
+/// Has the process use large pages of memory only where it asks for them: the first touch of one takes long.
+pub fn use_large_pages_by_request() {
+    kernel::use_large_pages_by_request();
 }
 
 /// Raises the limits of descriptors and of locked memory as far as the process may; the limit of descriptors afterwards.

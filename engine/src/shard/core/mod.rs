@@ -57,6 +57,7 @@ use millstream_net::wire::{
     ErrorCode, Refused, Request as WireRequest, RequestHeader, Response, decode_request,
     encode_response, encode_unsupported_api_versions,
 };
+use millstream_storage::cache::SlabPool;
 use millstream_storage::disk::DiskDone;
 use millstream_storage::ids::{LogNumber, Now, PartitionIndex, ShardIndex, Tick, TopicId};
 use millstream_storage::store::{Store, StoreEffect};
@@ -215,6 +216,11 @@ fn now_ms(now: Now) -> u64 {
 }
 
 impl Core {
+    /// What its chunks come from.
+    pub fn memory(&self) -> &SlabPool {
+        self.store.pool()
+    }
+
     /// A whole request.
     fn frame(&mut self, now: Now, conn: ConnId, bytes: bytes::Bytes) {
         let effects = &mut self.conn_effects;
