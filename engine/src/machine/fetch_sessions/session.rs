@@ -6,6 +6,7 @@ use super::Refusal;
 use millstream_storage::ids::{
     LeaderEpoch, LogNumber, Offset, PartitionIndex, ShardIndex, Tick, TopicId,
 };
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -19,12 +20,33 @@ pub enum Naming {
 }
 
 /// A topic as a request names it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum TopicKey {
     /// By name; a copy, so that it holds no request in memory.
     Name(Arc<str>),
     /// By id.
     Id(TopicId),
+}
+
+impl Ord for TopicKey {
+    fn cmp(&self, other: &TopicKey) -> Ordering {
+        match (self, other) {
+            // Partitions that one request names share the name of their topic.
+            (TopicKey::Name(one), TopicKey::Name(other)) if Arc::ptr_eq(one, other) => {
+                Ordering::Equal
+            }
+            (TopicKey::Name(one), TopicKey::Name(other)) => one.cmp(other),
+            (TopicKey::Id(one), TopicKey::Id(other)) => one.cmp(other),
+            (TopicKey::Name(_), TopicKey::Id(_)) => Ordering::Less,
+            (TopicKey::Id(_), TopicKey::Name(_)) => Ordering::Greater,
+        }
+    }
+}
+
+impl PartialOrd for TopicKey {
+    fn partial_cmp(&self, other: &TopicKey) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// A partition as a request names it.

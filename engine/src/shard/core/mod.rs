@@ -174,6 +174,7 @@ impl ShardCore for Core {
         self.retry_stalled(now);
         self.turn_listings(now);
         self.turn_finds(now);
+        self.turn_reads(now);
         self.tell_watches(now);
         self.turn_control(now);
         self.turn_coordinators(now);
@@ -193,6 +194,7 @@ impl ShardCore for Core {
         let listings = self.listings.deadline();
         let awaiting = self.awaiting.deadline();
         let findings = self.findings.deadline();
+        let readings = self.readings.deadline();
         let coordinators = self.coordinators.deadline();
         let deadlines = [
             self.timers.next(),
@@ -204,6 +206,7 @@ impl ShardCore for Core {
             listings,
             awaiting,
             findings,
+            readings,
             coordinators,
         ];
         deadlines.into_iter().flatten().min()

@@ -2,20 +2,27 @@
 //!
 //! Always: (1) a reader sees nothing above what its isolation allows at the moment of the read (rule F4); (2) a watch counts
 //! every byte that became visible behind that moment, so nothing is missed between a read and the wait; (3) one partition's
-//! damage [56] is that partition's error alone.
+//! damage [56] is that partition's error alone; (4) a turn reads little more than `PIECE_PARTITIONS` for each request of that turn, and so
+//! many of what is left of former ones.
 //! Leaves to others: what a reader does with it (`fetch`).
 
 use super::Core;
 use super::slots::SlotId;
 use crate::api::errors;
 use crate::api::fetch::{PartRead, ReadPart};
+use crate::machine::fetch_sessions::SessionId;
 use crate::machine::partition::{Isolation, Readable, Reader};
-use crate::shard::mail::{FetchMail, FetchedMail, GrownMail, Hop, Mail, RequestId, Urgency, Watch};
+use crate::shard::mail::{
+    FetchMail, FetchedMail, Forget, GrownMail, Hop, Mail, RequestId, Subscription, Urgency, Watch,
+};
 use bytes::Bytes;
 use millstream_net::wire::ErrorCode;
-use millstream_storage::ids::{LogNumber, Now, ShardIndex};
+use millstream_storage::ids::{LogNumber, Now, ShardIndex, Tick};
 use millstream_storage::store::{Read, ReadTicket};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Partitions that are read for one request in one turn; some 100 us.
+const PIECE_PARTITIONS: usize = 256;
 
 /// One request's reads at this shard.
 pub(super) struct Reading {
@@ -24,7 +31,7 @@ pub(super) struct Reading {
     round: u32,
     /// What has been read, in the order asked; without records while those wait for the disk.
     done: Vec<PartRead>,
-    /// Parts that wait for the disk.
+    /// Parts that wait for the disk, and one more while there are parts left to read.
     open: usize,
     /// Logs it watches.
     watched: Vec<LogNumber>,
@@ -45,6 +52,21 @@ pub(super) struct Readings {
     watching: BTreeMap<(ShardIndex, RequestId), SlotId>,
     /// Readings with news.
     noted: Vec<SlotId>,
+    /// What is left of requests for very many partitions. BOUND: by the bounds of their connections.
+    later: VecDeque<Rest>,
+}
+
+/// What is left of the reads of one request.
+struct Rest {
+    id: SlotId,
+    /// The request without its parts.
+    mail: FetchMail,
+    parts: std::vec::IntoIter<ReadPart>,
+    budget: Budget,
+    /// Parts that are to be passed on.
+    elsewhere: Vec<(ShardIndex, Vec<ReadPart>)>,
+    /// Logs that its session has stopped to watch in the meantime.
+    unwanted: BTreeSet<LogNumber>,
 }
 
 impl Readings {
@@ -52,20 +74,40 @@ impl Readings {
     pub(super) fn count(&self) -> usize {
         self.table.count()
     }
+
+    /// When the next piece is due.
+    pub(super) fn deadline(&self) -> Option<Tick> {
+        (!self.later.is_empty()).then_some(Tick(0))
+    }
+
+    /// A session no longer watches; what is still to be read for it must not begin to.
+    pub(super) fn forget(&mut self, home: ShardIndex, session: SessionId, forget: &Forget) {
+        for rest in &mut self.later {
+            let reads_for = |one: &Subscription| one.session == session;
+            if rest.mail.home != home || !rest.mail.session.as_ref().is_some_and(reads_for) {
+                continue;
+            }
+            match forget {
+                Forget::All => rest.mail.session = None,
+                Forget::Logs(logs) => rest.unwanted.extend(logs),
+            }
+        }
+    }
 }
 
 impl Core {
     /// Another shard, or this one, wants partitions read.
-    pub(super) fn read(&mut self, now: Now, mail: FetchMail) {
+    pub(super) fn read(&mut self, now: Now, mut mail: FetchMail) {
+        let parts = std::mem::take(&mut mail.parts);
         // Where all of it is passed on, who has it watches.
         let is_here = |part: &ReadPart| self.hosts.find(part.log).is_some();
-        let watching = mail.watch == Watch::Yes && mail.parts.iter().any(is_here);
+        let watching = mail.watch == Watch::Yes && parts.iter().any(is_here);
         let id = self.readings.table.insert(Reading {
             home: mail.home,
             request: mail.request,
             round: mail.round,
-            done: Vec::with_capacity(mail.parts.len()),
-            open: 0,
+            done: Vec::with_capacity(parts.len().min(PIECE_PARTITIONS)),
+            open: 1,
             watched: Vec::new(),
             watching,
             grown_bytes: 0,
@@ -73,55 +115,85 @@ impl Core {
             noted: false,
         });
         if watching {
-            self.watch(&mail, id);
+            let name = (mail.home, mail.request);
+            let former = self.readings.watching.insert(name, id);
+            assert!(former.is_none(), "a request watches once");
         }
-        let mut budget = Budget {
+        let budget = Budget {
             left: mail.max_bytes,
             first: true,
         };
-        let mut elsewhere: Vec<(ShardIndex, Vec<ReadPart>)> = Vec::new();
-        for part in &mail.parts {
+        let rest = Rest {
+            id,
+            mail,
+            parts: parts.into_iter(),
+            budget,
+            elsewhere: Vec::new(),
+            unwanted: BTreeSet::new(),
+        };
+        self.read_some(now, rest);
+    }
+
+    /// Reads some of the partitions that are left.
+    pub(super) fn turn_reads(&mut self, now: Now) {
+        if let Some(rest) = self.readings.later.pop_front() {
+            self.read_some(now, rest);
+        }
+    }
+
+    fn read_some(&mut self, now: Now, mut rest: Rest) {
+        let mail = &rest.mail;
+        for part in rest.parts.by_ref().take(PIECE_PARTITIONS) {
             if self.hosts.find(part.log).is_none()
                 && let Ok(shard) = self.forward(part.topic, part.partition, mail.hop)
             {
-                match elsewhere.iter_mut().find(|group| group.0 == shard) {
-                    Some(group) => group.1.push(*part),
-                    None => elsewhere.push((shard, vec![*part])),
+                match rest.elsewhere.iter_mut().find(|group| group.0 == shard) {
+                    Some(group) => group.1.push(part),
+                    None => rest.elsewhere.push((shard, vec![part])),
                 }
                 continue;
             }
             // ORDER: first it watches, then it reads, so that no change falls between.
-            if let Some(subscription) = mail.session {
+            self.watch(rest.id, part.log);
+            if let Some(subscription) = mail.session
+                && !rest.unwanted.contains(&part.log)
+            {
                 self.subscribe(part.log, mail.home, subscription);
             }
-            let read = self.read_part(now, part, mail.isolation, &mut budget);
-            self.keep_read(id, part.part, read);
+            let read = self.read_part(now, &part, mail.isolation, &mut rest.budget);
+            self.keep_read(rest.id, part.part, read);
         }
-        for (shard, parts) in elsewhere {
+        if rest.parts.len() > 0 {
+            // ORDER: it stands in the row before its reader hears of it, who may end the session at once.
+            let id = rest.id;
+            self.readings.later.push_back(rest);
+            self.tell_read(now, id);
+            return;
+        }
+        for (shard, parts) in rest.elsewhere {
             let mail = FetchMail {
                 hop: Hop::Forwarded,
                 index: self.meta.image.index(),
                 parts,
-                ..mail
+                ..rest.mail
             };
             self.send(now, shard, Mail::Fetch(Box::new(mail)));
         }
-        self.finish_read(now, id);
+        if let Some(reading) = self.readings.table.find_mut(rest.id) {
+            reading.open -= 1;
+        }
+        self.finish_read(now, rest.id);
     }
 
-    fn watch(&mut self, mail: &FetchMail, id: SlotId) {
-        for part in &mail.parts {
-            if let Some(host) = self.hosts.find_mut(part.log) {
-                host.watches.insert(id);
-            }
+    /// A reading watches a log from now on, unless nobody waits for it any more.
+    fn watch(&mut self, id: SlotId, log: LogNumber) {
+        if let Some(reading) = self.readings.table.find_mut(id)
+            && reading.watching
+            && let Some(host) = self.hosts.find_mut(log)
+        {
+            host.watches.insert(id);
+            reading.watched.push(log);
         }
-        let watched = mail.parts.iter().map(|part| part.log).collect();
-        if let Some(reading) = self.readings.table.find_mut(id) {
-            reading.watched = watched;
-        }
-        let name = (mail.home, mail.request);
-        let former = self.readings.watching.insert(name, id);
-        assert!(former.is_none(), "a request watches once");
     }
 
     fn read_part(
@@ -222,6 +294,19 @@ impl Core {
         self.finish_read(now, id);
     }
 
+    /// Tells what has been read so far, where all of it is there: who asked has less to do at once.
+    fn tell_read(&mut self, now: Now, id: SlotId) {
+        let Some(reading) = self.readings.table.find_mut(id) else {
+            return;
+        };
+        if reading.open > 1 || reading.done.is_empty() {
+            return;
+        }
+        let fetched = reading.take_done();
+        let home = reading.home;
+        self.send(now, home, Mail::Fetched(Box::new(fetched)));
+    }
+
     fn finish_read(&mut self, now: Now, id: SlotId) {
         let Some(reading) = self.readings.table.find_mut(id) else {
             return;
@@ -229,11 +314,7 @@ impl Core {
         if reading.open > 0 {
             return;
         }
-        let fetched = FetchedMail {
-            request: reading.request,
-            round: reading.round,
-            parts: std::mem::take(&mut reading.done),
-        };
+        let fetched = reading.take_done();
         let home = reading.home;
         if !reading.watching {
             self.readings.table.remove(id);
@@ -307,6 +388,14 @@ impl Core {
 }
 
 impl Reading {
+    fn take_done(&mut self) -> FetchedMail {
+        FetchedMail {
+            request: self.request,
+            round: self.round,
+            parts: std::mem::take(&mut self.done),
+        }
+    }
+
     fn note(&mut self, id: SlotId, bytes: usize, urgency: Urgency, noted: &mut Vec<SlotId>) {
         self.grown_bytes += bytes;
         self.urgency = self.urgency.max(urgency);

@@ -129,29 +129,33 @@ impl Core {
             .collect();
         let mut parts = Parts::default();
         let mut replaced = Vec::new();
-        for (part, (key, wants)) in wanted.iter().enumerate() {
-            let part = part as u32;
-            let (name, id) = wire_name(&key.topic);
-            let topic = Naming::of(version).find(&self.meta.image, &name, id);
-            let routed =
-                topic.and_then(|topic| self.route_read(part, version, topic, key.partition, wants));
-            if let Ok((shard, read)) = &routed
-                && let Some(session) = self.sessions.find_mut(session_id)
-            {
-                let entry = entries[part as usize];
-                replaced.extend(session.watched(entry, *shard, read.log));
+        let mut asked = Vec::with_capacity(wanted.len());
+        // Partitions of one topic mostly stand together: it is looked up once for them.
+        for together in wanted.chunk_by(|(one, _), (next, _)| one.topic == next.topic) {
+            let (topic_name, topic_id) = wire_name(&together[0].0.topic);
+            let topic = Naming::of(version).find(&self.meta.image, &topic_name, topic_id);
+            let topic = topic.cloned();
+            for (key, wants) in together {
+                let at = asked.len();
+                let part = at as u32;
+                let routed = topic
+                    .as_ref()
+                    .map_err(|code| *code)
+                    .and_then(|topic| self.route_read(part, version, topic, key.partition, wants));
+                if let Ok((shard, read)) = &routed
+                    && let Some(session) = self.sessions.find_mut(session_id)
+                {
+                    replaced.extend(session.watched(entries[at], *shard, read.log));
+                }
+                parts.add(part, routed);
+                asked.push(Asked {
+                    topic: topic_name.clone(),
+                    topic_id,
+                    partition: key.partition.0,
+                    max_bytes: wants.max_bytes,
+                });
             }
-            parts.add(part, routed);
         }
-        let asked = wanted.into_iter().map(|(key, wants)| {
-            let (topic, topic_id) = wire_name(&key.topic);
-            Asked {
-                topic,
-                topic_id,
-                partition: key.partition.0,
-                max_bytes: wants.max_bytes,
-            }
-        });
         let answer = FetchAnswer::of_session(version, isolation, asked);
         if let Some(fetching) = self.requests.fetching(id) {
             fetching.answer = answer;

@@ -46,6 +46,7 @@ impl Core {
 
     /// A session has ended, or no longer wants some partitions.
     pub(super) fn unsubscribe(&mut self, home: ShardIndex, session: SessionId, forget: Forget) {
+        self.readings.forget(home, session, &forget);
         let subscriber = (home, session);
         let Some(logs) = self.subscribers.logs.get_mut(&subscriber) else {
             return;
