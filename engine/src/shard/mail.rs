@@ -13,6 +13,7 @@ use crate::machine::fetch_sessions::SessionId;
 use crate::machine::group::{Answer as GroupAnswer, Call, Caller};
 use crate::machine::image::{Delta, Image};
 use crate::machine::partition::{Acks, Isolation};
+use crate::machine::quorum::EncodedSnapshot;
 use crate::shard::core::routes::Routes;
 use crate::shard::core::slots::SlotId;
 use millstream_net::conn::ConnId;
@@ -51,6 +52,10 @@ pub enum Mail {
     Look(Box<LookMail>),
     /// What was found in it.
     Looked(Box<LookedMail>),
+    /// Encode the metadata as a snapshot, to the workshop.
+    Snapshot(Box<Image>),
+    /// The snapshot.
+    Snapshotted(Box<EncodedSnapshot>),
     /// What became of appends; many requests' in one letter.
     Appended(Vec<AppendedMail>),
     /// Read partitions.

@@ -1,5 +1,5 @@
-//! The workshop: a thread of the node that takes batches which take long - to prepare, or to look through for a time -, so that no
-//! shard waits for a codec.
+//! The workshop: a thread of the node that takes batches which take long - to prepare, or to look through for a time -, and snapshots of the
+//! metadata, so that no shard waits for a codec.
 //!
 //! Lives on no core of its own and yields to the shards; its view is the batch. Always: (1) of every request under way one batch is
 //! taken in turn, so a large one does not hold up the others; (2) every batch is answered once, to the shard it came from.
@@ -7,6 +7,8 @@
 
 use super::mail::{LookMail, LookedMail, Mail, PrepareMail, PreparedMail};
 use super::rings::Mailbox;
+use crate::machine::image::Image;
+use crate::machine::quorum::EncodedSnapshot;
 use millstream_storage::ids::ShardIndex;
 use std::collections::VecDeque;
 use std::io;
@@ -29,6 +31,8 @@ pub enum Work {
     Prepare(Box<PrepareMail>),
     /// A batch to look through.
     Look(Box<LookMail>),
+    /// Metadata to encode as a snapshot.
+    Snapshot(Box<Image>),
 }
 
 impl Work {
@@ -37,6 +41,7 @@ impl Work {
         match mail {
             Mail::Prepare(request) => Ok(Work::Prepare(request)),
             Mail::Look(request) => Ok(Work::Look(request)),
+            Mail::Snapshot(image) => Ok(Work::Snapshot(image)),
             other => Err(other),
         }
     }
@@ -61,6 +66,10 @@ impl Work {
                 };
                 Some((Mail::Looked(Box::new(looked)), None))
             }
+            Work::Snapshot(image) => {
+                let snapshot = Box::new(EncodedSnapshot::of(&image));
+                Some((Mail::Snapshotted(snapshot), None))
+            }
         }
     }
 }
@@ -70,6 +79,7 @@ impl From<Work> for Mail {
         match work {
             Work::Prepare(request) => Mail::Prepare(request),
             Work::Look(request) => Mail::Look(request),
+            Work::Snapshot(image) => Mail::Snapshot(image),
         }
     }
 }

@@ -17,7 +17,8 @@ mod tests;
 pub use recover::{Limits, RecoverError, Recovery, is_blank, recover, verify};
 pub use single::SingleNode;
 
-use super::image::{Entry, Image, Record, Snapshot};
+use super::image::{Entry, Image, Record};
+use bytes::Bytes;
 use millstream_storage::disk::{DiskDone, DiskOp, OpId};
 use millstream_storage::ids::{MetadataIndex, NodeId, Now, Tick};
 
@@ -28,7 +29,7 @@ pub enum QuorumEffect {
     Op(OpId, DiskOp),
     /// The next entry is committed.
     Applied(Entry),
-    /// The log has grown: `snapshot` is to be called with the image as of the newest entry applied.
+    /// The log has grown: `snapshot` is to be called with the image as of the newest entry applied; others may be applied meanwhile.
     SnapshotDue,
     /// Another node decides now; proposals not applied may be lost.
     Lost,
@@ -50,6 +51,27 @@ pub enum Room {
     Full,
 }
 
+/// An image as the file of a snapshot holds it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EncodedSnapshot {
+    /// The newest entry in it.
+    pub index: MetadataIndex,
+    /// The whole content of the file.
+    pub bytes: Bytes,
+}
+
+impl EncodedSnapshot {
+    /// Encodes an image; takes long where it has many topics.
+    pub fn of(image: &Image) -> EncodedSnapshot {
+        let index = image.index();
+        let bytes = format::encode_snapshot(index, &image.snapshot().encode());
+        EncodedSnapshot {
+            index,
+            bytes: bytes.into(),
+        }
+    }
+}
+
 /// A quorum as its node sees it.
 pub trait Quorum {
     /// The image as of the newest entry known to be committed at the start; what follows comes as `Applied`.
@@ -64,7 +86,7 @@ pub trait Quorum {
     /// Proposes the entry of this index, which must be the next one.
     fn propose(&mut self, index: MetadataIndex, records: Vec<Record>);
     /// Takes the image the log up to it may be forgotten for.
-    fn snapshot(&mut self, snapshot: Snapshot);
+    fn snapshot(&mut self, snapshot: EncodedSnapshot);
     /// An operation has ended.
     fn done(&mut self, now: Now, done: DiskDone);
     /// The end of a turn: what was proposed since leaves together.

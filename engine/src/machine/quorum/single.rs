@@ -6,12 +6,10 @@
 //! nothing; (4) a failed write or sync is never retried.
 //! The chores (snapshots, closing, unlinking) go beside the log, one operation at a time.
 
-use super::format::{
-    LogHead, encode_frame, encode_snapshot, encode_vouch, log_path, pad, snapshot_path,
-};
+use super::format::{LogHead, encode_frame, encode_vouch, log_path, pad, snapshot_path};
 use super::recover::Limits;
-use super::{Quorum, QuorumEffect, Room};
-use crate::machine::image::{Entry, Image, Member, Payload, Record, Snapshot};
+use super::{EncodedSnapshot, Quorum, QuorumEffect, Room};
+use crate::machine::image::{Entry, Image, Member, Payload, Record};
 use bytes::Bytes;
 use millstream_storage::disk::{
     BLOCK_BYTES, Caching, DiskDone, DiskOp, DiskResult, FileSlot, OpId, OpenMode, Reservation,
@@ -86,8 +84,10 @@ pub struct SingleNode {
     /// Room that somebody waits for.
     wanted: u64,
 
-    snapshot: Option<Snapshot>,
+    snapshot: Option<EncodedSnapshot>,
     snapshot_told: bool,
+    /// It is due and has not come yet.
+    snapshot_awaited: bool,
     snapshot_retry: Option<Tick>,
     snapshot_bytes: u64,
     unsnapshot_bytes: u64,
@@ -131,6 +131,7 @@ impl SingleNode {
             wanted: 0,
             snapshot: None,
             snapshot_told: false,
+            snapshot_awaited: false,
             snapshot_retry: None,
             snapshot_bytes: 0,
             unsnapshot_bytes: end.position,
@@ -322,6 +323,7 @@ impl SingleNode {
         let may_retry = self.snapshot_retry.is_none_or(|retry| now.tick >= retry);
         if self.unsnapshot_bytes > due && !self.snapshot_told && may_retry {
             self.snapshot_told = true;
+            self.snapshot_awaited = true;
             self.effects.push(QuorumEffect::SnapshotDue);
         }
     }
@@ -411,8 +413,7 @@ impl SingleNode {
 
     fn write_snapshot(&mut self) {
         let snapshot = self.snapshot.take().expect("a roll is for a snapshot");
-        let bytes = encode_snapshot(snapshot.index, &snapshot.encode());
-        self.snapshot_bytes = bytes.len() as u64;
+        self.snapshot_bytes = snapshot.bytes.len() as u64;
         self.unsnapshot_bytes = 0;
         let slot = FileSlot(self.next_slot);
         self.next_slot += 1;
@@ -428,13 +429,13 @@ impl SingleNode {
             DiskOp::Reserve {
                 slot,
                 position: 0,
-                bytes: bytes.len() as u64,
+                bytes: snapshot.bytes.len() as u64,
                 reservation: Reservation::Unwritten,
             },
             DiskOp::Write {
                 slot,
                 position: 0,
-                data: vec![Bytes::from(bytes)],
+                data: vec![snapshot.bytes],
                 sync: WriteSync::None,
             },
             DiskOp::SyncData { slot },
@@ -486,7 +487,10 @@ impl SingleNode {
             }
             _ => {}
         }
-        if self.chores.is_empty() {
+        // ORDER: one snapshot after the other: a second one that came behind the roll for the first would roll to the file that is
+        // the log already. Chores of a former one may end while it is awaited.
+        let is_under_way = self.snapshot_awaited || self.snapshot.is_some();
+        if self.chores.is_empty() && !is_under_way {
             self.snapshot_told = false;
         }
         self.do_chores();
@@ -545,11 +549,12 @@ impl Quorum for SingleNode {
         });
     }
 
-    fn snapshot(&mut self, snapshot: Snapshot) {
+    fn snapshot(&mut self, snapshot: EncodedSnapshot) {
         assert!(
             snapshot.index <= self.synced,
             "a snapshot of what is not committed"
         );
+        self.snapshot_awaited = false;
         self.snapshot = Some(snapshot);
     }
 

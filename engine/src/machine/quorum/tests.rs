@@ -1,6 +1,7 @@
 //! The quorum of one over a simulated disk: crashes at any point, full disks, damage.
 
 use super::*;
+use crate::machine::image::Snapshot;
 use crate::machine::image::{ConfigResource, Member};
 use millstream_storage::disk::DiskOp;
 use millstream_storage::ids::WallMs;
@@ -29,6 +30,8 @@ struct Bench {
     now: Now,
     fatal: Option<String>,
     snapshots: u32,
+    /// A snapshot that is being encoded.
+    encoding: Option<EncodedSnapshot>,
 }
 
 impl Bench {
@@ -47,6 +50,7 @@ impl Bench {
             },
             fatal: None,
             snapshots: 0,
+            encoding: None,
         })
     }
 
@@ -74,7 +78,9 @@ impl Bench {
                 }
                 QuorumEffect::SnapshotDue => {
                     self.snapshots += 1;
-                    self.quorum.snapshot(self.image.snapshot());
+                    assert!(self.encoding.is_none(), "one is asked for at a time");
+                    let snapshot = EncodedSnapshot::of(&self.image);
+                    self.encoding = Some(snapshot);
                 }
                 QuorumEffect::Lost => panic!("a quorum of one has no other leader"),
                 QuorumEffect::Fatal { reason } => self.fatal = Some(reason),
@@ -85,6 +91,10 @@ impl Bench {
     /// One completion and one turn.
     fn step(&mut self, rng: &mut SimRng) -> bool {
         self.now.tick = self.now.tick.after_ms(rng.below(200));
+        // Somebody else encodes it, while entries go on to be applied.
+        if let Some(snapshot) = self.encoding.take_if(|_| rng.below(3) == 0) {
+            self.quorum.snapshot(snapshot);
+        }
         self.quorum.turn(self.now);
         self.drain();
         let done = self.disk.complete_any(rng);
@@ -98,7 +108,7 @@ impl Bench {
 
     fn settle(&mut self, rng: &mut SimRng) {
         for _ in 0..10_000 {
-            if !self.step(rng) && self.quorum.is_idle() {
+            if !self.step(rng) && self.quorum.is_idle() && self.encoding.is_none() {
                 return;
             }
         }

@@ -15,10 +15,11 @@ use crate::api::incremental_alter_configs::AlterAnswer;
 use crate::api::settings::Settings;
 use crate::machine::controller::{self, Controller, ControllerConfig, Effect, Intent};
 use crate::machine::image::{Delta, Entry, Image, Record, Registration, Topic};
-use crate::machine::quorum::{Quorum, QuorumEffect, Room};
+use crate::machine::quorum::{EncodedSnapshot, Quorum, QuorumEffect, Room};
 use crate::machine::topic_config::TopicConfig;
 use crate::shard::event::{FatalReason, ShardEffect};
 use crate::shard::mail::{Ask, Mail, Published, RequestId};
+use crate::shard::workshop;
 use millstream_net::wire::Response;
 use millstream_storage::disk::{DiskDone, OpId};
 use millstream_storage::ids::{
@@ -383,6 +384,13 @@ impl Core {
     }
 
     /// An operation of the quorum ended.
+    /// The workshop has encoded a snapshot.
+    pub(super) fn take_snapshot(&mut self, snapshot: EncodedSnapshot) {
+        if let Some(control) = &mut self.control {
+            control.quorum.snapshot(snapshot);
+        }
+    }
+
     pub(super) fn control_disk(&mut self, now: Now, done: DiskDone) {
         if let Some(control) = &mut self.control {
             let op = OpId(done.op.0 & !QUORUM_OPS);
@@ -452,7 +460,11 @@ impl Core {
                             self.fatal(FatalReason::Quorum(reason));
                         }
                     }
-                    QuorumEffect::SnapshotDue => control.quorum.snapshot(control.image.snapshot()),
+                    QuorumEffect::SnapshotDue => {
+                        let workshop = workshop::address(self.shard_count);
+                        let image = Box::new(control.image.clone());
+                        letters.push((workshop, Mail::Snapshot(image)));
+                    }
                     QuorumEffect::Lost => panic!("a quorum of one is not lost"),
                     QuorumEffect::Fatal { reason } => self.fatal(FatalReason::Quorum(reason)),
                 }

@@ -379,7 +379,10 @@ impl Core {
     fn open(&mut self, now: Now, from: ShardIndex, mail: Mail) {
         match mail {
             Mail::Append(mail) => self.append(now, *mail),
-            Mail::Prepare(_) | Mail::Look(_) => panic!("this is for the workshop"),
+            Mail::Prepare(_) | Mail::Look(_) | Mail::Snapshot(_) => {
+                panic!("this is for the workshop")
+            }
+            Mail::Snapshotted(snapshot) => self.take_snapshot(*snapshot),
             Mail::Prepared(prepared) => self.take_prepared(now, *prepared),
             Mail::Looked(looked) => self.store.looked(now, looked.ticket, looked.looked),
             Mail::Appended(all) => {
