@@ -5,7 +5,7 @@ use super::topic_names::{topic_id, uuid};
 use crate::machine::controller::{Deleted, PerTopic, TopicName};
 use millstream_net::wire::api::{DeletableTopicResult, DeleteTopicsRequest, DeleteTopicsResponse};
 use millstream_net::wire::{ErrorCode, Str, Uuid};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The answer where every topic has the same error.
 pub fn refuse_all(request: &DeleteTopicsRequest, code: ErrorCode) -> DeleteTopicsResponse {
@@ -23,6 +23,44 @@ pub fn refuse_all(request: &DeleteTopicsRequest, code: ErrorCode) -> DeleteTopic
         responses: by_name.chain(by_state).collect(),
         ..DeleteTopicsResponse::default()
     }
+}
+
+/// BOUND: topics that are deleted in one turn; a request for more of them is carried out in pieces.
+const PIECE_TOPICS: usize = 16;
+
+/// The request in pieces, in its order, so that nobody waits long for it. Where topics may be named more than once, which is told of
+/// all of them, it stays whole: the same name or id twice, or ids beside names.
+pub fn pieces(request: DeleteTopicsRequest) -> Vec<DeleteTopicsRequest> {
+    let count = request.topic_names.len() + request.topics.len();
+    let has_ids = request.topics.iter().any(|one| one.topic_id != Uuid::ZERO);
+    let has_names =
+        !request.topic_names.is_empty() || request.topics.iter().any(|one| one.name.is_some());
+    if count <= PIECE_TOPICS || (has_ids && has_names) || !are_distinct(&request) {
+        return vec![request];
+    }
+    let timeout_ms = request.timeout_ms;
+    let names = request.topic_names.chunks(PIECE_TOPICS);
+    let names = names.map(|names| DeleteTopicsRequest {
+        topic_names: names.to_vec(),
+        timeout_ms,
+        ..DeleteTopicsRequest::default()
+    });
+    let topics = request.topics.chunks(PIECE_TOPICS);
+    let topics = topics.map(|topics| DeleteTopicsRequest {
+        topics: topics.to_vec(),
+        timeout_ms,
+        ..DeleteTopicsRequest::default()
+    });
+    names.chain(topics).collect()
+}
+
+fn are_distinct(request: &DeleteTopicsRequest) -> bool {
+    let by_name = request.topic_names.iter();
+    let by_name = by_name.map(|name| (Some(name), [0; 16]));
+    let by_state = request.topics.iter();
+    let by_state = by_state.map(|topic| (topic.name.as_ref(), topic.topic_id.0));
+    let mut seen = BTreeSet::new();
+    by_name.chain(by_state).all(|one| seen.insert(one))
 }
 
 /// The answer as far as the controller is not needed for it.
@@ -112,5 +150,52 @@ fn code_of(version: i16, code: ErrorCode) -> ErrorCode {
     match code {
         ErrorCode::TopicDeletionDisabled if version < 3 => ErrorCode::InvalidRequest,
         code => code,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millstream_net::wire::api::DeleteTopicState;
+
+    fn by_names(count: usize) -> DeleteTopicsRequest {
+        let name = |number| Str::from(format!("t{number}"));
+        DeleteTopicsRequest {
+            topic_names: (0..count).map(name).collect(),
+            timeout_ms: 7,
+            ..DeleteTopicsRequest::default()
+        }
+    }
+
+    #[test]
+    fn a_request_for_many_topics_comes_apart_in_its_order() {
+        let request = by_names(2 * PIECE_TOPICS + 1);
+        let pieces = pieces(request.clone());
+        let sizes: Vec<usize> = pieces.iter().map(|piece| piece.topic_names.len()).collect();
+        assert_eq!(sizes, [PIECE_TOPICS, PIECE_TOPICS, 1]);
+        assert!(pieces.iter().all(|piece| piece.timeout_ms == 7));
+        let names = pieces.into_iter().flat_map(|piece| piece.topic_names);
+        assert!(names.eq(request.topic_names));
+    }
+
+    #[test]
+    fn what_may_be_named_twice_stays_together() {
+        let mut twice = by_names(2 * PIECE_TOPICS);
+        twice.topic_names[0] = twice.topic_names[PIECE_TOPICS].clone();
+        assert_eq!(pieces(twice).len(), 1);
+        let name = |number: usize| DeleteTopicState {
+            name: Some(Str::from(format!("t{number}"))),
+            ..DeleteTopicState::default()
+        };
+        let mut mixed = DeleteTopicsRequest {
+            topics: (0..2 * PIECE_TOPICS).map(name).collect(),
+            ..DeleteTopicsRequest::default()
+        };
+        assert_eq!(pieces(mixed.clone()).len(), 2);
+        mixed.topics[3] = DeleteTopicState {
+            topic_id: Uuid([1; 16]),
+            ..DeleteTopicState::default()
+        };
+        assert_eq!(pieces(mixed).len(), 1);
     }
 }

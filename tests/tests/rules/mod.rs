@@ -14,6 +14,7 @@ mod groups;
 mod metadata;
 mod names;
 mod offsets;
+mod pieces;
 mod produce;
 mod records;
 mod sessions;

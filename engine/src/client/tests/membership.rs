@@ -65,7 +65,7 @@ fn image() -> Image {
         name: "t".into(),
     }];
     records.extend((0..PARTITIONS).map(|index| {
-        Record::Partition(PartitionRecord {
+        Record::Partition(Arc::new(PartitionRecord {
             topic,
             index: PartitionIndex(index),
             replicas: vec![Replica {
@@ -81,7 +81,7 @@ fn image() -> Image {
             recovering: None,
             adding: Vec::new(),
             removing: Vec::new(),
-        })
+        }))
     }));
     let mut image = Image::default();
     let entry = Entry {

@@ -6,7 +6,7 @@ use super::types::{
 };
 use super::{Controller, Random, configs_of, counts, named_twice, replicas_of, topic_id};
 use crate::machine::image::{
-    ConfigResource, Configs, Image, PartitionRecord, Record, Replica, is_internal,
+    ConfigResource, Configs, Image, PartitionRecord, Record, Replica, blur, is_internal,
 };
 use crate::machine::topic_config;
 use millstream_storage::ids::{LeaderEpoch, PartitionIndex, TopicId};
@@ -45,7 +45,7 @@ impl Controller {
         let counts = counts(request.topics.iter().map(|topic| topic.name.as_str()));
         let mut told_twice = BTreeSet::new();
         let mut answer = Vec::with_capacity(request.topics.len());
-        let mut batch = Batch::new(self.ahead.clone(), self.term);
+        let mut batch = Batch::default();
         for topic in &request.topics {
             let twice = counts[topic.name.as_str()] > 1;
             if twice && !told_twice.insert(&topic.name) {
@@ -55,7 +55,7 @@ impl Controller {
                 true => Err(named_twice()),
                 false => self.plan(topic, Origin::Request, &batch, random),
             };
-            let result = result.map(|plan| batch.take(plan, request.intent));
+            let result = result.map(|plan| batch.take(&topic.name, plan, request.intent));
             answer.push((topic.name.clone(), result));
         }
         let answer = Answer::Created(answer);
@@ -81,7 +81,7 @@ impl Controller {
             configs: configs_of_internal(name),
             ..NewTopic::default()
         };
-        let batch = Batch::new(self.ahead.clone(), self.term);
+        let batch = Batch::default();
         match self.plan(&topic, Origin::Passing, &batch, random) {
             Ok(plan) => {
                 self.tell_capped(plan.created.replication_factor, effects);
@@ -110,7 +110,7 @@ impl Controller {
         random: &mut dyn Random,
     ) -> Result<Plan, Refused> {
         check_name(&topic.name)?;
-        check_is_new(&topic.name, batch)?;
+        check_is_new(&topic.name, &self.ahead, batch)?;
         check_configs(topic)?;
         let id = topic_id(random, &self.ahead);
         let layout = if topic.assignments.is_empty() {
@@ -226,7 +226,7 @@ impl Controller {
         let partitions = layout.into_iter().enumerate();
         records.extend(partitions.map(|(at, replicas)| {
             let index = PartitionIndex(at as i32);
-            Record::Partition(new_partition(id, index, replicas))
+            Record::Partition(new_partition(id, index, replicas).into())
         }));
         records.extend(config_records(&topic.name, &created.configs));
         Plan { created, records }
@@ -248,30 +248,18 @@ fn configs_of_internal(name: &str) -> Vec<(String, Option<String>)> {
 }
 
 /// What one request has planned so far: its own topics count, as if they were there.
+#[derive(Default)]
 struct Batch {
-    image: Image,
-    term: u64,
+    /// Their names, by what they are without the difference of `.` and `_`.
+    names: BTreeMap<String, String>,
     partitions: usize,
     records: Vec<Record>,
 }
 
 impl Batch {
-    fn new(image: Image, term: u64) -> Self {
-        Self {
-            image,
-            term,
-            partitions: 0,
-            records: Vec::new(),
-        }
-    }
-
-    fn take(&mut self, plan: Plan, intent: Intent) -> Created {
-        let entry = crate::machine::image::Entry {
-            term: self.term,
-            index: millstream_storage::ids::MetadataIndex(self.image.index().0 + 1),
-            payload: crate::machine::image::Payload::Records(plan.records.clone()),
-        };
-        self.image.apply(&entry).expect("a plan fits its image");
+    fn take(&mut self, name: &str, plan: Plan, intent: Intent) -> Created {
+        let former = self.names.insert(blur(name).into_owned(), name.to_owned());
+        assert!(former.is_none(), "a planned topic is new");
         self.partitions += plan.created.partitions as usize;
         self.records.extend(plan.records);
         let mut created = plan.created;
@@ -299,17 +287,18 @@ fn check_name(name: &str) -> Result<(), Refused> {
     Err(Refused::new(RefusalKind::InvalidTopicName, message))
 }
 
-fn check_is_new(name: &str, batch: &Batch) -> Result<(), Refused> {
-    match batch.image.topic_like(name) {
-        Some(topic) if *topic.name == *name => Err(Refused::new(
+fn check_is_new(name: &str, image: &Image, batch: &Batch) -> Result<(), Refused> {
+    let planned = batch.names.get(blur(name).as_ref()).map(String::as_str);
+    let there = image.topic_like(name).map(|topic| &*topic.name);
+    match there.or(planned) {
+        Some(there) if there == name => Err(Refused::new(
             RefusalKind::TopicExists,
             format!("Topic '{name}' already exists."),
         )),
-        Some(topic) => Err(Refused::new(
+        Some(there) => Err(Refused::new(
             RefusalKind::InvalidTopicName,
             format!(
-                "Topic '{name}' collides with the existing topic '{}': \".\" and \"_\" are not told apart in metrics.",
-                topic.name
+                "Topic '{name}' collides with the existing topic '{there}': \".\" and \"_\" are not told apart in metrics."
             ),
         )),
         None => Ok(()),

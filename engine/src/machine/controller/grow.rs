@@ -77,7 +77,7 @@ impl Controller {
         let partitions = layout.into_iter().enumerate();
         let records = partitions.map(|(at, replicas)| {
             let index = PartitionIndex((there + at) as i32);
-            Record::Partition(new_partition(topic.id, index, replicas))
+            Record::Partition(new_partition(topic.id, index, replicas).into())
         });
         Ok(records.collect())
     }

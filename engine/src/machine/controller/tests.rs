@@ -570,7 +570,7 @@ fn partitions_that_are_being_moved_must_arrive_before_there_are_more() {
     moving.partition_epoch += 1;
     moving.adding.push(NodeId(2));
     let mut effects = Vec::new();
-    let records = vec![Record::Partition(moving)];
+    let records = vec![Record::Partition(moving.into())];
     bench.controller.propose(records, &mut effects);
     bench.take(effects);
     bench.commit();

@@ -11,6 +11,7 @@ use millstream_schema::metadata as fb;
 use millstream_storage::ids::{
     BrokerEpoch, DirectoryId, LeaderEpoch, MetadataIndex, NodeId, PartitionIndex, TopicId,
 };
+use std::sync::Arc;
 
 /// Why bytes are no entry or snapshot.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -102,7 +103,7 @@ fn read_record(record: fb::Record<'_>) -> Result<Record, Malformed> {
         });
     }
     if let Some(body) = record.body_as_partition() {
-        return Ok(Record::Partition(read_partition(body)));
+        return Ok(Record::Partition(Arc::new(read_partition(body))));
     }
     if let Some(body) = record.body_as_removed_topic() {
         return Ok(Record::RemovedTopic {

@@ -135,9 +135,7 @@ impl Image {
         let mut delta = Delta::default();
         match &entry.payload {
             Payload::Records(records) => {
-                for record in records {
-                    self.apply_record(record, &mut delta)?;
-                }
+                self.apply_records(records, &mut delta)?;
             }
             Payload::Membership(members) => {
                 self.members = members.as_slice().into();
@@ -146,6 +144,27 @@ impl Image {
             Payload::Blank => {}
         }
         Ok(delta)
+    }
+
+    /// Partitions of one topic that stand together are looked up together: a topic may have ten thousand of them.
+    fn apply_records(&mut self, records: &[Record], delta: &mut Delta) -> Result<(), Inconsistent> {
+        let together = |one: &Record, next: &Record| match (one, next) {
+            (Record::Partition(one), Record::Partition(next)) => one.topic == next.topic,
+            _ => false,
+        };
+        for records in records.chunk_by(together) {
+            match records {
+                [Record::Partition(first), ..] => {
+                    self.set_partitions(first.topic, records, delta)?;
+                }
+                other => {
+                    for record in other {
+                        self.apply_record(record, delta)?;
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn apply_record(&mut self, record: &Record, delta: &mut Delta) -> Result<(), Inconsistent> {
@@ -168,7 +187,9 @@ impl Image {
                 }
             }
             Record::Topic { id, name } => self.add_topic(*id, name, delta)?,
-            Record::Partition(partition) => self.set_partition(partition, delta)?,
+            Record::Partition(partition) => {
+                self.set_partitions(partition.topic, std::slice::from_ref(record), delta)?;
+            }
             Record::RemovedTopic { id } => self.remove_topic(*id, delta)?,
             Record::Config {
                 resource,
@@ -210,30 +231,35 @@ impl Image {
         Ok(())
     }
 
-    fn set_partition(
+    /// Sets what records say of partitions of one topic.
+    fn set_partitions(
         &mut self,
-        partition: &PartitionRecord,
+        id: TopicId,
+        records: &[Record],
         delta: &mut Delta,
     ) -> Result<(), Inconsistent> {
-        let id = partition.topic;
         let topic = self
             .topics
             .value_mut(&id)
             .ok_or_else(|| Inconsistent(format!("a partition of the unknown topic {id}")))?;
-        let topic = Arc::make_mut(topic);
-        let at = usize::try_from(partition.index.0).unwrap_or(usize::MAX);
-        let new = Arc::new(partition.clone());
-        let next = topic.partitions.len();
-        match topic.partitions.get_mut(at) {
-            Some(old) if old.leader_epoch > new.leader_epoch => {
-                return Err(Inconsistent("a leader epoch goes back".into()));
+        let partitions = &mut Arc::make_mut(topic).partitions;
+        for record in records {
+            let Record::Partition(new) = record else {
+                continue;
+            };
+            let at = usize::try_from(new.index.0).unwrap_or(usize::MAX);
+            let next = partitions.len();
+            match partitions.get_mut(at) {
+                Some(old) if old.leader_epoch > new.leader_epoch => {
+                    return Err(Inconsistent("a leader epoch goes back".into()));
+                }
+                Some(old) => *old = new.clone(),
+                None if at == next => {
+                    partitions.push(new.clone());
+                    self.partition_count += 1;
+                }
+                None => return Err(Inconsistent("a partition is missing before one".into())),
             }
-            Some(old) => *old = new,
-            None if at == next => {
-                topic.partitions.push(new);
-                self.partition_count += 1;
-            }
-            None => return Err(Inconsistent("a partition is missing before one".into())),
         }
         delta.topics.insert(id);
         Ok(())
@@ -476,7 +502,7 @@ impl Image {
 }
 
 /// A name with `.` as `_`.
-fn blur(name: &str) -> Cow<'_, str> {
+pub(crate) fn blur(name: &str) -> Cow<'_, str> {
     if name.contains('.') {
         Cow::Owned(name.replace('.', "_"))
     } else {

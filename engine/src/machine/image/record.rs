@@ -126,7 +126,7 @@ pub enum Record {
         name: String,
     },
     /// A partition.
-    Partition(PartitionRecord),
+    Partition(Arc<PartitionRecord>),
     /// A topic is gone, with its partitions and configuration.
     RemovedTopic {
         /// Its id.

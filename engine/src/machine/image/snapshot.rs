@@ -29,7 +29,7 @@ impl Image {
             let name = topic.name.to_string();
             records.push(Record::Topic { id: topic.id, name });
             let partitions = topic.partitions.iter();
-            records.extend(partitions.map(|one| Record::Partition(one.as_ref().clone())));
+            records.extend(partitions.cloned().map(Record::Partition));
             let resource = ConfigResource::Topic(topic.name.to_string());
             push_configs(&resource, &topic.configs, &mut records);
         }
@@ -55,9 +55,7 @@ impl Image {
             ..Image::default()
         };
         let mut delta = Delta::default();
-        for record in &snapshot.records {
-            image.apply_record(record, &mut delta)?;
-        }
+        image.apply_records(&snapshot.records, &mut delta)?;
         Ok(image)
     }
 }

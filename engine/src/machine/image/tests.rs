@@ -33,7 +33,7 @@ fn partition(topic: u128, index: i32, nodes: &[i32]) -> Record {
         node: *node,
         directory: DirectoryId(node.0 as u128),
     };
-    Record::Partition(PartitionRecord {
+    Record::Partition(Arc::new(PartitionRecord {
         topic: TopicId(topic),
         index: PartitionIndex(index),
         replicas: nodes.iter().map(replica).collect(),
@@ -46,7 +46,7 @@ fn partition(topic: u128, index: i32, nodes: &[i32]) -> Record {
         recovering: None,
         adding: Vec::new(),
         removing: Vec::new(),
-    })
+    }))
 }
 
 fn topic(id: u128, name: &str) -> Record {
@@ -177,10 +177,10 @@ fn what_does_not_fit_is_refused() {
         vec![partition(7, -1, &[1])],
         vec![Record::RemovedTopic { id: TopicId(8) }],
         vec![Record::ProducerIds { next: -1 }],
-        vec![Record::Partition(PartitionRecord {
+        vec![Record::Partition(Arc::new(PartitionRecord {
             leader_epoch: LeaderEpoch(-1),
-            ..lower
-        })],
+            ..(*lower).clone()
+        }))],
         vec![Record::Config {
             resource: ConfigResource::Topic("u".into()),
             key: "k".into(),

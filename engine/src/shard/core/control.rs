@@ -6,7 +6,7 @@
 //! names it is published.
 
 use super::Core;
-use super::creations::Creations;
+use super::gatherings::Gatherings;
 use super::routes::{Placer, Route};
 use super::wishes::Wish;
 use crate::api;
@@ -91,7 +91,7 @@ pub(super) struct Control {
     /// What was not decided yet, and whether there is anything new about it.
     wishes: VecDeque<Wish>,
     wished: bool,
-    creations: Creations,
+    gatherings: Gatherings,
     /// `num.partitions`.
     partitions: i32,
     /// `offsets.topic.num.partitions`.
@@ -123,7 +123,7 @@ impl Control {
             former,
             wishes: VecDeque::new(),
             wished: false,
-            creations: Creations::default(),
+            gatherings: Gatherings::default(),
             partitions,
             offsets_partitions,
             asks: BTreeMap::new(),
@@ -170,10 +170,18 @@ impl Control {
         match wish {
             Wish::Topics(from, id, Ask::Create(request)) => {
                 let pieces = api::create_topics::pieces(request, self.partitions);
-                self.creations.begin(from, id, pieces.len());
+                self.gatherings.begin(from, id, pieces.len());
                 let pieces = pieces.into_iter();
                 let wishes = pieces.map(|piece| Wish::Topics(from, id, Ask::Create(piece)));
                 self.wishes.extend(wishes);
+            }
+            Wish::Topics(from, id, Ask::Delete { version, request }) => {
+                let pieces = api::delete_topics::pieces(request);
+                self.gatherings.begin(from, id, pieces.len());
+                let ask = |request| Ask::Delete { version, request };
+                let wishes = pieces.into_iter().map(ask);
+                self.wishes
+                    .extend(wishes.map(|ask| Wish::Topics(from, id, ask)));
             }
             wish => self.wishes.push_back(wish),
         }
@@ -184,7 +192,7 @@ impl Control {
         self.wished = false;
         let mut granted = 0;
         while let Some(wish) = self.wishes.pop_front() {
-            if wish.is_creation() && !self.creations.is_free() {
+            if wish.is_piece() && !self.gatherings.is_free() {
                 self.wishes.push_front(wish);
                 return;
             }
@@ -194,7 +202,7 @@ impl Control {
                     granted += bytes.unwrap_or(0);
                     self.grant(settings, wish);
                 }
-                Room::Full => letters.extend(wish.refused(&mut self.creations)),
+                Room::Full => letters.extend(wish.refused(&mut self.gatherings)),
                 Room::Coming => {
                     self.wishes.push_front(wish);
                     return;
@@ -211,7 +219,7 @@ impl Control {
                 let plan = api::create_topics::plan(&request);
                 let mut random = || random();
                 let asker = Asker::Request(from, id, Form::Create);
-                self.creations.occupy();
+                self.gatherings.occupy();
                 let ask = name(&mut self.next_ask, &mut self.asks, asker);
                 self.controller
                     .create_topics(ask, &plan, &mut random, &mut effects);
@@ -228,6 +236,7 @@ impl Control {
             Wish::Topics(from, id, Ask::Delete { version, request }) => {
                 let (topics, answer) = api::delete_topics::plan(version, &request);
                 let asker = Asker::Request(from, id, Form::Delete(answer));
+                self.gatherings.occupy();
                 let ask = name(&mut self.next_ask, &mut self.asks, asker);
                 self.controller.delete_topics(ask, &topics, &mut effects);
             }
@@ -349,22 +358,6 @@ fn name(
     ask
 }
 
-/// What goes to the client.
-fn response(form: Form, answer: controller::Answer) -> Response {
-    match (form, answer) {
-        (Form::Delete(rest), controller::Answer::Deleted(topics)) => {
-            api::delete_topics::answer(rest, topics).into()
-        }
-        (Form::Grow, controller::Answer::Grown(topics)) => {
-            api::create_partitions::answer(topics).into()
-        }
-        (Form::Alter(rest), controller::Answer::Configured(results)) => {
-            api::incremental_alter_configs::answer(rest, results).into()
-        }
-        _ => panic!("an answer about topics belongs to a request about topics"),
-    }
-}
-
 /// Operations of the quorum carry this bit; those of the store never do.
 const QUORUM_OPS: u64 = 1 << 63;
 
@@ -384,17 +377,17 @@ impl Core {
     }
 
     /// An operation of the quorum ended.
-    /// The workshop has encoded a snapshot.
-    pub(super) fn take_snapshot(&mut self, snapshot: EncodedSnapshot) {
-        if let Some(control) = &mut self.control {
-            control.quorum.snapshot(snapshot);
-        }
-    }
-
     pub(super) fn control_disk(&mut self, now: Now, done: DiskDone) {
         if let Some(control) = &mut self.control {
             let op = OpId(done.op.0 & !QUORUM_OPS);
             control.quorum.done(now, DiskDone { op, ..done });
+        }
+    }
+
+    /// The workshop has encoded a snapshot.
+    pub(super) fn take_snapshot(&mut self, snapshot: EncodedSnapshot) {
+        if let Some(control) = &mut self.control {
+            control.quorum.snapshot(snapshot);
         }
     }
 
@@ -485,25 +478,40 @@ impl Core {
     ) -> Option<(ShardIndex, Mail)> {
         let asker = control.asks.remove(&ask).expect("an ask is answered once");
         match (asker, answer) {
-            (Asker::Request(shard, request, Form::Create), answer) => {
-                let controller::Answer::Created(topics) = answer else {
-                    panic!("a creation is answered as one");
-                };
-                let piece = api::create_topics::answer(&self.settings, &control.image, topics);
-                control.creations.release();
-                control.wished |= !control.wishes.is_empty();
-                let whole = control.creations.take(shard, request, piece)?;
-                control.wait_everywhere(shard, request, whole.into());
-                None
-            }
             (Asker::Request(shard, request, form), answer) => {
-                control.wait_everywhere(shard, request, response(form, answer));
+                let is_piece = matches!(form, Form::Create | Form::Delete(_));
+                let mut response = self.response(&control.image, form, answer);
+                if is_piece {
+                    control.gatherings.release();
+                    control.wished |= !control.wishes.is_empty();
+                    response = control.gatherings.take(shard, request, response)?;
+                }
+                control.wait_everywhere(shard, request, response);
                 None
             }
             (Asker::ProducerIds(shard), controller::Answer::ProducerIds { first, count }) => {
                 Some((shard, Mail::ProducerIds(first..first + count)))
             }
             (Asker::ProducerIds(shard), _) => Some((shard, Mail::ProducerIds(0..0))),
+        }
+    }
+
+    /// What goes to the client.
+    fn response(&self, image: &Image, form: Form, answer: controller::Answer) -> Response {
+        match (form, answer) {
+            (Form::Create, controller::Answer::Created(topics)) => {
+                api::create_topics::answer(&self.settings, image, topics).into()
+            }
+            (Form::Delete(rest), controller::Answer::Deleted(topics)) => {
+                api::delete_topics::answer(rest, topics).into()
+            }
+            (Form::Grow, controller::Answer::Grown(topics)) => {
+                api::create_partitions::answer(topics).into()
+            }
+            (Form::Alter(rest), controller::Answer::Configured(results)) => {
+                api::incremental_alter_configs::answer(rest, results).into()
+            }
+            _ => panic!("an answer about topics belongs to a request about topics"),
         }
     }
 

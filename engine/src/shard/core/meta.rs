@@ -21,8 +21,8 @@ use millstream_storage::ids::{
 use millstream_storage::store::{OpenLog, OpenRefused};
 use std::collections::{BTreeMap, VecDeque};
 
-/// Partitions that get their logs and roles in one turn; some 100 us.
-const PIECE_PARTITIONS: usize = 64;
+/// Partitions that get their logs and roles in one turn; some 200 us where all of their memory is touched for the first time.
+const PIECE_PARTITIONS: usize = 16;
 
 /// A request that arrived before the first image.
 pub(super) struct Held {

@@ -8,11 +8,11 @@
 
 mod control;
 mod coordinators;
-mod creations;
 mod effects;
 mod errands;
 mod fetch;
 mod find;
+mod gatherings;
 mod groups;
 mod hosts;
 mod lanes;

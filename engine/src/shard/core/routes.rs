@@ -126,24 +126,29 @@ impl Placer {
     /// loaded.
     pub fn place(&mut self, topic: TopicId, partitions: impl IntoIterator<Item = PartitionIndex>) {
         let mut of_topic = vec![0usize; self.load.len()];
-        for route in self.routes.of_topic(topic) {
+        // Looked up once: a topic may have ten thousand partitions.
+        let routes = Arc::make_mut(&mut self.routes.row_mut(topic).routes);
+        for route in routes.iter().flatten() {
             of_topic[usize::from(route.shard.0)] += 1;
         }
         for partition in partitions {
-            if self.routes.find(topic, partition).is_some() {
+            let index = usize::try_from(partition.0).expect("a partition number is not negative");
+            if routes.len() <= index {
+                routes.resize(index + 1, None);
+            }
+            if routes[index].is_some() {
                 continue;
             }
             let shard = (0..self.load.len())
                 .min_by_key(|&shard| (of_topic[shard], self.load[shard], shard))
                 .expect("a node has at least one shard");
-            let route = Route {
+            routes[index] = Some(Route {
                 shard: ShardIndex(shard as u16),
                 log: self.next_log,
-            };
+            });
             self.next_log = LogNumber(self.next_log.0 + 1);
             of_topic[shard] += 1;
             self.load[shard] += 1;
-            self.routes.set(topic, partition, route);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What shards want of the controller, and what is said where the disk has no room for it.
 
-use super::creations::Creations;
+use super::gatherings::Gatherings;
 use crate::api;
 use crate::shard::mail::{Ask, Mail, RequestId};
 use millstream_net::wire::{ErrorCode, Response};
@@ -40,18 +40,21 @@ impl Wish {
         }
     }
 
-    /// Whether topics are to be created.
-    pub(super) fn is_creation(&self) -> bool {
-        matches!(self, Wish::Topics(_, _, Ask::Create(_)))
+    /// Whether it is a piece of a request that is carried out in pieces.
+    pub(super) fn is_piece(&self) -> bool {
+        matches!(
+            self,
+            Wish::Topics(_, _, Ask::Create(_) | Ask::Delete { .. })
+        )
     }
 
     /// The answer on a full disk, if it is answered at all.
-    pub(super) fn refused(self, creations: &mut Creations) -> Option<(ShardIndex, Mail)> {
+    pub(super) fn refused(self, gatherings: &mut Gatherings) -> Option<(ShardIndex, Mail)> {
         let (code, message) = (ErrorCode::KafkaStorageError, Some(DISK_FULL));
         let (from, request, response): (_, _, Response) = match self {
             Wish::Topics(from, id, Ask::Create(request)) => {
                 let piece = api::create_topics::refuse_all(&request, code, message);
-                (from, id, creations.take(from, id, piece)?.into())
+                (from, id, gatherings.take(from, id, piece.into())?)
             }
             Wish::Topics(from, id, Ask::Grow(request)) => {
                 let response = api::create_partitions::refuse_all(&request, code, message);

@@ -177,7 +177,7 @@ fn without_times(record: GroupRecord) -> GroupRecord {
 }
 
 fn partition(topic: TopicId, index: i32) -> Record {
-    Record::Partition(PartitionRecord {
+    Record::Partition(Arc::new(PartitionRecord {
         topic,
         index: PartitionIndex(index),
         replicas: vec![Replica {
@@ -193,7 +193,7 @@ fn partition(topic: TopicId, index: i32) -> Record {
         recovering: None,
         adding: Vec::new(),
         removing: Vec::new(),
-    })
+    }))
 }
 
 /// The name of a group.
