@@ -163,6 +163,7 @@ fn store(config: &Config, shard: ShardIndex, descriptors: Descriptors) -> StoreC
         journal_files_max: config.journal_files_max as usize,
         unflushed_bytes_max: config.shard_memory_bytes / 2,
         clean_bytes_max: config.shard_memory_bytes / 2,
+        index_bytes_max: (config.shard_memory_bytes / 64).max(16 << 20),
         open_files_max: descriptors.segments as usize,
         ..StoreConfig::new(config.node_id, shard)
     }

@@ -28,7 +28,8 @@ pub use meta::{DIR_META_VERSION, DirMeta, NODE_META_VERSION, NodeMeta, Producers
 pub use names::{
     CHECKPOINT_A, CHECKPOINT_B, DIR_META, LOCK, LogPath, NODE_META, QUORUM, SegmentFile,
     checkpoint_path, journal_path, log_dir, parse_journal, parse_log_dir, parse_segment,
-    parse_shard_dir, parse_topic_dir, segment_file, shard_dir, successor_file, topic_dir,
+    parse_shard_dir, parse_topic_dir, segment_file, shard_dir, spare_file, successor_file,
+    topic_dir,
 };
 pub use place::{EpochStart, Place, WindowAt};
 pub use window::{

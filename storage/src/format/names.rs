@@ -146,6 +146,11 @@ pub fn successor_file() -> &'static str {
     "successor.new"
 }
 
+/// Its name when a restart has found it: it goes.
+pub fn spare_file() -> &'static str {
+    "successor.tmp"
+}
+
 /// A decimal number in its one spelling.
 fn number<T: std::str::FromStr + ToString>(digits: &str) -> Option<T> {
     let value: T = digits.parse().ok()?;

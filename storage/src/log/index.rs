@@ -110,7 +110,7 @@ impl SegmentIndex {
     }
 
     /// A reader walked over a batch of so many bytes: where it is the next one of the part that is not known, that part becomes
-    /// smaller, so that nobody walks over it again.
+    /// smaller, so that nobody walks over it again. Whether all of the segment is indexed by that.
     pub fn walked(
         &mut self,
         offset_delta: u32,
@@ -118,15 +118,21 @@ impl SegmentIndex {
         bytes: u64,
         max_timestamp: i64,
         interval_bytes: u64,
-    ) {
+    ) -> bool {
         let Some(front) = self.front.as_mut().filter(|front| front.walked == position) else {
-            return;
+            return false;
         };
         front
             .found
             .note(offset_delta, position, max_timestamp, interval_bytes);
         front.walked += bytes;
         self.join_front();
+        self.is_whole()
+    }
+
+    /// Whether there is nothing in the segment that nobody has indexed.
+    pub fn is_whole(&self) -> bool {
+        self.front.is_none()
     }
 
     /// Once all of the front is known it is part of the index.
@@ -215,9 +221,25 @@ impl SegmentIndex {
             + self.front.as_ref().map_or(0, |front| front.found.bytes())
     }
 
+    /// Keeps at most so many entries of each kind, evenly chosen: any choice of them is an index too.
+    pub fn thin(&mut self, entries_max: usize) {
+        thin(&mut self.offsets, entries_max);
+        thin(&mut self.times, entries_max);
+        self.shrink();
+    }
+
     /// Gives back memory that a full index does not need.
     pub fn shrink(&mut self) {
         self.offsets.shrink_to_fit();
         self.times.shrink_to_fit();
     }
+}
+
+fn thin<T>(entries: &mut Vec<T>, entries_max: usize) {
+    let step = entries.len().div_ceil(entries_max).max(1);
+    let mut at = 0;
+    entries.retain(|_| {
+        at += 1;
+        (at - 1usize).is_multiple_of(step)
+    });
 }

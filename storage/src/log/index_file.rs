@@ -3,6 +3,7 @@
 //! Layout, little-endian: magic 8 | log 8 | segment base offset 8 | covered bytes 8 | covered end offset 8 | covered epoch 4 | newest
 //! timestamp 8 | entry count 4 | entries | CRC-32C of all before it 4. An entry of `.index` is offset delta 4 | position 4, of `.time`
 //! timestamp 8 | offset delta 4. Deltas are to the base offset.
+//! There are at most `INDEX_ENTRIES_MAX` entries: what is looked for in a segment that is not in memory is read in large blocks anyway.
 //! Always: a file is taken only for the life of the log that wrote it, and only where the log still has the batch it ends in: one (epoch,
 //! offset) has one content for ever, so everything in front of it is as it was.
 
@@ -13,6 +14,10 @@ const OFFSETS_MAGIC: [u8; 8] = *b"MSINDEX1";
 const TIMES_MAGIC: [u8; 8] = *b"MSTIMES1";
 const HEADER_BYTES: usize = 56;
 const CRC_BYTES: usize = 4;
+/// BOUND: of each of the two indexes; one entry in 32 KiB of a segment of 1 GiB.
+pub const INDEX_ENTRIES_MAX: usize = 32 << 10;
+/// No file is longer.
+pub const INDEX_FILE_BYTES_MAX: usize = HEADER_BYTES + INDEX_ENTRIES_MAX * 12 + CRC_BYTES;
 
 /// Whose index a file is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +50,7 @@ pub enum IndexUnfit {
     Inconsistent,
 }
 
-/// The content of `OFFSET.index`.
+/// The content of `OFFSET.index`; the index has no more entries than a file takes.
 pub fn encode_offsets(index: &SegmentIndex, identity: IndexIdentity, covered: Covered) -> Vec<u8> {
     let entries = index.offsets.iter().map(|entry| {
         let mut bytes = [0; 8];
@@ -56,7 +61,7 @@ pub fn encode_offsets(index: &SegmentIndex, identity: IndexIdentity, covered: Co
     encode(OFFSETS_MAGIC, identity, covered, index.newest(), entries)
 }
 
-/// The content of `OFFSET.time`.
+/// The content of `OFFSET.time`; the same.
 pub fn encode_times(index: &SegmentIndex, identity: IndexIdentity, covered: Covered) -> Vec<u8> {
     let entries = index.times.iter().map(|entry| {
         let mut bytes = [0; 12];

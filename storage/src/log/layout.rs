@@ -91,16 +91,17 @@ impl Layout {
         }
     }
 
-    /// Notes a batch that a reader walked over, where nobody has indexed it.
-    pub fn walked(&mut self, segment: Offset, position: u64, head: &BatchHead) {
+    /// Notes a batch that a reader walked over, where nobody has indexed it; whether all of the segment is indexed by that.
+    pub fn walked(&mut self, segment: Offset, position: u64, head: &BatchHead) -> bool {
         let interval_bytes = self.interval_bytes;
         if let Some(found) = self.segment_mut(segment)
             && let Some(index) = &mut found.index
             && let Ok(delta) = u32::try_from(head.base_offset.0 - segment.0)
         {
             let bytes = head.bytes as u64;
-            index.walked(delta, position, bytes, head.max_timestamp, interval_bytes);
+            return index.walked(delta, position, bytes, head.max_timestamp, interval_bytes);
         }
+        false
     }
 
     /// Begins the next segment; its base is the log's end.
@@ -134,8 +135,9 @@ impl Layout {
                 ..Segment::new(segment, active.appended)
             };
             active.end = end.max(segment);
-        } else if let Some(index) = &mut active.index {
-            index.truncate(position);
+        } else {
+            let unknown = || SegmentIndex::behind(position, active.max_timestamp);
+            active.index.get_or_insert_with(unknown).truncate(position);
         }
         self.epochs.truncate(end);
         self.log_start = self.log_start.min(end);
@@ -170,6 +172,15 @@ impl Layout {
     pub fn install(&mut self, segment: Offset, index: SegmentIndex) {
         if let Some(found) = self.segment_mut(segment) {
             found.index = Some(index);
+        }
+    }
+
+    /// Keeps only some of the entries of a segment that does not grow.
+    pub fn thin(&mut self, segment: Offset, entries_max: usize) {
+        if let Some(found) = self.segment_mut(segment)
+            && let Some(index) = &mut found.index
+        {
+            index.thin(entries_max);
         }
     }
 

@@ -16,7 +16,8 @@ mod tests;
 pub use epochs::Epochs;
 pub use index::SegmentIndex;
 pub use index_file::{
-    Covered, IndexIdentity, IndexUnfit, decode_index, encode_offsets, encode_times,
+    Covered, INDEX_ENTRIES_MAX, INDEX_FILE_BYTES_MAX, IndexIdentity, IndexUnfit, decode_index,
+    encode_offsets, encode_times,
 };
 pub use layout::{Layout, Located};
 pub use life::{Retention, RetentionLimits, RollLimits};

@@ -177,6 +177,18 @@ proptest! {
     }
 
     #[test]
+    fn any_choice_of_entries_is_an_index(batches in prop::collection::vec(any_batch(), 1..60), entries_max in 1..8usize) {
+        let mut model = built(&batches);
+        let bases: Vec<Offset> = model.layout.segments().map(|held| held.base).collect();
+        for base in bases {
+            model.layout.thin(base, entries_max);
+            let index = model.layout.segment(base).unwrap().index.as_ref().unwrap();
+            prop_assert!(index.offsets.len() <= entries_max && index.times.len() <= entries_max);
+        }
+        model.check_lookups();
+    }
+
+    #[test]
     fn index_files_give_back_the_index(batches in prop::collection::vec(any_batch(), 0..60)) {
         let model = built(&batches);
         for segment in model.layout.segments() {

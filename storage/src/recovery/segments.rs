@@ -9,7 +9,7 @@ use crate::batch::{BatchHead, HEADER_BYTES, check};
 use crate::disk::{BLOCK_BYTES, BlockingDisk, EntryKind};
 use crate::format::{Place, SegmentFile, parse_segment, segment_file};
 use crate::ids::Offset;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What lies at a place of a segment.
@@ -29,6 +29,8 @@ pub(super) struct Segments<'a> {
     dir: PathBuf,
     /// Every segment's length.
     lengths: BTreeMap<Offset, u64>,
+    /// Segments, or former ones, with a file of an index.
+    pub(super) indexed: BTreeSet<Offset>,
     /// Names that are no segment's and no known companion's.
     pub(super) strangers: Vec<PathBuf>,
     open: Option<(Offset, FileReader<'a>)>,
@@ -45,6 +47,7 @@ impl<'a> Segments<'a> {
             disk,
             dir,
             lengths: BTreeMap::new(),
+            indexed: BTreeSet::new(),
             strangers: Vec::new(),
             open: None,
         };
@@ -54,6 +57,11 @@ impl<'a> Segments<'a> {
                     let path = segments.path(base);
                     let length = disk.length(&path).map_err(|error| io_at(&path, error))?;
                     segments.lengths.insert(base, length.unwrap_or(0));
+                }
+                Some((base, SegmentFile::Index | SegmentFile::Time))
+                    if entry.kind == EntryKind::File =>
+                {
+                    segments.indexed.insert(base);
                 }
                 Some(_) => {}
                 None => segments.strangers.push(entry.name),
@@ -68,6 +76,7 @@ impl<'a> Segments<'a> {
             disk,
             dir,
             lengths: BTreeMap::new(),
+            indexed: BTreeSet::new(),
             strangers: Vec::new(),
             open: None,
         }
@@ -84,6 +93,12 @@ impl<'a> Segments<'a> {
     /// The length of a segment's file; `None` where there is none.
     pub(super) fn length(&self, base: Offset) -> Option<u64> {
         self.lengths.get(&base).copied()
+    }
+
+    /// The length of another file of the log; 0 where it is none.
+    pub(super) fn length_of(&self, path: &Path) -> Result<u64, RecoveryError> {
+        let length = self.disk.length(path).map_err(|error| io_at(path, error))?;
+        Ok(length.unwrap_or(0))
     }
 
     /// All segments that have a file, ascending.

@@ -12,7 +12,7 @@ use super::verdict::Said;
 use crate::batch::BatchHead;
 use crate::disk::BLOCK_BYTES;
 use crate::format::{DamagedRange, Entry, Image, Place, Producers, ProducersFile, SegmentState};
-use crate::format::{SegmentFile, segment_file, successor_file};
+use crate::format::{SegmentFile, segment_file, spare_file, successor_file};
 use crate::ids::{LogNumber, Offset};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,8 @@ pub(super) struct Settling<'a, 'r> {
     tail: Bytes,
     /// There are batches behind the end that are not part of the log: a `truncate` says so to the next start.
     stale_behind: bool,
+    /// The length of a file that goes when the node runs.
+    spare_bytes: u64,
 }
 
 impl<'a, 'r> Settling<'a, 'r> {
@@ -68,6 +70,7 @@ impl<'a, 'r> Settling<'a, 'r> {
             unflushed: Vec::new(),
             tail: Bytes::new(),
             stale_behind: false,
+            spare_bytes: 0,
         }
     }
 
@@ -546,10 +549,10 @@ impl<'a, 'r> Settling<'a, 'r> {
         self.stale_behind = self.segments.head(end.segment, end.position)? != Found::Nothing;
         let bases: Vec<Offset> = self.segments.bases().collect();
         self.forget_gone(&bases);
-        let unused = Path::new(successor_file());
-        if self.segments.strangers.iter().any(|name| name == unused) {
-            tidy.push(Tidy::Unlink(self.segments.dir().join(unused)));
-        }
+        self.spare_bytes = self.tidy_spare(&mut tidy)?;
+        let indexed = self.segments.indexed.iter();
+        let orphans = indexed.filter(|base| !bases.contains(base));
+        orphans.for_each(|base| self.unlink_index(*base, &mut tidy));
         for base in bases {
             let path = self.segments.path(base);
             let state = &self.log.state;
@@ -583,6 +586,7 @@ impl<'a, 'r> Settling<'a, 'r> {
                 self.unlink(base, &mut tidy);
                 continue;
             }
+            self.unlink_index(base, &mut tidy);
             let aside = segment_file(base, SegmentFile::Aside);
             tidy.push(Tidy::Aside(path, self.segments.dir().join(aside)));
             let message = "no chain of batches reaches this file; it is set aside";
@@ -593,6 +597,27 @@ impl<'a, 'r> Settling<'a, 'r> {
             self.tell(severity, base, 0, message.into());
         }
         Ok(tidy)
+    }
+
+    /// What waited to be the next segment goes, when the node runs: to remove a large file takes long. Its length.
+    fn tidy_spare(&self, tidy: &mut Vec<Tidy>) -> Result<u64, RecoveryError> {
+        let strangers = &self.segments.strangers;
+        let found = |name| strangers.iter().any(|stranger| stranger == Path::new(name));
+        let [successor, spare] = [successor_file(), spare_file()];
+        let at = |name| self.segments.dir().join(name);
+        let name = match (found(successor), found(spare)) {
+            (false, false) => return Ok(0),
+            (false, true) => spare,
+            (true, _) => {
+                // A rename would take what is there in one go too.
+                if found(spare) {
+                    tidy.push(Tidy::Unlink(at(spare)));
+                }
+                tidy.push(Tidy::Aside(at(successor), at(spare)));
+                successor
+            }
+        };
+        Ok(self.segments.length_of(&at(name))?.max(1))
     }
 
     /// The part of the block that the next extent writes again.
@@ -625,8 +650,15 @@ impl<'a, 'r> Settling<'a, 'r> {
 
     /// A segment and what was derived from it.
     fn unlink(&self, base: Offset, tidy: &mut Vec<Tidy>) {
-        use SegmentFile::{Index, Log, Time};
-        for kind in [Log, Index, Time] {
+        tidy.push(Tidy::Unlink(self.segments.path(base)));
+        self.unlink_index(base, tidy);
+    }
+
+    fn unlink_index(&self, base: Offset, tidy: &mut Vec<Tidy>) {
+        if !self.segments.indexed.contains(&base) {
+            return;
+        }
+        for kind in [SegmentFile::Index, SegmentFile::Time] {
             let name = segment_file(base, kind);
             tidy.push(Tidy::Unlink(self.segments.dir().join(name)));
         }
@@ -668,6 +700,8 @@ impl<'a, 'r> Settling<'a, 'r> {
         self.heads
             .dedup_by_key(|placed| (placed.segment, placed.position));
         let state = self.log.state;
+        let mut indexed = self.segments.indexed;
+        indexed.retain(|base| state.segments.iter().any(|segment| segment.base == *base));
         let high_watermark = state.high_watermark.min(state.durable_end.offset);
         Settled {
             verdict,
@@ -685,6 +719,8 @@ impl<'a, 'r> Settling<'a, 'r> {
                 end: state.durable_end,
                 epochs: state.epochs,
                 segments: state.segments,
+                indexed: indexed.into_iter().collect(),
+                spare_bytes: self.spare_bytes,
                 tail: self.tail,
                 unflushed: self.unflushed.into_iter().map(Unflushed::from).collect(),
                 damage: state.damage,

@@ -170,6 +170,10 @@ pub struct RecoveredLog {
     /// Segments that have a file, ascending; `bytes` of the last one reaches the synced end. A segment that begins above the
     /// synced end is not listed.
     pub segments: Vec<SegmentState>,
+    /// Those of them that have files of an index, which may be of another time.
+    pub indexed: Vec<Offset>,
+    /// The length of a file that goes, and that was to become a segment before; 0 where there is none.
+    pub spare_bytes: u64,
     /// The block that the synced end lies in, up to the synced end; empty where it lies between two blocks, or where the
     /// block cannot be read.
     pub tail: Bytes,

@@ -213,6 +213,9 @@ impl Store {
 
     /// Reads a block unless it is there or on its way.
     pub(super) fn want_block(&mut self, slot: LogSlot, key: BlockKey) {
+        if key.is_index() {
+            return self.want_index(key);
+        }
         if self.blocks.held.contains_key(&key) || self.blocks.reading.contains_key(&key) {
             return;
         }
@@ -275,6 +278,16 @@ impl Store {
             let bytes = bytes.map(|bytes| bytes.slice(..counts.min(bytes.len())));
             self.blocks.insert(key, bytes);
         }
+        self.wake(key);
+        if let Block::Broken = self.blocks.block(&key) {
+            // Who comes next asks the disk again: it may have been a passing trouble.
+            self.blocks.remove(&key);
+        }
+        self.blocks.evict();
+    }
+
+    /// What waits for a block asks again.
+    pub(super) fn wake(&mut self, key: BlockKey) {
         let (ready, rest): (Vec<_>, Vec<_>) = std::mem::take(&mut self.blocks.waiting)
             .into_iter()
             .partition(|waiting| waiting.on == key);
@@ -282,11 +295,6 @@ impl Store {
         for waiting in ready {
             self.ask_again(waiting);
         }
-        if let Block::Broken = self.blocks.block(&key) {
-            // Who comes next asks the disk again: it may have been a passing trouble.
-            self.blocks.remove(&key);
-        }
-        self.blocks.evict();
     }
 
     fn ask_again(&mut self, waiting: Waiting) {

@@ -6,7 +6,7 @@
 
 use super::ops::Purpose;
 use super::shard_store::Store;
-use super::tasks::shared;
+use super::tasks::{lacks_descriptors, shared};
 use crate::commit::LogSlot;
 use crate::disk::{Caching, DiskError, DiskOp, FileSlot, OpenMode};
 use crate::ids::{Offset, Tick};
@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// A piece goes every so many milliseconds.
 const PAUSE_MS: u64 = 20;
+/// So long a file waits that could not be opened because too many are.
+const OPEN_AGAIN_MS: u64 = 1000;
 /// A piece is this part of all that waits, so that less waits than is written in `SHARE` pauses.
 const SHARE: u64 = 256;
 
@@ -152,9 +154,13 @@ enum Next {
 impl Store {
     /// Takes a segment of a log that is not known to it any more.
     pub(super) fn discard(&mut self, slot: LogSlot, segment: Offset, bytes: u64) {
-        let log = self.log_mut(slot);
-        log.discards += 1;
-        let path = shared(&log.segment_path(segment));
+        let path = shared(&self.log(slot).segment_path(segment));
+        self.discard_file(slot, path, bytes);
+    }
+
+    /// Takes a file of a log, under a name that nothing else gets as long as the log has it here.
+    pub(super) fn discard_file(&mut self, slot: LogSlot, path: Arc<Path>, bytes: u64) {
+        self.log_mut(slot).discards += 1;
         self.discards.bytes += bytes;
         self.discards.files.push_back(Discard {
             path,
@@ -193,13 +199,13 @@ impl Store {
         self.discard_on();
     }
 
-    /// An operation on the file at the head has ended. One that cannot be shortened goes as a whole; one that cannot be removed is left to
-    /// the next start.
+    /// An operation on the file at the head has ended. One that cannot be shortened goes as a whole, unless it could not be opened because
+    /// too many are: that passes. One that cannot be removed is left to the next start.
     pub(super) fn discarded(&mut self, outcome: Result<(), DiskError>) {
         let discards = &mut self.discards;
         discards.in_flight = false;
-        match discards.stage {
-            Stage::Unlinked => {
+        match (discards.stage, outcome) {
+            (Stage::Unlinked, _) => {
                 discards.stage = Stage::Whole;
                 let file = discards.files.pop_front();
                 if discards.files.is_empty() {
@@ -210,11 +216,18 @@ impl Store {
                 self.log_mut(log).discards -= 1;
                 self.next_task(log);
             }
-            Stage::Open(slot) if outcome.is_err() => {
-                discards.stage = Stage::Short;
+            (Stage::Open(slot), Err(error)) => {
+                discards.stage = match lacks_descriptors(error) {
+                    true => Stage::Whole,
+                    false => Stage::Short,
+                };
+                if lacks_descriptors(error) {
+                    (discards.hurried, discards.budget) = (false, 0);
+                    discards.at = self.now.tick.after_ms(OPEN_AGAIN_MS);
+                }
                 self.close(slot);
             }
-            Stage::Whole | Stage::Open(_) | Stage::Short => {}
+            (Stage::Whole | Stage::Open(_) | Stage::Short, _) => {}
         }
         self.discard_on();
     }

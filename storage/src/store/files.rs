@@ -51,14 +51,9 @@ impl FileSlots {
     /// A slot for a segment.
     pub(super) fn take_segment(&mut self, log: LogSlot, segment: Offset) -> FileSlot {
         let slot = self.take();
-        self.adopt(log, segment, slot);
-        slot
-    }
-
-    /// An open file becomes a segment.
-    pub(super) fn adopt(&mut self, log: LogSlot, segment: Offset, slot: FileSlot) {
         self.segments_open += 1;
         self.touch(log, segment, slot);
+        slot
     }
 
     /// The segment is used now.

@@ -138,8 +138,13 @@ impl Store {
         for (index, log) in recovered.logs.into_iter().enumerate() {
             let slot = LogSlot(index as u32);
             self.restore_bytes(&log);
+            let spare_bytes = log.spare_bytes;
             let state = log_state(log, self.now);
+            let spare = shared(&state.spare_path());
             self.place_log(slot, state);
+            if spare_bytes > 0 {
+                self.discard_file(slot, spare, spare_bytes);
+            }
         }
     }
 
@@ -387,7 +392,8 @@ fn control_entry(log: &LogState, planned: &Planned) -> Entry {
     }
 }
 
-/// Indexes what recovery saw. Of what lies in front of that only the newest timestamp is known; readers index it as they walk over it.
+/// Indexes what recovery saw of segments that have no files of an index. Of what lies in front of that only the newest timestamp is known;
+/// readers index it as they walk over it.
 fn index_heads(log: &RecoveredLog, layout: &mut Layout) {
     let held = layout.segments();
     let held: Vec<_> = held
@@ -410,6 +416,7 @@ fn index_heads(log: &RecoveredLog, layout: &mut Layout) {
         }
         layout.reindex(placed.segment, placed.position, &placed.head);
     }
+    log.indexed.iter().for_each(|base| layout.unload(*base));
 }
 
 /// What the store begins with for a recovered log.
@@ -492,6 +499,8 @@ fn log_state(log: RecoveredLog, now: Now) -> LogState {
         marked: log.synced_end.segment,
         replaces: None,
         files,
+        indexed: log.indexed.into_iter().collect(),
+        indexing: None,
         successor: None,
         reused: None,
         succeeded: None,

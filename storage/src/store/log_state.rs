@@ -3,12 +3,12 @@
 use super::types::LogConfig;
 use crate::disk::{FileSlot, WriteSync};
 use crate::format::{
-    DamagedRange, LogPath, Place, SegmentFile as Kind, segment_file, successor_file,
+    DamagedRange, LogPath, Place, SegmentFile as Kind, segment_file, spare_file, successor_file,
 };
 use crate::ids::{LogNumber, MetadataIndex, Offset};
 use crate::log::Layout;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 /// A segment's file on disk.
@@ -38,6 +38,8 @@ pub(super) enum Task {
     Cut(Vec<Offset>),
     /// Remove segments below the log start.
     Unlink(Vec<Offset>),
+    /// Remove the indexes of segments that go.
+    Unindex(Vec<Offset>),
     /// Make a segment below the log start the successor.
     Reuse(Offset),
     /// Let a successor go that was such a segment.
@@ -89,6 +91,10 @@ pub(super) struct LogState {
     pub(super) marked: Offset,
     pub(super) replaces: Option<LogNumber>,
     pub(super) files: BTreeMap<Offset, SegmentFile>,
+    /// Segments that may have files of an index.
+    pub(super) indexed: BTreeSet<Offset>,
+    /// The segment whose index is being written, and in which slot.
+    pub(super) indexing: Option<(Offset, FileSlot)>,
     /// The file of the next segment; it has no offset in its name yet.
     pub(super) successor: Option<SegmentFile>,
     /// The segment that the successor was.
@@ -129,9 +135,28 @@ impl LogState {
         !self.files.contains_key(&place.segment) && self.successor.is_none()
     }
 
+    /// Whether a task removes what is being written of an index.
+    pub(super) fn waits_for_index(&self, task: &Task) -> bool {
+        self.indexing.is_some_and(|(segment, _)| match task {
+            Task::Unindex(segments) => segments.contains(&segment),
+            Task::Remove => true,
+            _ => false,
+        })
+    }
+
     /// The path of a segment.
     pub(super) fn segment_path(&self, segment: Offset) -> PathBuf {
-        self.directory.join(segment_file(segment, Kind::Log))
+        self.companion_path(segment, Kind::Log)
+    }
+
+    /// The path of a file of a segment.
+    pub(super) fn companion_path(&self, segment: Offset, kind: Kind) -> PathBuf {
+        self.directory.join(segment_file(segment, kind))
+    }
+
+    /// The path of a file that waited for that before a restart.
+    pub(super) fn spare_path(&self) -> PathBuf {
+        self.directory.join(spare_file())
     }
 
     /// The path of the file that waits to be the next segment.

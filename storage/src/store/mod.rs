@@ -11,6 +11,7 @@ mod blocks;
 mod checkpoint;
 mod discards;
 mod files;
+mod indexes;
 mod journal;
 mod leftovers;
 mod log_state;

@@ -37,6 +37,8 @@ pub(super) enum Purpose {
     Close(FileSlot),
     /// A block of a segment that is read; the number tells the read from an earlier one.
     Block(BlockKey, FileSlot, u64),
+    /// A step in reading an index.
+    Index(u64),
 }
 
 /// A block of a segment that is read back, by its number in units of `COLD_BYTES`.
@@ -47,6 +49,25 @@ pub(super) struct BlockKey {
     pub(super) index: u64,
 }
 
+/// In place of a block's number: the index of the segment.
+const INDEX: u64 = u64::MAX;
+
+impl BlockKey {
+    /// The index of a segment, which is waited for as for a block.
+    pub(super) fn of_index(log: LogNumber, segment: Offset) -> BlockKey {
+        let index = INDEX;
+        BlockKey {
+            log,
+            segment,
+            index,
+        }
+    }
+
+    pub(super) fn is_index(&self) -> bool {
+        self.index == INDEX
+    }
+}
+
 /// What follows the last step of a job.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum JobEnd {
@@ -54,6 +75,8 @@ pub(super) enum JobEnd {
     Task(LogSlot),
     /// The file that the task at the head makes exists, and is not durable.
     Made(LogSlot),
+    /// The index of a segment is in its files.
+    Index(LogSlot),
     /// A journal file is zeroed and durable.
     JournalFile(u32),
     /// What there was of a journal file that could not be made is gone.

@@ -1,9 +1,10 @@
 //! From the commit machine's effects to operations, and from completions to its inputs.
 
+use super::indexes::Written;
 use super::log_state::{FirstBlock as HeldBlock, Task};
 use super::ops::{JobEnd, JobId, Purpose};
 use super::shard_store::{SettledProducers, Store};
-use super::tasks::is_shortage;
+use super::tasks::{is_full, is_shortage};
 use super::types::{Acknowledge, StoreEffect};
 use crate::commit::{Effect, FirstBlock, LogSlot};
 use crate::disk::{BLOCK_BYTES, DiskDone, DiskError, DiskOp, DiskResult, FileSlot, WriteSync};
@@ -88,7 +89,9 @@ impl Store {
     /// Only the task that is being done stays.
     fn drop_waiting_tasks(&mut self, slot: LogSlot) {
         let log = self.log_mut(slot);
-        log.tasks.truncate(usize::from(log.busy));
+        let dropped = log.tasks.split_off(usize::from(log.busy));
+        let reuses = dropped.iter().filter(|task| matches!(task, Task::Reuse(_)));
+        self.reuses_wait -= reuses.count();
     }
 
     fn staged(&self, slot: LogSlot, segment: Offset, range: Range<u64>) -> Vec<Bytes> {
@@ -196,8 +199,14 @@ impl Store {
         });
         self.cache.clean(number, place.segment, place.position);
         if full {
-            self.task(slot, Task::Seal(place.segment));
+            self.segment_full(slot, place.segment);
         }
+    }
+
+    /// The log is flushed behind a segment that does not grow any more.
+    pub(super) fn segment_full(&mut self, slot: LogSlot, segment: Offset) {
+        self.task(slot, Task::Seal(segment));
+        self.keep_index(slot, segment);
     }
 
     fn durable_moved(&mut self, slot: LogSlot, end: Offset) {
@@ -227,7 +236,8 @@ impl Store {
         ));
         let gone: Vec<Offset> = gone.map(|(segment, _)| *segment).collect();
         if !gone.is_empty() {
-            self.task(slot, Task::Cut(gone));
+            self.task(slot, Task::Cut(gone.clone()));
+            self.task(slot, Task::Unindex(gone));
         }
     }
 
@@ -257,8 +267,11 @@ impl Store {
             return;
         }
         self.forget_segments(slot, &gone);
+        // ORDER: before the file may have another name, and before a segment may have this one again.
+        self.task(slot, Task::Unindex(gone.clone()));
         if let Some(next) = self.reusable(slot, &gone) {
             gone.retain(|segment| *segment != next);
+            self.reuses_wait += 1;
             self.task(slot, Task::Reuse(next));
         }
         self.task(slot, Task::Unlink(gone));
@@ -280,7 +293,7 @@ impl Store {
             DiskResult::Bytes(bytes) => Ok(Some(bytes)),
             DiskResult::Failed(error) => Err(error),
         };
-        if outcome.as_ref().is_err_and(|error| is_shortage(*error)) {
+        if outcome.as_ref().is_err_and(|error| is_full(*error)) {
             self.discards.hurry();
             self.release_all();
         }
@@ -301,6 +314,7 @@ impl Store {
                 self.file_synced();
             }
             (Purpose::Close(slot), _) => self.files.closed(slot),
+            (Purpose::Index(id), outcome) => self.index_read(id, outcome),
             (Purpose::Discard, outcome) => self.discarded(outcome.map(|_| ())),
             (Purpose::Block(key, file, serial), outcome) => {
                 self.file_op_ended(file);
@@ -345,6 +359,7 @@ impl Store {
                 self.next_task(slot);
             }
             Some(JobEnd::Made(slot)) => self.file_made(slot),
+            Some(JobEnd::Index(slot)) => self.index_ended(slot, Written::Whole),
             Some(JobEnd::JournalFile(file)) => self.journal_file_made(file),
             Some(JobEnd::JournalFileUnmade(file, slot)) => {
                 self.files.closed(slot);
@@ -365,6 +380,7 @@ impl Store {
                 self.task_failed(slot, error);
                 self.next_task(slot);
             }
+            Some(JobEnd::Index(slot)) => self.index_ended(slot, Written::Not),
             // It stays in the checkpoint as dropped: the next start tries again.
             Some(JobEnd::LeftoverRemoved(_) | JobEnd::TopicRemoved) => self.remove_leftover(),
             Some(JobEnd::JournalFile(file)) if is_shortage(error) => self.journal_file_failed(file),

@@ -71,6 +71,9 @@ impl Store {
 
     /// A reader of so many bytes finds nothing in memory: what it will want next is read too.
     pub(super) fn missed(&mut self, slot: LogSlot, from: BlockKey, bytes: u64) {
+        if from.is_index() {
+            return;
+        }
         let layout = &self.log(slot).layout;
         let behind = layout
             .bytes_from(from.segment)
@@ -124,7 +127,7 @@ impl Store {
             return Ok(Read::Damaged);
         }
         let mut data = Vec::new();
-        let Some(mut walk) = self.walk_from(slot, from).filter(|_| from < up_to) else {
+        let Some(mut walk) = self.walk_from(slot, from)?.filter(|_| from < up_to) else {
             return Ok(Read::Ready { data, end: from });
         };
         let mut end = from;
@@ -192,7 +195,7 @@ impl Store {
     /// The place in front of the batch that holds an offset, if everything needed to tell it is in memory.
     pub(super) fn boundary_now(&mut self, slot: LogSlot, to: Offset) -> Result<Place, Stop> {
         let from = to.max(self.log(slot).layout.log_start());
-        let Some(mut start) = self.walk_from(slot, from) else {
+        let Some(mut start) = self.walk_from(slot, from).map_err(Stop::Missing)? else {
             return Ok(self.log(slot).end);
         };
         loop {
@@ -218,6 +221,7 @@ impl Store {
             }
             // The walk began at the batch itself: it begins anew before it, to know what lies in front.
             let former = self.walk_from(slot, Offset(head.base_offset.0 - 1));
+            let former = former.map_err(Stop::Missing)?;
             start = match former.filter(|former| former.segment == walk.segment) {
                 Some(former) => former,
                 None => Walk {
@@ -254,12 +258,17 @@ impl Store {
         }
     }
 
-    fn walk_from(&self, slot: LogSlot, from: Offset) -> Option<Walk> {
-        Self::walk_of(self.log(slot).layout.locate(from))
+    fn walk_from(&self, slot: LogSlot, from: Offset) -> Result<Option<Walk>, BlockKey> {
+        self.walk_of(slot, self.log(slot).layout.locate(from))
     }
 
-    pub(super) fn walk_of(located: Located) -> Option<Walk> {
-        match located {
+    /// A walk from a place of a log, or the index that is missing for it.
+    pub(super) fn walk_of(
+        &self,
+        slot: LogSlot,
+        located: Located,
+    ) -> Result<Option<Walk>, BlockKey> {
+        Ok(match located {
             Located::At {
                 segment,
                 position,
@@ -269,8 +278,11 @@ impl Store {
                 position,
                 bytes,
             }),
-            Located::NeedsIndex { .. } | Located::Nowhere => None,
-        }
+            Located::NeedsIndex { segment } => {
+                return Err(BlockKey::of_index(self.log(slot).number, segment));
+            }
+            Located::Nowhere => None,
+        })
     }
 
     pub(super) fn next_walk(&self, slot: LogSlot, segment: Offset) -> Option<Walk> {
@@ -290,7 +302,9 @@ impl Store {
             stop => stop,
         })?;
         let layout = &mut self.log_mut(slot).layout;
-        layout.walked(walk.segment, walk.position, &head);
+        if layout.walked(walk.segment, walk.position, &head) {
+            self.keep_index(slot, walk.segment);
+        }
         Ok(head)
     }
 

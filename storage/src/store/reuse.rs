@@ -25,13 +25,20 @@ impl LogState {
         let active = self.layout.active();
         !active.is_empty() && now.0.saturating_sub(active.appended.0) < GROWS_MS
     }
+
+    /// Whether a segment is to become the successor, and is not yet.
+    fn waits_for_reuse(&self) -> bool {
+        let mut tasks = self.tasks.iter();
+        tasks.any(|task| matches!(task, Task::Reuse(_)))
+    }
 }
 
 impl Store {
     /// The segment of those that go which becomes the next one.
     pub(super) fn reusable(&self, slot: LogSlot, gone: &[Offset]) -> Option<Offset> {
         let log = self.log(slot);
-        let wanted = log.reused.is_none() && log.successor.is_none() && log.grows(self.now.wall);
+        let has_one = log.reused.is_some() || log.successor.is_some() || log.waits_for_reuse();
+        let wanted = !has_one && log.grows(self.now.wall);
         let large = |segment: &&Offset| {
             let file = log.files.get(segment);
             file.is_some_and(|file| {
@@ -46,12 +53,14 @@ impl Store {
 
     /// Makes a segment that is not part of its log any more the successor.
     pub(super) fn reuse_steps(&mut self, slot: LogSlot, segment: Offset) -> VecDeque<DiskOp> {
+        self.reuses_wait -= 1;
         let log = self.log(slot);
         let Some(file) = log.files.get(&segment).copied() else {
             return VecDeque::new();
         };
         let read = file.open.is_some_and(|open| !self.files.is_idle(open));
-        if read || log.dropped || log.successor.is_some() || self.discards.is_hurried() {
+        let unwanted = log.successor.is_some() || log.tasks.contains(&Task::Release);
+        if read || log.dropped || unwanted || self.discards.is_hurried() {
             return self.discard_segments(slot, &[segment]);
         }
         let bytes = file.reserved.min(log.config.segment_bytes / BLOCK * BLOCK);
@@ -101,6 +110,14 @@ impl Store {
         reused
     }
 
+    /// The file could not be made ready: it gets its former name, where it does not have it, and goes.
+    pub(super) fn reuse_failed(&mut self, slot: LogSlot) {
+        let log = self.log_mut(slot);
+        log.busy = false;
+        log.tasks.pop_front();
+        log.tasks.push_front(Task::Release);
+    }
+
     /// The file that waits to be used again gets its former name, and goes.
     pub(super) fn release_steps(&self, slot: LogSlot) -> VecDeque<DiskOp> {
         let log = self.log(slot);
@@ -111,7 +128,7 @@ impl Store {
         renamed.into_iter().collect()
     }
 
-    /// It has its former name.
+    /// It has its former name, or never lost it.
     pub(super) fn released(&mut self, slot: LogSlot) {
         let bytes = self.log(slot).successor.map_or(0, |file| file.reserved);
         if let Some(segment) = self.reuse_ended(slot) {
@@ -131,14 +148,15 @@ impl Store {
     /// Lets go of the file that waits to be used again.
     pub(super) fn release(&mut self, slot: LogSlot) {
         let log = self.log(slot);
-        if log.reused.is_some() && !log.tasks.contains(&Task::Release) {
+        let kept = log.reused.is_some() || log.waits_for_reuse();
+        if kept && !log.tasks.contains(&Task::Release) {
             self.task(slot, Task::Release);
         }
     }
 
     /// Space is short: no log keeps a file for later.
     pub(super) fn release_all(&mut self) {
-        if self.reused == 0 {
+        if self.reused + self.reuses_wait == 0 {
             return;
         }
         for slot in 0..self.logs.len() as u32 {

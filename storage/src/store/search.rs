@@ -364,7 +364,7 @@ impl Store {
     fn round_now(&mut self, slot: LogSlot, search: &Search) -> Result<Found, Pause> {
         let (up_to, timestamp) = (self.shown_up_to(slot, search), search.timestamp);
         let log_start = self.log(slot).layout.log_start();
-        let Some(mut walk) = self.round_start(slot, search) else {
+        let Some(mut walk) = self.round_start(slot, search)? else {
             return Ok(Found::None);
         };
         loop {
@@ -459,18 +459,19 @@ impl Store {
         cutting.map_or(search.up_to, |cut| cut.min(search.up_to))
     }
 
-    fn round_start(&self, slot: LogSlot, search: &Search) -> Option<Walk> {
+    fn round_start(&self, slot: LogSlot, search: &Search) -> Result<Option<Walk>, Pause> {
         let layout = &self.log(slot).layout;
         if let Some((segment, position)) = search.at
             && let Some(held) = layout.segment(segment)
         {
-            return Some(Walk {
+            return Ok(Some(Walk {
                 segment,
                 position,
                 bytes: held.bytes,
-            });
+            }));
         }
-        Self::walk_of(layout.locate_time(search.timestamp))
+        let walk = self.walk_of(slot, layout.locate_time(search.timestamp));
+        walk.map_err(Pause::Missing)
     }
 }
 

@@ -3,9 +3,10 @@
 use super::blocks::{Block, Blocks, COLD_BYTES};
 use super::discards::Discards;
 use super::files::FileSlots;
+use super::indexes::Indexes;
 use super::journal::Journal;
 use super::leftovers::Leftovers;
-use super::log_state::{LogState, Task};
+use super::log_state::LogState;
 use super::names::Names;
 use super::ops::Ops;
 use super::rest::{Rest, SharedSync};
@@ -26,7 +27,7 @@ use crate::pieces::Pieces;
 use crate::prefetch;
 use crate::recovery::Recovered;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The settled producers of a log, asked for when a checkpoint is taken: writes their encoding and returns the offset
 /// they are settled up to (the high watermark), or `None` where the log has none.
@@ -40,6 +41,7 @@ pub struct Store {
     pub(super) commit: Commit,
     pub(super) cache: Cache,
     pub(super) journal: Journal,
+    pub(super) indexes: Indexes,
     pub(super) leftovers: Leftovers,
     /// How many logs live in the directory of a topic.
     pub(super) living: BTreeMap<(ShardIndex, TopicId), u32>,
@@ -51,6 +53,8 @@ pub struct Store {
     pub(super) discards: Discards,
     /// How many logs keep a former segment for their next one.
     pub(super) reused: usize,
+    /// How many segments are to be kept so, and are not yet.
+    pub(super) reuses_wait: usize,
     pub(super) zero_block: Bytes,
     pub(super) blocks: Blocks,
     pub(super) searches: Searches,
@@ -85,6 +89,7 @@ impl Store {
                 free_bytes: (config.clean_bytes_max / 4) as usize,
             }),
             journal: Journal::new(&recovered),
+            indexes: Indexes::new(config.index_bytes_max),
             leftovers: Leftovers::new(&recovered.dropped),
             living: BTreeMap::new(),
             logs: Pieces::default(),
@@ -94,6 +99,7 @@ impl Store {
             files: FileSlots::new(config.open_files_max),
             discards: Discards::new(config.discard_bytes, now.tick),
             reused: 0,
+            reuses_wait: 0,
             zero_block: Bytes::new(),
             blocks: Blocks::new(config.cold_bytes_max),
             searches: Searches::default(),
@@ -145,6 +151,8 @@ impl Store {
             marked: start.segment,
             replaces: open.replaces,
             files: BTreeMap::new(),
+            indexed: BTreeSet::new(),
+            indexing: None,
             successor: None,
             reused: None,
             succeeded: None,
@@ -316,7 +324,7 @@ impl Store {
             }
             // Otherwise it is when it is flushed.
             if flushed {
-                self.task(slot, Task::Seal(left.0));
+                self.segment_full(slot, left.0);
             }
         }
     }

@@ -50,12 +50,19 @@ fn block_end(position: u64) -> u64 {
     position.next_multiple_of(BLOCK_BYTES as u64)
 }
 
+/// No space, no quota: what goes is to go at once.
+pub(super) fn is_full(error: DiskError) -> bool {
+    matches!(error.errno, libc::ENOSPC | libc::EDQUOT)
+}
+
+/// Too many files are open.
+pub(super) fn lacks_descriptors(error: DiskError) -> bool {
+    matches!(error.errno, libc::EMFILE | libc::ENFILE)
+}
+
 /// No space, no quota, no descriptors: it may pass.
 pub(super) fn is_shortage(error: DiskError) -> bool {
-    matches!(
-        error.errno,
-        libc::ENOSPC | libc::EDQUOT | libc::EMFILE | libc::ENFILE
-    )
+    is_full(error) || lacks_descriptors(error)
 }
 
 impl Store {
@@ -75,7 +82,8 @@ impl Store {
                 return;
             };
             let makes_file = log.makes_file(&task);
-            if task == Task::Remove && self.discards_segments(slot) {
+            let waits_for_index = log.waits_for_index(&task);
+            if waits_for_index || (task == Task::Remove && self.discards_segments(slot)) {
                 return;
             }
             let steps = self.steps(slot, &task);
@@ -109,6 +117,7 @@ impl Store {
                 steps
             }
             Task::Unlink(segments) => self.discard_segments(slot, segments),
+            Task::Unindex(segments) => self.index_unlinks(slot, segments).into(),
             Task::Reuse(segment) => self.reuse_steps(slot, *segment),
             Task::Release => self.release_steps(slot),
             Task::Seal(segment) => self.seal_steps(slot, *segment),
@@ -120,7 +129,7 @@ impl Store {
                 steps
             }
             Task::Successor(bytes) => self.successor_steps(slot, *bytes),
-            Task::NoSuccessor => self.no_successor_steps(slot),
+            Task::NoSuccessor => VecDeque::from([self.successor_unlinked(slot)]),
             Task::Remove => self.remove_steps(slot),
         }
     }
@@ -197,20 +206,20 @@ impl Store {
         DiskOp::Unlink { path }
     }
 
-    /// What there is of a successor that could not be made, under either of its names.
-    fn no_successor_steps(&mut self, slot: LogSlot) -> VecDeque<DiskOp> {
-        let mut steps = VecDeque::from([self.successor_unlinked(slot)]);
-        if let Some(segment) = self.reuse_ended(slot) {
-            let path = shared(&self.log(slot).segment_path(segment));
-            steps.push_back(DiskOp::Unlink { path });
-        }
-        steps
-    }
-
     /// Closes the successor, which is none any more.
     pub(super) fn give_up_successor(&mut self, slot: LogSlot) {
         let successor = self.log_mut(slot).successor.take();
         if let Some(open) = successor.and_then(|successor| successor.open) {
+            self.close(open);
+        }
+    }
+
+    /// The successor is ready. It is closed until it is needed: each log may have one, and the process has only so many descriptors.
+    fn successor_made(&mut self, slot: LogSlot) {
+        let Some(successor) = &mut self.log_mut(slot).successor else {
+            return;
+        };
+        if let Some(open) = successor.open.take() {
             self.close(open);
         }
     }
@@ -223,22 +232,34 @@ impl Store {
         bytes: u64,
         successor: SegmentFile,
     ) -> VecDeque<DiskOp> {
-        let file_slot = successor.open.expect("a successor is open");
-        self.files.adopt(slot, segment, file_slot);
+        assert!(
+            successor.open.is_none(),
+            "a successor that is ready is closed"
+        );
+        let file_slot = self.files.take_segment(slot, segment);
         self.reuse_ended(slot);
         let log = self.log_mut(slot);
         let held = successor.reserved;
         let reserved = reservation(held, bytes, 0, log.config.segment_bytes);
         let file = SegmentFile {
-            usable: false,
+            open: Some(file_slot),
             reserved,
             ..successor
         };
         log.files.insert(segment, file);
-        let mut steps = VecDeque::from([DiskOp::Rename {
-            from: shared(&log.successor_path()),
-            to: shared(&log.segment_path(segment)),
-        }]);
+        let path = shared(&log.segment_path(segment));
+        let mut steps = VecDeque::from([
+            DiskOp::Rename {
+                from: shared(&log.successor_path()),
+                to: Arc::clone(&path),
+            },
+            DiskOp::Open {
+                slot: file_slot,
+                path,
+                mode: OpenMode::ReadWrite,
+                caching: Caching::Direct,
+            },
+        ]);
         let directory = synced(&log.directory);
         if reserved > held {
             steps.push_back(self.reserve(file_slot, held, reserved - held));
@@ -436,6 +457,8 @@ impl Store {
     fn remove_steps(&mut self, slot: LogSlot) -> VecDeque<DiskOp> {
         let segments: Vec<Offset> = self.log(slot).files.keys().copied().collect();
         let mut steps = self.unlink_steps(slot, &segments);
+        let indexed: Vec<Offset> = self.log(slot).indexed.iter().copied().collect();
+        steps.extend(self.index_unlinks(slot, &indexed));
         self.give_up_successor(slot);
         if self.log(slot).succeeded.is_some() {
             steps.push_back(self.successor_unlinked(slot));
@@ -475,17 +498,9 @@ impl Store {
             Task::Seal(segment) | Task::Open(segment) => {
                 self.opened(slot, segment);
             }
-            Task::Successor(_) => {
-                let successor = self.log_mut(slot).successor.as_mut();
-                successor.expect("it was being made").usable = true;
-            }
-            Task::Reuse(_) => {
-                if let Some(successor) = &mut self.log_mut(slot).successor {
-                    successor.usable = true;
-                }
-            }
+            Task::Successor(_) | Task::Reuse(_) => self.successor_made(slot),
             Task::Release => self.released(slot),
-            Task::Cut(_) | Task::Unlink(_) | Task::NoSuccessor => {}
+            Task::Cut(_) | Task::Unlink(_) | Task::Unindex(_) | Task::NoSuccessor => {}
         }
     }
 
@@ -554,13 +569,17 @@ impl Store {
                 self.commit.not_ready(slot, round);
             }
             // The log goes on without: its next segment is made when it is needed.
-            Task::Reuse(_) | Task::Release => self.no_successor(slot),
+            Task::Reuse(_) => self.reuse_failed(slot),
             Task::Successor(_) if is_shortage(error) => self.no_successor(slot),
             Task::Seal(segment) => {
                 self.not_opened(slot, segment);
                 self.task_ended(slot);
             }
-            Task::Remove | Task::Unlink(_) | Task::NoSuccessor => self.task_ended(slot),
+            Task::Remove
+            | Task::Unlink(_)
+            | Task::Unindex(_)
+            | Task::NoSuccessor
+            | Task::Release => self.task_ended(slot),
             // Readers are refused: a segment that is gone, or that the disk does not give, is no reason to end.
             Task::Open(segment) => {
                 let log = self.log_mut(slot);

@@ -1,5 +1,6 @@
 //! The store over a simulated disk, without crashes: what is appended becomes durable and is read back.
 
+mod indexes;
 mod reuse;
 mod searches;
 

@@ -30,6 +30,8 @@ pub struct StoreConfig {
     pub clean_bytes_max: u64,
     /// Segment bytes that were read back and are kept for other readers.
     pub cold_bytes_max: u64,
+    /// Indexes of full segments in memory, as far as they are in files too.
+    pub index_bytes_max: u64,
     /// A segment that goes is shortened by so many bytes at a time, or more where many wait; smaller ones go at once.
     pub discard_bytes: u64,
     /// Open segment files at most.
@@ -55,6 +57,7 @@ impl StoreConfig {
             unflushed_bytes_max: 256 << 20,
             clean_bytes_max: 256 << 20,
             cold_bytes_max: 32 << 20,
+            index_bytes_max: 16 << 20,
             discard_bytes: 16 << 20,
             open_files_max: 4096,
             shared_sync_files_min: 17,

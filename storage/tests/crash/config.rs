@@ -55,6 +55,7 @@ pub fn store_config(seed: u64, shard: ShardIndex) -> StoreConfig {
         unflushed_bytes_max: 1 << 20,
         clean_bytes_max: 64 << 10,
         cold_bytes_max: 1 << 20,
+        index_bytes_max: [0, 16 << 20][seed as usize / 2 % 2],
         discard_bytes: match reuses(seed) {
             true => 4 << 10,
             false => [4 << 10, 16 << 20][seed as usize / 27 % 2],

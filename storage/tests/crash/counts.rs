@@ -27,6 +27,8 @@ pub struct Counts {
     pub ends_by_fault: u64,
     /// Segments that became the next ones of their logs.
     pub reused: u64,
+    /// Indexes of full segments that were read.
+    pub indexes_read: u64,
     /// Operations that failed, by kind.
     pub faults: BTreeMap<OpKind, u64>,
     /// Calls of recovery that failed, by kind.
@@ -46,6 +48,7 @@ impl AddAssign for Counts {
         sum(&mut self.cut_after_kill, other.cut_after_kill);
         sum(&mut self.ends_by_fault, other.ends_by_fault);
         sum(&mut self.reused, other.reused);
+        sum(&mut self.indexes_read, other.indexes_read);
         let sum_all = |ours: &mut BTreeMap<OpKind, u64>, theirs: BTreeMap<OpKind, u64>| {
             let each = theirs.into_iter();
             each.for_each(|(kind, count)| *ours.entry(kind).or_default() += count);
@@ -68,6 +71,7 @@ impl Counts {
             self.cut_after_kill,
             self.ends_by_fault,
             self.reused,
+            self.indexes_read,
         ];
         let often = |counts: &BTreeMap<OpKind, u64>, kind: &OpKind| {
             counts.get(kind).copied().unwrap_or(0) >= self.points / POINTS_PER_FAULT

@@ -5,7 +5,7 @@ use crate::counts::Counts;
 use crate::crashes::{self, Lock};
 use crate::model::{Act, Life, ModelLog};
 use bytes::Bytes;
-use millstream_storage::disk::{DiskDone, DiskOp, OpId};
+use millstream_storage::disk::{DiskDone, DiskOp, OpId, OpenMode};
 use millstream_storage::format::parse_log_dir;
 use millstream_storage::ids::{LogNumber, Now, Offset, Tick, WallMs};
 use millstream_storage::recovery::RecoveredNode;
@@ -219,6 +219,15 @@ impl World {
         if let DiskOp::Rename { from, .. } = &what {
             let segment = from.extension().is_some_and(|kind| kind == "log");
             self.counts.reused += u64::from(segment);
+        }
+        if let DiskOp::Open {
+            path,
+            mode: OpenMode::Read,
+            ..
+        } = &what
+        {
+            let index = path.extension().is_some_and(|kind| kind == "index");
+            self.counts.indexes_read += u64::from(index);
         }
         if let Some(slot) = what.slot_mut() {
             slot.0 = slot.0 * SHARDS_MAX as u32 + shard as u32;
