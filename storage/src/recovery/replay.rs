@@ -140,6 +140,10 @@ impl Replayed {
         let straddles = append.previous_end < end.offset
             && end.offset == self.state.synced_end.offset
             && end.offset < append.end;
+        if links {
+            // An image that ends behind it is of bytes in its place.
+            self.images.cut(&append.start_place());
+        }
         if links || straddles {
             self.state.durable_end = append.end_place();
             self.pieces.push(append, bytes, window);
@@ -181,6 +185,7 @@ impl Replayed {
 
     pub(super) fn truncate(&mut self, place: Place) {
         self.cuts.push(place.offset);
+        self.images.cut(&place);
         let state = &mut self.state;
         state.epochs.retain(|epoch| epoch.start < place.offset);
         state.barred = true;
@@ -214,7 +219,6 @@ impl Replayed {
         cut_ranges(&mut state.damage, &place);
         cut_ranges(&mut self.gaps, &place);
         self.pieces.cut(place.offset);
-        self.images.cut(&place);
     }
 
     pub(super) fn epoch(&mut self, epoch: EpochStart) {

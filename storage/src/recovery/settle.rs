@@ -138,7 +138,7 @@ impl<'a, 'r> Settling<'a, 'r> {
     fn walk_on(&mut self) -> Result<Place, RecoveryError> {
         let mut at = self.walk(self.log.state.synced_end)?;
         for (image, bytes) in self.log.images.behind(&at) {
-            if !is_behind(&image, &at) || !self.restore_block(&image, &bytes)? {
+            if !is_behind(&image, &at) || !self.restore_block(&image, &bytes, &at)? {
                 continue;
             }
             let reached = self.walk(at)?;
@@ -152,9 +152,14 @@ impl<'a, 'r> Settling<'a, 'r> {
         Ok(at)
     }
 
-    /// Writes a block back where it differs from its image. Where the extent that ends in it was not synced, this is one more
-    /// block of it that landed.
-    fn restore_block(&mut self, image: &Image, bytes: &[u8]) -> Result<bool, RecoveryError> {
+    /// Writes a block back where it differs from its image, but for an image that begins with other bytes than the walk has passed. Where
+    /// the extent that ends in it was not synced, this is one more block of it that landed.
+    fn restore_block(
+        &mut self,
+        image: &Image,
+        bytes: &[u8],
+        walked: &Place,
+    ) -> Result<bool, RecoveryError> {
         let block_end = image.position + BLOCK_BYTES as u64;
         let length = self.segments.length(image.segment);
         if length.is_none_or(|length| length < block_end) {
@@ -163,7 +168,12 @@ impl<'a, 'r> Settling<'a, 'r> {
         let found = self
             .segments
             .bytes(image.segment, image.position, bytes.len())?;
-        if found == Some(bytes) {
+        let passed = match walked.segment == image.segment {
+            true => walked.position.saturating_sub(image.position) as usize,
+            false => 0,
+        };
+        let another = |found: &[u8]| found[..passed] != bytes[..passed];
+        if found == Some(bytes) || found.is_some_and(another) {
             return Ok(false);
         }
         let mut block = bytes.to_vec();
@@ -546,7 +556,9 @@ impl<'a, 'r> Settling<'a, 'r> {
         let mut tidy = Vec::new();
         let state = &self.log.state;
         let (synced, end) = (state.synced_end, state.durable_end);
-        self.stale_behind = self.segments.head(end.segment, end.position)? != Found::Nothing;
+        // An image of bytes that did not come to be must not be written over those that come in their place: the `truncate` takes it.
+        self.stale_behind = self.segments.head(end.segment, end.position)? != Found::Nothing
+            || !self.log.images.behind(&end).is_empty();
         let bases: Vec<Offset> = self.segments.bases().collect();
         self.forget_gone(&bases);
         self.spare_bytes = self.tidy_spare(&mut tidy)?;

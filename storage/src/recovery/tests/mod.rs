@@ -4,9 +4,9 @@ mod damage;
 
 use super::{RecoveredNode, RecoveryConfig, Severity, recover};
 use crate::batch::{BatchBuilder, BatchHead, BatchHeader};
-use crate::disk::BlockingDisk;
+use crate::disk::{BLOCK_BYTES, BlockingDisk};
 use crate::format::{
-    Append, Entry, EpochStart, LogPath, NODE_META, NodeMeta, Open, Place, SegmentFile,
+    Append, Entry, EpochStart, Image, LogPath, NODE_META, NodeMeta, Open, Place, SegmentFile,
     WindowBuilder, WindowHeader, journal_path, log_dir, segment_file,
 };
 use crate::ids::{
@@ -282,6 +282,82 @@ fn an_extent_whose_mark_is_missing_is_walked() {
     assert_eq!(log.segments.len(), 1);
     assert_eq!(log.segments[0].bytes, both.len() as u64);
     assert_eq!(log.tail, both);
+}
+
+/// The image of the block that bytes of the segment end in.
+fn image_of_end(bytes: &[u8]) -> (Entry, Bytes) {
+    let block = bytes.len() - bytes.len() % BLOCK_BYTES;
+    let image = Image {
+        log: LOG,
+        segment: Offset(0),
+        position: block as u64,
+        bytes: (bytes.len() - block) as u32,
+    };
+    (Entry::Image(image), Bytes::copy_from_slice(&bytes[block..]))
+}
+
+#[test]
+fn the_last_block_of_an_extent_without_a_mark_is_brought_back() {
+    let mut bench = Bench::new();
+    let (a, b) = (batch(0, 60, 2), batch(60, 2, 2));
+    let both = [&a[..], &b[..]].concat();
+    bench.window(&[
+        (open(LOG, None), Bytes::new()),
+        (epoch(2, 0), Bytes::new()),
+        image_of_end(&both),
+    ]);
+    // The next extent was writing it again.
+    let block = both.len() - both.len() % BLOCK_BYTES;
+    bench.segment(0, &both[..block]);
+    bench.segment(block as u64, &[0xee; BLOCK_BYTES]);
+    let node = bench.recover();
+    assert_eq!(node.shards[0].logs[0].end, place(both.len() as u64, 62, 2));
+    assert_eq!(damage(&node), Vec::<String>::new());
+}
+
+#[test]
+fn an_image_of_an_extent_that_was_lost_is_not_written_over_what_comes_in_its_place() {
+    let first = batch(0, 3, 2);
+    let lost = [&first[..], &batch(3, 62, 2)[..]].concat();
+    let new = [&first[..], &batch(3, 30, 3)[..], &batch(33, 30, 3)[..]].concat();
+    let block = lost.len() - lost.len() % BLOCK_BYTES;
+    assert!(block < new.len() && new.len() < lost.len());
+    let mut bench = Bench::new();
+    let begin = place(first.len() as u64, 3, 2);
+    bench.control([open(LOG, None), epoch(2, 0)]);
+    bench.window(&[
+        (
+            Entry::Mark {
+                log: LOG,
+                place: begin,
+            },
+            Bytes::new(),
+        ),
+        image_of_end(&lost),
+    ]);
+    bench.segment(0, &[0; 64 << 10]);
+    bench.segment(0, &first);
+    let node = bench.recover();
+    assert_eq!(node.shards[0].logs[0].end, begin);
+    for marked in [false, true] {
+        let node = recovered(&bench.disk, 1);
+        bench = Bench::after(bench.disk, &node);
+        let end = place(new.len() as u64, 63, 3);
+        match marked {
+            false => _ = bench.control([epoch(3, 3)]),
+            true => {
+                _ = bench.control([Entry::Mark {
+                    log: LOG,
+                    place: end,
+                }])
+            }
+        }
+        bench.segment(0, &new);
+        let node = bench.recover();
+        assert_eq!(node.shards[0].logs[0].end, end, "marked: {marked}");
+        let held = bench.disk.contents(&segment_path()).expect("it is there");
+        assert_eq!(held[..new.len()], new, "marked: {marked}");
+    }
 }
 
 #[test]
