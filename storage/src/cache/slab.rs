@@ -17,8 +17,8 @@ use std::{io, thread};
 /// Above this, capacities are multiples of [`LARGE_STEP_BYTES`]; below it, powers of two.
 const LARGE_BYTES: usize = 1 << 20;
 const LARGE_STEP_BYTES: usize = 256 << 10;
-/// A large page of the processor (x86-64, and arm64 with pages of 4 KiB). Memory of whole ones is asked for as such: it is copied to, pinned for the disk and
-/// handed to it in one piece instead of in 512 pages that lie anywhere.
+/// A large page of the processor (x86-64, and arm64 with pages of 4 KiB): it is copied to, pinned for the disk and handed to it in one piece
+/// instead of in 512 pages that lie anywhere.
 pub(super) const HUGE_BYTES: usize = 2 << 20;
 /// From here on memory comes from the system by itself, page by page as it is first touched: an allocator would write zeros over all of an
 /// aligned piece at once, which holds up whoever takes it by milliseconds.
@@ -40,7 +40,7 @@ pub struct SlabPool {
 #[derive(Debug, Default)]
 struct Shared {
     shelf: Mutex<Shelf>,
-    /// Huge memory is wanted, or the pool is gone.
+    /// Huge memory is wanted.
     wanted: Condvar,
 }
 
@@ -108,6 +108,7 @@ impl SlabPool {
         let free = {
             let mut shelf = self.lock();
             shelf.free_bytes = 0;
+            shelf.huge_due = 0;
             std::mem::take(&mut shelf.free)
         };
         drop(free);
@@ -160,8 +161,14 @@ impl Shared {
 /// Makes huge pieces while they are wanted, as long as the pool lives. Their pages are touched here: the system clears one as a whole, which
 /// takes up to milliseconds where it has to find it first.
 fn make_huge(pool: &Weak<Shared>) {
-    // SAFETY: a plain system call; 0 is this thread. Where it is refused, the thread is as important as the shards.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+    // SAFETY: plain system calls; 0 is this thread, which comes from a pinned one, and a set of all bits is lawful. Where they are refused,
+    // the thread is as important as the shards, or stays on their processor.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
+        let mut everywhere: libc::cpu_set_t = std::mem::zeroed();
+        (0..libc::CPU_SETSIZE as usize).for_each(|cpu| libc::CPU_SET(cpu, &mut everywhere));
+        libc::sched_setaffinity(0, size_of_val(&everywhere), &everywhere);
+    }
     while let Some(shared) = pool.upgrade() {
         let mut shelf = shared.lock();
         if shelf.huge_due == 0 {
@@ -171,10 +178,11 @@ fn make_huge(pool: &Weak<Shared>) {
         }
         shelf.huge_due -= 1;
         drop(shelf);
-        let memory = Memory::new(HUGE_BYTES);
-        // SAFETY: the memory is of this length, and nobody else has it yet.
-        unsafe { memory.start.as_ptr().write_bytes(0, HUGE_BYTES) };
-        SlabPool { shared }.put(memory);
+        match Memory::huge() {
+            Some(memory) => SlabPool { shared }.put(memory),
+            // Nobody needs it: whoever asks next has it tried again.
+            None => shared.lock().huge_due = 0,
+        }
     }
 }
 
@@ -244,6 +252,31 @@ impl Memory {
     }
 }
 
+impl Memory {
+    /// A large page, touched; `None` where the system has no room. Where it gives none of these, the pages are small.
+    fn huge() -> Option<Memory> {
+        // What lies beside it goes back.
+        let start = mapped(2 * HUGE_BYTES)?;
+        let before = start.align_offset(HUGE_BYTES);
+        // SAFETY: parts of the mapping just made, by whole pages; nobody uses them yet. The advice (madvise(2), transparent huge pages) changes
+        // no content.
+        let start = unsafe {
+            let page = start.add(before);
+            if before > 0 {
+                libc::munmap(start.as_ptr().cast(), before);
+            }
+            libc::munmap(page.add(HUGE_BYTES).as_ptr().cast(), HUGE_BYTES - before);
+            libc::madvise(page.as_ptr().cast(), HUGE_BYTES, libc::MADV_HUGEPAGE);
+            page.as_ptr().write_bytes(0, HUGE_BYTES);
+            page
+        };
+        Some(Memory {
+            start,
+            capacity: HUGE_BYTES,
+        })
+    }
+}
+
 impl Drop for Memory {
     fn drop(&mut self) {
         let start = self.start.as_ptr();
@@ -257,27 +290,7 @@ impl Drop for Memory {
 }
 
 /// Private zero pages of the system (mmap(2)); `None` where it has none.
-fn mapped(capacity: usize) -> Option<NonNull<u8>> {
-    if !capacity.is_multiple_of(HUGE_BYTES) {
-        return mapping(capacity);
-    }
-    // What lies beside the whole large pages goes back.
-    let start = mapping(capacity + HUGE_BYTES)?;
-    let before = start.align_offset(HUGE_BYTES);
-    // SAFETY: parts of the mapping just made, by whole pages; nobody uses them yet. The advice (madvise(2), transparent huge pages) changes
-    // no content, and where it is refused the pages are small.
-    unsafe {
-        let pages = start.add(before);
-        if before > 0 {
-            libc::munmap(start.as_ptr().cast(), before);
-        }
-        libc::munmap(pages.add(capacity).as_ptr().cast(), HUGE_BYTES - before);
-        libc::madvise(pages.as_ptr().cast(), capacity, libc::MADV_HUGEPAGE);
-        Some(pages)
-    }
-}
-
-fn mapping(bytes: usize) -> Option<NonNull<u8>> {
+fn mapped(bytes: usize) -> Option<NonNull<u8>> {
     let (access, kind) = (
         libc::PROT_READ | libc::PROT_WRITE,
         libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
