@@ -21,8 +21,8 @@ pub struct Counts {
     pub late_requests: u64,
     /// Processes of another number of shards than the one before.
     pub layouts_changed: u64,
-    /// Power cuts behind a kill, with work between.
-    pub cut_after_kill: u64,
+    /// Crashes behind a crash, with work between.
+    pub crash_after_crash: u64,
     /// Processes that an operation that failed put an end to.
     pub ends_by_fault: u64,
     /// Segments that became the next ones of their logs.
@@ -45,7 +45,7 @@ impl AddAssign for Counts {
         sum(&mut self.recoveries_failed, other.recoveries_failed);
         sum(&mut self.late_requests, other.late_requests);
         sum(&mut self.layouts_changed, other.layouts_changed);
-        sum(&mut self.cut_after_kill, other.cut_after_kill);
+        sum(&mut self.crash_after_crash, other.crash_after_crash);
         sum(&mut self.ends_by_fault, other.ends_by_fault);
         sum(&mut self.reused, other.reused);
         sum(&mut self.indexes_read, other.indexes_read);
@@ -68,7 +68,7 @@ impl Counts {
             self.recoveries_failed,
             self.late_requests,
             self.layouts_changed,
-            self.cut_after_kill,
+            self.crash_after_crash,
             self.ends_by_fault,
             self.reused,
             self.indexes_read,

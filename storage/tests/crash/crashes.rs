@@ -197,22 +197,33 @@ impl World {
                     "recovery is not idempotent: {found:?}, then {again:?}"
                 ));
             }
-        } else if crash == Crash::Kill && rng.percent(8) {
-            counts += self.go_on_to_a_power_cut(&disk, first, rng.fork());
+        } else if rng.percent(8) {
+            let again = match crash {
+                Crash::Kill => Crash::PowerCut,
+                _ => Crash::any(&mut rng),
+            };
+            counts += self.go_on_to_a_crash(&disk, first, again, rng.fork());
         }
         self.logs = logs;
         self.counts += counts;
         self.counts.points += 1;
     }
 
-    /// A process was killed; the next one appends to what it left, and then the power fails: what was unsynced at the kill may still be lost.
-    fn go_on_to_a_power_cut(&self, disk: &SimDisk, left: RecoveredNode, rng: SimRng) -> Counts {
+    /// The next process appends to what was left, and ends as well: what was unsynced at a kill may still be lost then, and what was lost before
+    /// must not come back in place of what came instead.
+    fn go_on_to_a_crash(
+        &self,
+        disk: &SimDisk,
+        left: RecoveredNode,
+        crash: Crash,
+        rng: SimRng,
+    ) -> Counts {
         let mut world = self.branch(disk, left, rng);
         for _ in 0..world.rng.range(5, 60) {
             world.step();
         }
-        world.crash_by(Crash::PowerCut);
-        world.counts.cut_after_kill += 1;
+        world.crash_by(crash);
+        world.counts.crash_after_crash += 1;
         world.counts
     }
 
