@@ -92,14 +92,19 @@ impl Commit {
         let vouching = self.dirty.is_empty();
         loop {
             let room = self.ring.room();
-            if room > bytes {
+            let begins = room > bytes;
+            if begins {
                 self.fill(&mut plan, &mut bytes, room);
             }
-            let full = !self.dirty.is_empty() && plan.entries.is_empty();
-            if (full || room <= bytes) && self.ring.next_file() {
+            // What was taken is counted in this file, which it may fill to its last byte.
+            if !plan.entries.is_empty() {
+                break;
+            }
+            let full = !begins || !self.dirty.is_empty();
+            if full && self.ring.next_file() {
                 continue;
             }
-            if room <= bytes || (plan.entries.is_empty() && !vouching) {
+            if !begins || !vouching {
                 return false;
             }
             break;
