@@ -11,6 +11,7 @@ use crate::api::settings::{BrokerKey, Settings};
 use crate::machine::controller::ControllerConfig;
 use crate::machine::image::{Directory, Endpoint, Registration};
 use crate::machine::quorum::SingleNode;
+use crate::shard::beside;
 use crate::shard::core::routes::Route;
 use crate::shard::core::{ControlSeed, Core, CoreSeed};
 use crate::shard::mail::Mail;
@@ -278,7 +279,7 @@ pub fn maker(
         let disk = DiskExecutor::new(&root, direct_io, SlabPool::new(FREE_SLABS_BYTES))
             .unwrap_or_else(|error| panic!("the data directory was there a moment ago: {error}"));
         let core = Core::new(seed, read_clocks());
-        if let Err(error) = core.memory().make_huge_beside() {
+        if let Err(error) = beside::start("pages", core.memory().huge_maker()) {
             eprintln!("warning: no thread for large pages: {error}; logs use small ones");
         }
         (core, disk)

@@ -3,6 +3,7 @@
 //! `event` is the border between the two. The shell (`run`, `ring`, `rings`) owns the ring, the sockets, the mail rings
 //! and the clock, and decides nothing; the core owns everything else and touches nothing.
 
+pub mod beside;
 pub mod core;
 pub mod event;
 mod files;

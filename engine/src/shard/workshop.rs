@@ -5,6 +5,7 @@
 //! taken in turn, so a large one does not hold up the others; (2) every batch is answered once, to the shard it came from.
 //! Leaves to others: the order in which batches are appended (the shards' cores).
 
+use super::beside;
 use super::mail::{LookMail, LookedMail, Mail, PrepareMail, PreparedMail};
 use super::rings::Mailbox;
 use crate::machine::image::Image;
@@ -14,8 +15,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-/// How much the thread stands behind the shards, where they want the same core.
-const NICENESS: i32 = 10;
 /// How long it waits where a shard's ring is full.
 const BLOCKED: Duration = Duration::from_millis(1);
 
@@ -86,13 +85,10 @@ impl From<Work> for Mail {
 
 /// Starts the thread. It lives as long as the process.
 pub fn start(mailbox: Mailbox<Mail>) -> io::Result<()> {
-    let thread = std::thread::Builder::new().name("workshop".into());
-    thread.spawn(move || run(mailbox)).map(drop)
+    beside::start("workshop", move || run(mailbox))
 }
 
 fn run(mut mailbox: Mailbox<Mail>) {
-    // SAFETY: a plain system call; 0 is this thread. Where it is refused, the thread is as important as the shards.
-    let _ = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
     let mut waiting = VecDeque::new();
     loop {
         mailbox.receive(|from, mail| {

@@ -12,7 +12,6 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-use std::{io, thread};
 
 /// Above this, capacities are multiples of [`LARGE_STEP_BYTES`]; below it, powers of two.
 const LARGE_BYTES: usize = 1 << 20;
@@ -26,9 +25,7 @@ const MAPPED_BYTES: usize = 256 << 10;
 
 /// So many huge pieces are made when none is ready.
 const HUGE_READY: usize = 16;
-/// How much the thread that makes them stands behind the shards, where they want the same core.
-const NICENESS: i32 = 10;
-/// How often it looks whether its pool is still there.
+/// How often who makes them looks whether its pool is still there.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// A pool of aligned memory. Cloning gives another handle of the same pool.
@@ -49,7 +46,7 @@ struct Shelf {
     free: BTreeMap<usize, Vec<Memory>>,
     free_bytes: usize,
     free_bytes_max: usize,
-    /// Huge pieces that a thread of the pool is to make.
+    /// Huge pieces that are to be made beside the shard.
     huge_due: usize,
 }
 
@@ -68,11 +65,10 @@ impl SlabPool {
         }
     }
 
-    /// Has a thread make huge memory ready while it is asked for; without it there is none. It ends with the pool.
-    pub fn make_huge_beside(&self) -> io::Result<()> {
+    /// What makes huge memory ready while it is asked for, for a thread of its own; without it there is none. It ends with the pool.
+    pub fn huge_maker(&self) -> impl FnOnce() + Send + 'static {
         let pool = Arc::downgrade(&self.shared);
-        let thread = thread::Builder::new().name("pages".into());
-        thread.spawn(move || make_huge(&pool)).map(drop)
+        move || make_huge(&pool)
     }
 
     /// Whether a huge piece is ready. Where none is, and free memory leaves room, some are made by and by: whoever asks takes smaller ones
@@ -161,14 +157,6 @@ impl Shared {
 /// Makes huge pieces while they are wanted, as long as the pool lives. Their pages are touched here: the system clears one as a whole, which
 /// takes up to milliseconds where it has to find it first.
 fn make_huge(pool: &Weak<Shared>) {
-    // SAFETY: plain system calls; 0 is this thread, which comes from a pinned one, and a set of all bits is lawful. Where they are refused,
-    // the thread is as important as the shards, or stays on their processor.
-    unsafe {
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS);
-        let mut everywhere: libc::cpu_set_t = std::mem::zeroed();
-        (0..libc::CPU_SETSIZE as usize).for_each(|cpu| libc::CPU_SET(cpu, &mut everywhere));
-        libc::sched_setaffinity(0, size_of_val(&everywhere), &everywhere);
-    }
     while let Some(shared) = pool.upgrade() {
         let mut shelf = shared.lock();
         if shelf.huge_due == 0 {
