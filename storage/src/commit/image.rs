@@ -6,7 +6,7 @@
 use super::log::{Cover, First, Flight};
 use super::machine::Commit;
 use super::ring::UseId;
-use super::types::{Effect, FirstBlock, LogSlot, Planned, Run, WindowPlan};
+use super::types::{BlockImage, Effect, FirstBlock, LogSlot, Planned, Run, WindowPlan};
 use crate::disk::BLOCK_BYTES;
 use crate::format::Place;
 
@@ -62,26 +62,16 @@ impl Commit {
         let Some(flight) = flight.filter(|flight| flight.first == First::Due) else {
             return Some(());
         };
-        let block = block_start(flight.from.position);
-        let image = Planned::Image {
-            segment: flight.from.segment,
-            position: block,
-            bytes: flight.from.position - block,
-        };
-        let over = *bytes + image.encoded_bytes() > self.config.window_bytes;
-        if over && !plan.entries.is_empty() {
-            return None;
-        }
         // BOUND: the last file of a full ring is not filled with images, or marks and drops would find no room in it.
         if self.ring.cramped() {
             self.free_first(slot);
             return Some(());
         }
-        self.push(slot, image, plan, bytes, room).then_some(())?;
-        let sequence = self.ring.last().sequence + 1;
+        let image = BlockImage::up_to(&flight.from);
+        let block = image.position;
+        let (file, sequence) = self.push_image(slot, Planned::Image(image), plan, bytes, room)?;
         let use_ = self.ring.current_mut().expect("a window is being filled");
         use_.needed += 1;
-        let file = use_.id;
         let log = self.log_mut(slot);
         let flight = log.flight.as_mut().expect("it was just seen");
         flight.first = First::Waits(sequence);
@@ -131,27 +121,15 @@ impl Commit {
         let Some(flight) = flight.filter(|flight| flight.tail_due) else {
             return Some(());
         };
-        let (segment, to) = (flight.to.segment, flight.to.position);
-        let block = block_start(to);
         // What was cut may be in memory no more; and a full ring has better uses for its room.
         if !cut && !self.ring.control_only() {
-            let tail = Planned::Tail {
-                segment,
-                position: block,
-                bytes: to - block,
-            };
-            let over = *bytes + tail.encoded_bytes() > self.config.window_bytes;
-            if over && !plan.entries.is_empty() {
-                return None;
-            }
-            self.push(slot, tail, plan, bytes, room).then_some(())?;
-            let sequence = self.ring.last().sequence + 1;
-            let file = self.ring.current_mut().expect("a window is being filled");
+            let tail = BlockImage::up_to(&flight.to);
+            let (file, sequence) = self.push_image(slot, Planned::Tail(tail), plan, bytes, room)?;
             self.log_mut(slot).cover = Some(Cover {
-                segment,
-                from: block,
-                to,
-                file: file.id,
+                segment: tail.segment,
+                from: tail.position,
+                to: flight.to.position,
+                file,
                 first: sequence,
                 last: sequence,
             });
@@ -159,6 +137,23 @@ impl Commit {
         let flight = self.log_mut(slot).flight.as_mut();
         flight.expect("it was just seen").tail_due = false;
         Some(())
+    }
+
+    /// Puts an image into the window, unless that is full; gives the file and the number of the window.
+    fn push_image(
+        &mut self,
+        slot: LogSlot,
+        image: Planned,
+        plan: &mut WindowPlan,
+        bytes: &mut u64,
+        room: u64,
+    ) -> Option<(UseId, u64)> {
+        let over = *bytes + image.encoded_bytes() > self.config.window_bytes;
+        if (over && !plan.entries.is_empty()) || !self.push(slot, image, plan, bytes, room) {
+            return None;
+        }
+        let file = self.ring.current().expect("a window is being filled").id;
+        Some((file, self.ring.last().sequence + 1))
     }
 
     /// A window took a run: the journal holds the bytes that the log now ends with.

@@ -388,7 +388,7 @@ impl Commit {
         let current = self.log_mut(slot).round == round;
         self.first_synced(slot);
         match entry {
-            Planned::Image { .. } | Planned::Tail { .. } => {}
+            Planned::Image(_) | Planned::Tail(_) => {}
             Planned::Append(run) if current => self.raise_durable(slot, run.end_place()),
             Planned::Append(_) => {}
             Planned::Mark(place) => self.effects.push_back(Effect::Marked { slot, place }),

@@ -22,6 +22,6 @@ mod types;
 
 pub use machine::Commit;
 pub use types::{
-    CommitConfig, Effect, FirstBlock, JournalSeed, LogSeed, LogSlot, LogView, Planned, Run,
-    WindowPlan,
+    BlockImage, CommitConfig, Effect, FirstBlock, JournalSeed, LogSeed, LogSlot, LogView, Planned,
+    Run, WindowPlan,
 };

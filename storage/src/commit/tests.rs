@@ -185,7 +185,7 @@ impl Rig {
                 Effect::Window(ref plan) => {
                     assert!(plan.bytes > 0 && plan.position + plan.bytes <= small().file_bytes);
                     self.windows += 1;
-                    let tail = |entry: &&(_, Planned)| matches!(entry.1, Planned::Tail { .. });
+                    let tail = |entry: &&(_, Planned)| matches!(entry.1, Planned::Tail(_));
                     self.tails += plan.entries.iter().filter(tail).count() as u64;
                     self.waiting.push(effect);
                 }

@@ -1,5 +1,6 @@
 //! What goes into and comes out of the commit machine.
 
+use crate::disk::BLOCK_BYTES;
 use crate::format::{Entry, EpochStart, Open, Place, WindowAt};
 use crate::ids::{LeaderEpoch, LogNumber, MetadataIndex, Offset, PartitionIndex, TopicId};
 
@@ -107,6 +108,29 @@ impl Run {
     }
 }
 
+/// The beginning of a block that a log ends in the middle of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockImage {
+    /// The segment.
+    pub segment: Offset,
+    /// Where the block begins.
+    pub position: u64,
+    /// How many of its bytes are of the log.
+    pub bytes: u64,
+}
+
+impl BlockImage {
+    /// That of the block in which a place lies.
+    pub fn up_to(place: &Place) -> BlockImage {
+        let position = place.position - place.position % BLOCK_BYTES as u64;
+        BlockImage {
+            segment: place.segment,
+            position,
+            bytes: place.position - position,
+        }
+    }
+}
+
 /// One entry of a planned window.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Planned {
@@ -123,23 +147,9 @@ pub enum Planned {
     /// Batches, with their bytes.
     Append(Run),
     /// The synced bytes of a block that is about to be written again.
-    Image {
-        /// The segment.
-        segment: Offset,
-        /// Where the block begins.
-        position: u64,
-        /// How many of its bytes are synced.
-        bytes: u64,
-    },
-    /// The bytes of the last block of an extent in flight: the next extent may write that block again at once.
-    Tail {
-        /// The segment.
-        segment: Offset,
-        /// Where the block begins.
-        position: u64,
-        /// How many of its bytes are of the log.
-        bytes: u64,
-    },
+    Image(BlockImage),
+    /// The bytes of the last block of an extent in flight, written as an `image` too: the next extent may write that block again at once.
+    Tail(BlockImage),
     /// The log ends.
     Drop,
 }
@@ -166,8 +176,8 @@ impl Planned {
             },
             Planned::Epoch(epoch) => Entry::Epoch { log, epoch: *epoch },
             Planned::Append(run) => return crate::format::append_entry_bytes(run.bytes),
-            Planned::Image { bytes, .. } | Planned::Tail { bytes, .. } => {
-                return crate::format::image_entry_bytes(*bytes);
+            Planned::Image(block) | Planned::Tail(block) => {
+                return crate::format::image_entry_bytes(block.bytes);
             }
             Planned::Drop => Entry::Drop { log },
         };

@@ -8,7 +8,7 @@ use super::shard_store::Store;
 use super::tasks::shared;
 use super::types::LogConfig;
 use crate::cache::Cache;
-use crate::commit::{JournalSeed, LogSeed, LogSlot, Planned, WindowPlan};
+use crate::commit::{BlockImage, JournalSeed, LogSeed, LogSlot, Planned, WindowPlan};
 use crate::disk::{BLOCK_BYTES, Caching, DiskOp, FileSlot, OpenMode, WriteSync};
 use crate::format::{
     Append, Entry, EpochStart, Image, JournalFileState, Open, Place, WindowBuilder, WindowHeader,
@@ -197,35 +197,20 @@ impl Store {
                     );
                     builder.push_with(&entry, pieces);
                 }
-                Planned::Image {
-                    segment,
-                    position,
-                    bytes,
-                } => {
-                    let entry = Entry::Image(Image {
-                        log: log.number,
-                        segment: *segment,
-                        position: *position,
-                        bytes: *bytes as u32,
-                    });
+                Planned::Image(block) => {
                     let held = log.first_block.as_ref();
                     let held = held.expect("a block whose image is taken is kept");
-                    let part = &held.data[0][..*bytes as usize];
-                    builder.push_with(&entry, [part]);
+                    let part = &held.data[0][..block.bytes as usize];
+                    builder.push_with(&image_entry(log, block), [part]);
                 }
-                Planned::Tail {
-                    segment,
-                    position,
-                    bytes,
-                } => {
-                    let entry = Entry::Image(Image {
-                        log: log.number,
-                        segment: *segment,
-                        position: *position,
-                        bytes: *bytes as u32,
-                    });
-                    let pieces = pieces(&self.cache, log.number, *segment, *position, *bytes);
-                    builder.push_with(&entry, pieces);
+                Planned::Tail(block) => {
+                    let BlockImage {
+                        segment,
+                        position,
+                        bytes,
+                    } = *block;
+                    let pieces = pieces(&self.cache, log.number, segment, position, bytes);
+                    builder.push_with(&image_entry(log, block), pieces);
                 }
                 control => builder.push(&control_entry(log, control)),
             }
@@ -356,6 +341,15 @@ fn pieces(
     })
 }
 
+fn image_entry(log: &LogState, block: &BlockImage) -> Entry {
+    Entry::Image(Image {
+        log: log.number,
+        segment: block.segment,
+        position: block.position,
+        bytes: u32::try_from(block.bytes).expect("an image is of one block"),
+    })
+}
+
 fn control_entry(log: &LogState, planned: &Planned) -> Entry {
     let number = log.number;
     match planned {
@@ -386,7 +380,7 @@ fn control_entry(log: &LogState, planned: &Planned) -> Entry {
             epoch: *epoch,
         },
         Planned::Drop => Entry::Drop { log: number },
-        Planned::Append(_) | Planned::Image { .. } | Planned::Tail { .. } => {
+        Planned::Append(_) | Planned::Image(_) | Planned::Tail(_) => {
             unreachable!("it carries payload")
         }
     }
