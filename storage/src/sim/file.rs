@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub const SECTOR_BYTES: u64 = 512;
 
 const SECTORS_PER_BLOCK: u64 = BLOCK_BYTES as u64 / SECTOR_BYTES;
+/// Of so many files nothing unsynced is left.
+const NOTHING_BEGUN_PERCENT: u64 = 30;
 
 /// Counts what was applied to the disk, in order.
 pub type Moment = u64;
@@ -170,8 +172,13 @@ impl SimFile {
             self.unreadable.extend(sectors);
         }
         let durable = Arc::make_mut(&mut self.durable);
+        // A device may have begun with nothing of a file: then nothing says that something was lost.
+        let begun = !rng.percent(NOTHING_BEGUN_PERCENT);
         for (sector, mut versions) in std::mem::take(&mut self.versions) {
-            let pick = rng.index(versions.len() + 1);
+            let pick = match begun {
+                true => rng.index(versions.len() + 1),
+                false => 0,
+            };
             if pick > 0 {
                 store(durable, sector, versions.swap_remove(pick - 1).1);
             }
